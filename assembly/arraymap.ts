@@ -1,0 +1,215 @@
+// ARRAY and PERCPU_ARRAY. Kernel: kernel/bpf/arraymap.c (behaviour checked against 6.18).
+//
+// All values exist from the creation on and are zero; an address stays for the life of the map.
+//
+//   ARRAY          values: | value 0, padded to 8 | value 1 | ...                  page-aligned with BPF_F_MMAPABLE
+//   PERCPU_ARRAY   values: | CPU 0: value 0, value 1, ... | pad to 64 | CPU 1: value 0, ... |
+//                  CPUs are far apart, so that they share cache lines only at the seams, and the pad avoids that too.
+
+import {
+  BPF_EXIST,
+  BPF_F_INNER_MAP,
+  BPF_F_LOCK,
+  BPF_F_MMAPABLE,
+  BPF_F_NUMA_NODE,
+  BPF_F_RDONLY,
+  BPF_F_RDONLY_PROG,
+  BPF_F_WRONLY,
+  BPF_F_WRONLY_PROG,
+  BPF_MAP_TYPE_PERCPU_ARRAY,
+  BPF_NOEXIST,
+  E2BIG,
+  EACCES,
+  EEXIST,
+  EFAULT,
+  EINVAL,
+  ENOENT,
+  ENOMEM,
+  ENOTSUPP,
+  EPERM,
+  PAGE_SIZE,
+} from "../ts/uapi";
+import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr, Visitor } from "./map";
+import {
+  copyMapValue,
+  copyMapValueLocked,
+  copyOut,
+  copyValueOut,
+  flagsAllowed,
+  freeMap,
+  placeMap,
+  updateFlagsLegal,
+} from "./map";
+import { genericLookupBatch } from "./batch";
+import { allocZeroed, cpu, free, kernel, scratchPtr } from "./kernel";
+import { copyBytes, isUserRange, round8 } from "./lib/bytes";
+import { addRegion, removeRegion } from "./lib/region";
+
+/** The largest per-CPU value (PCPU_MIN_UNIT_SIZE), bytes. */
+export const PERCPU_VALUE_MAX: u32 = 32768;
+
+const ARRAY_FLAGS: u32 =
+  BPF_F_NUMA_NODE |
+  BPF_F_RDONLY |
+  BPF_F_WRONLY |
+  BPF_F_RDONLY_PROG |
+  BPF_F_WRONLY_PROG |
+  BPF_F_MMAPABLE |
+  BPF_F_INNER_MAP;
+const PERCPU_ARRAY_FLAGS: u32 =
+  BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG;
+
+export class BpfArray extends BpfMap {
+  values: u32;
+  /** Bytes from one value to the next: round8(valueSize). */
+  stride: u32;
+  /** Bytes from one CPU's values to the next's; 0 for ARRAY. */
+  cpuStride: u32;
+
+  /** EINVAL: sizes, flags. E2BIG: value too large. Spec: hash-array-syscall.md 2.3, 2.4. */
+  static allocCheck(attr: MapCreateAttr): i32 {
+    const percpu = attr.mapType == BPF_MAP_TYPE_PERCPU_ARRAY;
+    if (attr.maxEntries == 0 || attr.keySize != 4 || attr.valueSize == 0) return -EINVAL;
+    if (!flagsAllowed(attr.mapFlags, percpu ? PERCPU_ARRAY_FLAGS : ARRAY_FLAGS)) return -EINVAL;
+    if (percpu && attr.mapFlags & BPF_F_NUMA_NODE && attr.numaNode != 0xffffffff) return -EINVAL;
+    if (attr.valueSize > 0x7fffffff) return -E2BIG;
+    if (percpu && round8(attr.valueSize) > PERCPU_VALUE_MAX) return -E2BIG;
+    return 0;
+  }
+
+  static alloc(attr: MapCreateAttr): usize {
+    const ptr = placeMap<BpfArray>(attr);
+    if (ptr == 0) return <usize>-ENOMEM;
+    const array = changetype<BpfArray>(ptr);
+    const percpu = attr.mapType == BPF_MAP_TYPE_PERCPU_ARRAY;
+    array.stride = round8(attr.valueSize);
+    let bytes = <u64>array.stride * attr.maxEntries;
+    if (percpu) {
+      bytes = (bytes + 63) & ~63;
+      array.cpuStride = <u32>bytes;
+      // Above 4 GiB the product is no size of ours; saturate so that it cannot wrap.
+      bytes = bytes > 0xffffffff ? bytes : bytes * kernel().nrCpus;
+    }
+    const mmapable = (attr.mapFlags & BPF_F_MMAPABLE) != 0;
+    if (mmapable) bytes = (bytes + PAGE_SIZE - 1) & ~(<u64>PAGE_SIZE - 1);
+    array.values = <u32>allocZeroed(bytes, mmapable ? PAGE_SIZE : percpu ? 64 : 8);
+    if (array.values == 0 || !addRegion(array.values, array.values + <usize>bytes, ptr, true)) {
+      freeMap(array);
+      return <usize>-ENOMEM;
+    }
+    return ptr;
+  }
+
+  private valueAt(index: u32, cpuIndex: u32): usize {
+    return this.values + cpuIndex * this.cpuStride + index * this.stride;
+  }
+
+  override lookupElem(key: usize): usize {
+    const index = load<u32>(key);
+    return index < this.maxEntries ? this.valueAt(index, cpu()) : 0;
+  }
+
+  override lookupPercpuElem(key: usize, cpuIndex: u32): usize {
+    const index = load<u32>(key);
+    if (this.cpuStride == 0 || cpuIndex >= kernel().nrCpus || index >= this.maxEntries) return 0;
+    return this.valueAt(index, cpuIndex);
+  }
+
+  /** Order of checks: flags, index, NOEXIST. */
+  override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
+    if (this.cpuStride != 0 ? flags > <u64>BPF_EXIST : !updateFlagsLegal(this, flags)) return -EINVAL;
+    const index = load<u32>(key);
+    if (index >= this.maxEntries) return -E2BIG;
+    if (flags & BPF_NOEXIST) return -EEXIST;
+    if (this.cpuStride == 0) {
+      const to = this.valueAt(index, 0);
+      if (flags & BPF_F_LOCK) copyMapValueLocked(this, to, value);
+      else copyMapValue(this, to, value);
+    } else if (syscall) {
+      for (let i: u32 = 0; i < kernel().nrCpus; i++) {
+        copyBytes(this.valueAt(index, i), value + i * this.stride, this.stride);
+      }
+    } else {
+      copyBytes(this.valueAt(index, cpu()), value, this.valueSize);
+    }
+    return 0;
+  }
+
+  override deleteElem(key: usize): i32 {
+    return -EINVAL;
+  }
+
+  override lookupUser(key: usize, value: u64, flags: u64): i32 {
+    const index = load<u32>(key);
+    if (index >= this.maxEntries) return -ENOENT;
+    if (this.cpuStride == 0) return copyValueOut(this, value, this.valueAt(index, 0), flags);
+    if (!isUserRange(value, this.userValueSize())) return -EFAULT;
+    for (let i: u32 = 0; i < kernel().nrCpus; i++) {
+      copyBytes(<usize>value + i * this.stride, this.valueAt(index, i), this.stride);
+    }
+    return 0;
+  }
+
+  override getNextKey(key: usize, next: u64): i32 {
+    let index: u32 = 0;
+    if (key != 0 && load<u32>(key) < this.maxEntries) {
+      index = load<u32>(key) + 1;
+      if (index == this.maxEntries) return -ENOENT;
+    }
+    store<u32>(scratchPtr(), index, 248);
+    return copyOut(next, scratchPtr() + 248, 4);
+  }
+
+  override batchOps(): u32 {
+    return BATCH_LOOKUP | BATCH_UPDATE;
+  }
+
+  override lookupBatch(attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
+    return genericLookupBatch(this, attr, userCount);
+  }
+
+  override userValueSize(): u32 {
+    return this.cpuStride == 0 ? this.valueSize : this.stride * kernel().nrCpus;
+  }
+
+  override mmap(offset: u64, length: u64, writable: bool): usize {
+    if (this.cpuStride != 0) return <usize>-ENOTSUPP;
+    if ((this.mapFlags & BPF_F_MMAPABLE) == 0 || length == 0) return <usize>-EINVAL;
+    const page: u64 = PAGE_SIZE;
+    const bytes = (<u64>this.stride * this.maxEntries + page - 1) & ~(page - 1);
+    if (offset & (page - 1) || offset > bytes || length > bytes - offset) return <usize>-EINVAL;
+    if (writable && this.frozen) return <usize>-EPERM;
+    if (writable && this.mapFlags & BPF_F_RDONLY_PROG) return <usize>-EACCES;
+    if (writable) this.writableMmaps++;
+    return this.values + <usize>offset;
+  }
+
+  override innerMapMatches(meta: BpfMap): bool {
+    const isPlain = this.cpuStride == 0 && (this.mapFlags & BPF_F_INNER_MAP) == 0;
+    return !isPlain || this.maxEntries == meta.maxEntries;
+  }
+
+  override isLive(lo: u32, addr: u32, len: u32): bool {
+    let offset = addr - lo;
+    if (this.cpuStride != 0) offset %= this.cpuStride;
+    const within = offset % this.stride;
+    return offset / this.stride < this.maxEntries && within + <u64>len <= this.valueSize;
+  }
+
+  override forEach(visitor: Visitor): i64 {
+    const key = scratchPtr() + 240;
+    let index: u32 = 0;
+    while (index < this.maxEntries) {
+      store<u32>(key, index);
+      index++;
+      if (visitor.visit(this, key, this.valueAt(index - 1, cpu())) != 0) break;
+    }
+    return index;
+  }
+
+  override release(): void {
+    if (this.values == 0) return;
+    removeRegion(this.values);
+    free(this.values);
+  }
+}

@@ -1,0 +1,119 @@
+// The fd table: one per kernel, like one process. Maps, BTF objects and host objects share the numbers; the lowest free
+// number is used. 0, 1 and 2 are open files from the start that are nothing of ours.
+
+import { EBADF, EINVAL, EMFILE, ENOMEM } from "../ts/uapi";
+import { Kernel, allocGrow, free, kernel } from "./kernel";
+import { BpfMap, mapGet, mapPut } from "./map";
+import { lock, unlock } from "./lib/lock";
+
+export const FD_FREE: u32 = 0;
+export const FD_FILE: u32 = 1;
+export const FD_MAP: u32 = 2;
+export const FD_BTF: u32 = 3;
+export const FD_SOCKET: u32 = 4;
+export const FD_CGROUP: u32 = 5;
+export const FD_TASK: u32 = 6;
+export const FD_INODE: u32 = 7;
+
+export const FMODE_READ: u32 = 1;
+export const FMODE_WRITE: u32 = 2;
+
+//   fd entry:  | kind u16 | mode u16 | object u32 |
+const ENTRY_SIZE: u32 = 8;
+const FD_MAX: u32 = 1 << 20;
+
+function entryPtr(fd: u32): usize {
+  return kernel().fds + fd * ENTRY_SIZE;
+}
+
+export function fdTableInit(): bool {
+  const k = kernel();
+  k.fds = <u32>allocGrow(64 * ENTRY_SIZE);
+  if (k.fds == 0) return false;
+  memory.fill(k.fds, 0, 64 * ENTRY_SIZE);
+  k.fdCapacity = 64;
+  for (let fd: u32 = 0; fd < 3; fd++) store<u16>(entryPtr(fd), FD_FILE);
+  k.fdHint = 3;
+  return true;
+}
+
+/**
+ * Gives the lowest free number to an object, whose reference the fd takes over.
+ * @returns the fd, -EMFILE or -ENOMEM (then the reference stays with the caller)
+ */
+export function fdInstall(kind: u32, mode: u32, object: usize): i32 {
+  const k = kernel();
+  lock(lockWord());
+  let fd = k.fdHint;
+  while (fd < k.fdCapacity && fdKindAt(fd) != FD_FREE) fd++;
+  let ret: i32 = fd;
+  if (fd >= FD_MAX) ret = -EMFILE;
+  else if (fd == k.fdCapacity && !growTable()) ret = -ENOMEM;
+  if (ret >= 0) {
+    store<u16>(entryPtr(fd), kind);
+    store<u16>(entryPtr(fd), mode, 2);
+    store<u32>(entryPtr(fd), object, 4);
+    k.fdHint = fd + 1;
+  }
+  unlock(lockWord());
+  return ret;
+}
+
+/** FD_FREE for a number that is not open. */
+export function fdKind(fd: i32): u32 {
+  return fd < 0 || <u32>fd >= kernel().fdCapacity ? FD_FREE : fdKindAt(fd);
+}
+
+/** FMODE_* bits of an open fd. */
+export function fdMode(fd: i32): u32 {
+  return load<u16>(entryPtr(fd), 2);
+}
+
+/** The object behind an open fd. */
+export function fdObject(fd: i32): usize {
+  return load<u32>(entryPtr(fd), 4);
+}
+
+/** Takes the number out of the table; the object's reference passes to the caller. @returns the object or 0 */
+export function fdRemove(fd: i32): usize {
+  const object = fdObject(fd);
+  store<u64>(entryPtr(fd), 0);
+  if (<u32>fd < kernel().fdHint) kernel().fdHint = fd;
+  return object;
+}
+
+/** The map behind fd: EBADF when it is not open, EINVAL when it is something else. No reference is taken. */
+export function fdMap(fd: i32): usize {
+  const kind = fdKind(fd);
+  if (kind == FD_MAP) return fdObject(fd);
+  return <usize>(kind == FD_FREE ? -EBADF : -EINVAL);
+}
+
+/** A new fd for a map, taking a reference. */
+export function fdOpenMap(map: BpfMap, mode: u32): i32 {
+  mapGet(map);
+  const fd = fdInstall(FD_MAP, mode, changetype<usize>(map));
+  if (fd < 0) mapPut(map);
+  return fd;
+}
+
+function lockWord(): usize {
+  return changetype<usize>(kernel()) + offsetof<Kernel>("lockWord");
+}
+
+function fdKindAt(fd: u32): u32 {
+  return load<u16>(entryPtr(fd));
+}
+
+function growTable(): bool {
+  const k = kernel();
+  const capacity = k.fdCapacity * 2;
+  const table = allocGrow(<u64>capacity * ENTRY_SIZE);
+  if (table == 0) return false;
+  memory.fill(table, 0, capacity * ENTRY_SIZE);
+  memory.copy(table, k.fds, k.fdCapacity * ENTRY_SIZE);
+  free(k.fds);
+  k.fds = <u32>table;
+  k.fdCapacity = capacity;
+  return true;
+}

@@ -1,0 +1,591 @@
+// HASH, PERCPU_HASH, LRU_HASH, LRU_PERCPU_HASH. Kernel: kernel/bpf/hashtab.c (behaviour checked against 6.18).
+//
+// The table is htab_table.ts, eviction bpf_lru_list.ts, batches htab_batch.ts; here is what an operation means.
+//
+// Invariants (check): count is the number of used slots; a live elem is in exactly one slot, at or behind its home with
+// an overflow mark on every chunk between; a free elem is on one free list.
+//
+// Differs: replacing the value of a HASH or LRU_HASH element happens in place, where the kernel swaps in another element.
+// An address therefore stays as long as its key is present, and a program that holds one sees the new value.
+
+import {
+  BPF_EXIST,
+  BPF_F_LOCK,
+  BPF_F_NO_COMMON_LRU,
+  BPF_F_NO_PREALLOC,
+  BPF_F_NUMA_NODE,
+  BPF_F_RDONLY,
+  BPF_F_RDONLY_PROG,
+  BPF_F_WRONLY,
+  BPF_F_WRONLY_PROG,
+  BPF_F_ZERO_SEED,
+  BPF_MAP_TYPE_LRU_HASH,
+  BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  BPF_MAP_TYPE_PERCPU_HASH,
+  BPF_NOEXIST,
+  E2BIG,
+  EEXIST,
+  EFAULT,
+  EINVAL,
+  ENOENT,
+  ENOMEM,
+  ENOTSUPP,
+} from "../ts/uapi";
+import {
+  BATCH_DELETE,
+  BATCH_LOOKUP,
+  BATCH_LOOKUP_AND_DELETE,
+  BATCH_UPDATE,
+  BatchAttr,
+  BpfMap,
+  MapCreateAttr,
+  Visitor,
+} from "./map";
+import {
+  copyMapValue,
+  copyMapValueLocked,
+  copyOut,
+  copyValueOut,
+  flagsAllowed,
+  freeMap,
+  placeMap,
+  updateFlagsLegal,
+} from "./map";
+import { PERCPU_VALUE_MAX } from "./arraymap";
+import {
+  CHUNK_HDR,
+  ELEM_LIVE,
+  ELEM_REF,
+  INLINE_SLOTS,
+  SEPARATE_SLOTS,
+  elemAt,
+  fillInline,
+  fillSeparate,
+  find,
+  findKey,
+  firstFrom,
+  hashAt,
+  hashKey,
+  keyAt,
+  makeNewest,
+  nextAfter,
+  positionOf,
+  publishSlot,
+  removeSlot,
+  takeSlot,
+  valueAt,
+} from "./htab_table";
+import { LRU_ELEM_HDR, lruInit, lruPopFree, lruPushFree, lruRelease, lruReplace } from "./bpf_lru_list";
+import { htabLookupBatch } from "./htab_batch";
+import { allocZeroed, allocGrow, cpu, free, kernel, random64 } from "./kernel";
+import { copyBytes, isUserRange, round8, roundupPow2, zeroBytes } from "./lib/bytes";
+import { lock, unlock } from "./lib/lock";
+import { Pool, poolAlloc, poolDestroy, poolElemAt, poolExtra, poolFree, poolInit } from "./lib/pool";
+import { addRegion, removeRegion } from "./lib/region";
+
+const HTAB_FLAGS: u32 =
+  BPF_F_NO_PREALLOC |
+  BPF_F_NO_COMMON_LRU |
+  BPF_F_NUMA_NODE |
+  BPF_F_RDONLY |
+  BPF_F_WRONLY |
+  BPF_F_RDONLY_PROG |
+  BPF_F_WRONLY_PROG |
+  BPF_F_ZERO_SEED;
+/** keySize + valueSize stays below this (4 MiB less the kernel's element header). */
+const ELEM_BYTES_MAX: u64 = 4194304 - 48;
+const BUCKETS_MAX: u32 = 0xffffffff / 16;
+/** Elements up to this many bytes (key + value) live in the chunks of a preallocated HASH. */
+const INLINE_BYTES_MAX: u32 = 32;
+
+/** A position that a call of updateElem works on; 0 is absent. */
+export class BpfHtab extends BpfMap {
+  // The table (htab_table.ts).
+  chunks: u32;
+  chunksEnd: u32;
+  chunkSize: u32;
+  nChunks: u32;
+  bucketMask: u32;
+  bucketShift: u32;
+  isInline: bool;
+  zeroSeed: bool;
+  isPercpu: bool;
+  isLru: bool;
+  keyStride: u32;
+  keyOff: u32;
+  valueOff: u32;
+  valueStride: u32;
+  seed: u64;
+  count: u32;
+  // Elements of the separate layout: preallocated, or from the pool.
+  isPrealloc: bool;
+  /** BPF_F_NO_COMMON_LRU. */
+  lruPerCpu: bool;
+  elems: u32;
+  elemSize: u32;
+  /** Elements of a preallocated map that were never used. */
+  fresh: u32;
+  freeList: u32;
+  pool: u32;
+  // Per-CPU slots: CPU i's is cpuStride * i behind CPU 0's.
+  slots: u32;
+  cpuStride: u32;
+  slotSize: u32;
+  // LRU (bpf_lru_list.ts).
+  lruSets: u32;
+  lruLocals: u32;
+  lruTarget: u32;
+
+  /** The order of the checks is the kernel's. Spec: hash-array-syscall.md 2.3, 2.4. */
+  static allocCheck(attr: MapCreateAttr): i32 {
+    const type = attr.mapType;
+    const flags = attr.mapFlags;
+    const isLru = type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+    const isPercpu = type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+    const noCommon = (flags & BPF_F_NO_COMMON_LRU) != 0;
+    if (!flagsAllowed(flags, HTAB_FLAGS)) return -EINVAL;
+    if (!isLru && noCommon) return -EINVAL;
+    if (isLru && flags & BPF_F_NO_PREALLOC) return -ENOTSUPP;
+    const hasNode = flags & BPF_F_NUMA_NODE && attr.numaNode != 0xffffffff;
+    if (hasNode && (isPercpu || noCommon)) return -EINVAL;
+    if (attr.maxEntries == 0 || attr.keySize == 0 || attr.valueSize == 0) return -EINVAL;
+    if (<u64>attr.keySize + attr.valueSize >= ELEM_BYTES_MAX) return -E2BIG;
+    if (isPercpu && round8(attr.valueSize) > PERCPU_VALUE_MAX) return -E2BIG;
+    return 0;
+  }
+
+  static alloc(attr: MapCreateAttr): usize {
+    const ptr = placeMap<BpfHtab>(attr);
+    if (ptr == 0) return <usize>-ENOMEM;
+    const ret = changetype<BpfHtab>(ptr).init();
+    if (ret == 0) return ptr;
+    freeMap(changetype<BpfMap>(ptr));
+    return <usize>ret;
+  }
+
+  /** Sizes the table and allocates it. */
+  init(): i32 {
+    const type = this.mapType;
+    const nrCpus = kernel().nrCpus;
+    this.isLru = type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+    this.isPercpu = type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+    this.isPrealloc = (this.mapFlags & BPF_F_NO_PREALLOC) == 0;
+    this.lruPerCpu = (this.mapFlags & BPF_F_NO_COMMON_LRU) != 0;
+    this.zeroSeed = (this.mapFlags & BPF_F_ZERO_SEED) != 0;
+    this.seed = random64();
+    if (this.lruPerCpu) {
+      const up = ((<u64>this.maxEntries + nrCpus - 1) / nrCpus) * nrCpus;
+      this.maxEntries = up > 0xffffffff ? (this.maxEntries / nrCpus) * nrCpus : <u32>up;
+    }
+    if (this.maxEntries > 0x80000000) return -E2BIG;
+    const nBuckets = roundupPow2(this.maxEntries);
+    if (nBuckets > BUCKETS_MAX) return -E2BIG;
+    this.bucketMask = nBuckets - 1;
+    this.bucketShift = ctz(nBuckets);
+    const small = <u64>this.keySize + this.valueSize <= INLINE_BYTES_MAX;
+    this.isInline = small && this.isPrealloc && !this.isLru && !this.isPercpu && this.valuesInline();
+    return this.isInline ? this.initInline() : this.initSeparate();
+  }
+
+  /** Types whose values are more than bytes keep them in elements of their own. */
+  valuesInline(): bool {
+    return true;
+  }
+
+  private initInline(): i32 {
+    this.keyStride = (this.keySize + 3) & ~3;
+    this.valueOff = CHUNK_HDR + INLINE_SLOTS * this.keyStride;
+    this.valueStride = round8(this.valueSize);
+    // A load of three quarters, in chunks that are whole cache lines where that costs little.
+    const bytes = this.valueOff + INLINE_SLOTS * this.valueStride;
+    this.chunkSize = bytes > 48 && bytes < 64 ? 64 : bytes;
+    this.nChunks = this.maxEntries / (INLINE_SLOTS - 1) + 1;
+    return this.allocChunks(true);
+  }
+
+  private initSeparate(): i32 {
+    const nrCpus = kernel().nrCpus;
+    this.keyOff = this.isLru ? LRU_ELEM_HDR : 8;
+    this.valueOff = round8(this.keyOff + this.keySize);
+    this.slotSize = round8(this.valueSize);
+    this.elemSize = this.valueOff + (this.isPercpu ? 8 : this.slotSize);
+    this.chunkSize = 64;
+    // A load of 85 %: ten of twelve slots.
+    this.nChunks = this.maxEntries / 10 + 1;
+    const ret = this.allocChunks(false);
+    if (ret != 0) return ret;
+    if (!this.isPrealloc) {
+      this.pool = <u32>allocZeroed(offsetof<Pool>());
+      if (this.pool == 0) return -ENOMEM;
+      const extra = this.isPercpu ? this.slotSize * nrCpus : 0;
+      poolInit(changetype<Pool>(this.pool), changetype<usize>(this), this.elemSize, extra, this.maxEntries);
+      this.cpuStride = changetype<Pool>(this.pool).slabCount * this.slotSize;
+      return 0;
+    }
+    const bytes = <u64>this.elemSize * this.maxEntries;
+    this.elems = <u32>allocGrow(bytes);
+    if (this.elems == 0) return -ENOMEM;
+    if (!addRegion(this.elems, this.elems + <usize>bytes, changetype<usize>(this), true)) return -ENOMEM;
+    this.fresh = this.maxEntries;
+    if (this.isPercpu) {
+      const perCpu = (<u64>this.slotSize * this.maxEntries + 63) & ~63;
+      if (perCpu > 0xffffffff) return -ENOMEM;
+      this.cpuStride = <u32>perCpu;
+      this.slots = <u32>allocZeroed(perCpu * nrCpus, 64);
+      if (this.slots == 0) return -ENOMEM;
+      const end = this.slots + <usize>(perCpu * nrCpus);
+      if (!addRegion(this.slots, end, changetype<usize>(this), true)) return -ENOMEM;
+      for (let index: u32 = 0; index < this.maxEntries; index++) {
+        const elem = this.elems + index * this.elemSize;
+        store<u32>(elem + this.valueOff, this.slots + index * this.slotSize);
+        store<u8>(elem, 0, ELEM_LIVE);
+      }
+    }
+    return this.isLru && !lruInit(this) ? -ENOMEM : 0;
+  }
+
+  private allocChunks(isRegion: bool): i32 {
+    const bytes = <u64>this.nChunks * this.chunkSize;
+    this.chunks = <u32>allocZeroed(bytes, 64);
+    if (this.chunks == 0) return -ENOMEM;
+    this.chunksEnd = this.chunks + <u32>bytes;
+    if (isRegion && !addRegion(this.chunks, this.chunksEnd, changetype<usize>(this), true)) return -ENOMEM;
+    return 0;
+  }
+
+  override release(): void {
+    this.dropValues();
+    removeRegion(this.chunks);
+    removeRegion(this.elems);
+    removeRegion(this.slots);
+    if (this.pool != 0) poolDestroy(changetype<Pool>(this.pool));
+    free(this.pool);
+    free(this.chunks);
+    free(this.elems);
+    free(this.slots);
+    if (this.isLru) lruRelease(this);
+  }
+
+  /** For values that refer to something: called before the table goes. */
+  dropValues(): void {}
+
+  // ---- program side ----
+
+  override lookupElem(key: usize): usize {
+    const pos = findKey(this, key);
+    return pos == 0 ? 0 : htabUse(this, pos);
+  }
+
+  override peekElem(key: usize): usize {
+    const pos = findKey(this, key);
+    return pos == 0 ? 0 : valueOn(this, pos, cpu());
+  }
+
+  override lookupPercpuElem(key: usize, cpuIndex: u32): usize {
+    if (!this.isPercpu || cpuIndex >= kernel().nrCpus) return 0;
+    const pos = findKey(this, key);
+    if (pos == 0) return 0;
+    htabUse(this, pos);
+    return valueOn(this, pos, cpuIndex);
+  }
+
+  override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
+    switch (this.keySize) {
+      case 4:
+        return htabUpdate<u32>(this, load<u32>(key), 0, value, flags, syscall);
+      case 8:
+        return htabUpdate<u64>(this, load<u64>(key), 0, value, flags, syscall);
+      case 16:
+        return htabUpdate<v128>(this, load<u64>(key), load<u64>(key, 8), value, flags, syscall);
+      default:
+        return htabUpdate<u8>(this, key, 0, value, flags, syscall);
+    }
+  }
+
+  override deleteElem(key: usize): i32 {
+    lock(lockOf(this));
+    const pos = findKey(this, key);
+    if (pos != 0) removeAt(this, pos);
+    unlock(lockOf(this));
+    return pos == 0 ? -ENOENT : 0;
+  }
+
+  override elemCount(): i64 {
+    return this.count;
+  }
+
+  /** The element may be deleted by the visitor. */
+  override forEach(visitor: Visitor): i64 {
+    let visited: i64 = 0;
+    let pos = firstFrom(this, 0);
+    while (pos != 0) {
+      const next = nextAfter(this, pos);
+      visited++;
+      if (visitor.visit(this, keyAt(this, pos), valueOn(this, pos, cpu())) != 0) break;
+      pos = next;
+    }
+    return visited;
+  }
+
+  // ---- syscall side ----
+
+  override lookupUser(key: usize, value: u64, flags: u64): i32 {
+    lock(lockOf(this));
+    const pos = findKey(this, key);
+    const ret = pos == 0 ? -ENOENT : this.copyValueTo(value, pos, flags);
+    unlock(lockOf(this));
+    return ret;
+  }
+
+  /** The element goes before its value is copied out: a bad address loses it, as in the kernel. */
+  override lookupAndDeleteUser(key: usize, value: u64, flags: u64): i32 {
+    lock(lockOf(this));
+    const pos = findKey(this, key);
+    let ret = -ENOENT;
+    if (pos != 0) {
+      ret = this.copyValueTo(value, pos, flags);
+      removeAt(this, pos);
+    }
+    unlock(lockOf(this));
+    return ret;
+  }
+
+  override getNextKey(key: usize, next: u64): i32 {
+    const current = key == 0 ? 0 : findKey(this, key);
+    const pos = current == 0 ? firstFrom(this, 0) : nextAfter(this, current);
+    return pos == 0 ? -ENOENT : copyOut(next, keyAt(this, pos), this.keySize);
+  }
+
+  override batchOps(): u32 {
+    return BATCH_LOOKUP | BATCH_LOOKUP_AND_DELETE | BATCH_UPDATE | BATCH_DELETE;
+  }
+
+  override lookupBatch(attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
+    return htabLookupBatch(this, attr, userCount, andDelete);
+  }
+
+  override userValueSize(): u32 {
+    return this.isPercpu ? this.slotSize * kernel().nrCpus : this.valueSize;
+  }
+
+  /** Copies the value (all CPUs' slots) to a user address. */
+  copyValueTo(to: u64, pos: u32, flags: u64): i32 {
+    if (!this.isPercpu) return copyValueOut(this, to, valueAt(this, pos), flags);
+    if (!isUserRange(to, this.userValueSize())) return -EFAULT;
+    let slot = <usize>load<u32>(valueAt(this, pos));
+    for (let i: u32 = 0; i < kernel().nrCpus; i++) {
+      copyBytes(<usize>to + i * this.slotSize, slot, this.slotSize);
+      slot += this.cpuStride;
+    }
+    return 0;
+  }
+
+  override isLive(lo: u32, addr: u32, len: u32): bool {
+    if (this.isInline) {
+      const offset = (addr - lo) % this.chunkSize;
+      if (offset < this.valueOff) return false;
+      const slot = (offset - this.valueOff) / this.valueStride;
+      if (slot >= INLINE_SLOTS || load<u8>(addr - offset + slot) == 0) return false;
+      return ((offset - this.valueOff) % this.valueStride) + <u64>len <= this.valueSize;
+    }
+    if (lo == this.slots) return this.isSlotLive(this.elems, (addr - lo) % this.cpuStride, len, this.maxEntries);
+    if (lo == this.elems) {
+      const index = (addr - lo) / this.elemSize;
+      if (!this.isLru && !this.isPercpu && index >= this.maxEntries - this.fresh) return false;
+      return this.isElemLive(lo + index * this.elemSize, addr, len);
+    }
+    const pool = changetype<Pool>(this.pool);
+    const elem = poolElemAt(pool, lo, addr);
+    if (elem != 0) return this.isElemLive(elem, addr, len);
+    const extra = poolExtra(pool, lo);
+    if (addr < extra) return false;
+    return this.isSlotLive(lo + 8, (addr - extra) % this.cpuStride, len, pool.slabCount);
+  }
+
+  private isElemLive(elem: u32, addr: u32, len: u32): bool {
+    if (this.isPercpu || load<u8>(elem, ELEM_LIVE) == 0 || addr < elem + this.valueOff) return false;
+    return addr - elem - this.valueOff + <u64>len <= this.valueSize;
+  }
+
+  /** offset: from the CPU's first slot; elems: the elements whose slots these are. */
+  private isSlotLive(elems: u32, offset: u32, len: u32, count: u32): bool {
+    const index = offset / this.slotSize;
+    if (index >= count || load<u8>(elems + index * this.elemSize, ELEM_LIVE) == 0) return false;
+    return (offset % this.slotSize) + <u64>len <= this.valueSize;
+  }
+}
+
+function lockOf(h: BpfHtab): usize {
+  return changetype<usize>(h) + offsetof<BpfHtab>("lockWord");
+}
+
+/** Address of the value of a position, of per-CPU types the slot of one CPU. */
+export function valueOn(h: BpfHtab, pos: u32, cpuIndex: u32): usize {
+  const value = valueAt(h, pos);
+  return h.isPercpu ? load<u32>(value) + cpuIndex * h.cpuStride : value;
+}
+
+/** valueOn for the current CPU, as a use that LRU types remember. */
+export function htabUse(h: BpfHtab, pos: u32): usize {
+  if (h.isLru) {
+    const elem = elemAt(pos);
+    if (load<u8>(elem, ELEM_REF) == 0) store<u8>(elem, 1, ELEM_REF);
+  }
+  return valueOn(h, pos, cpu());
+}
+
+// ---- elements of the separate layout --------------------------------------------------------------------------------
+
+/** A new element; 0: none left (preallocated), or out of memory. */
+function takeElem(h: BpfHtab): usize {
+  if (!h.isPrealloc) {
+    const pool = changetype<Pool>(h.pool);
+    const elem = poolAlloc(pool);
+    if (elem == 0) return 0;
+    if (h.isPercpu && load<u32>(elem + h.valueOff) == 0) {
+      // Fresh from the newest slab: its per-CPU slots are at its index there.
+      const index = (<u32>elem - pool.slabs - 8) / h.elemSize;
+      store<u32>(elem + h.valueOff, poolExtra(pool, pool.slabs) + index * h.slotSize);
+    }
+    return elem;
+  }
+  const head = h.freeList;
+  if (head != 0) {
+    h.freeList = load<u32>(head);
+    return head;
+  }
+  if (h.fresh == 0) return 0;
+  h.fresh--;
+  return h.elems + (h.maxEntries - 1 - h.fresh) * h.elemSize;
+}
+
+function giveElem(h: BpfHtab, elem: usize): void {
+  store<u8>(elem, 0, ELEM_LIVE);
+  if (h.isLru) {
+    lruPushFree(h, <u32>elem);
+  } else if (h.isPrealloc) {
+    store<u32>(elem, h.freeList);
+    h.freeList = <u32>elem;
+  } else {
+    poolFree(changetype<Pool>(h.pool), elem);
+  }
+}
+
+/** Takes a live elem out of the table for the LRU lists; false when it is not live (just handed out). */
+export function evictElem(h: BpfHtab, elem: u32): bool {
+  if (load<u8>(elem, ELEM_LIVE) == 0) return false;
+  removeSlot(h, positionOf(h, elem), load<u32>(elem));
+  store<u8>(elem, 0, ELEM_LIVE);
+  h.count--;
+  return true;
+}
+
+/** Unlinks the element at pos; the lock is held. */
+export function removeAt(h: BpfHtab, pos: u32): void {
+  const hash = hashAt(h, pos);
+  const elem = h.isInline ? 0 : elemAt(pos);
+  removeSlot(h, pos, hash);
+  h.count--;
+  if (!h.isInline) giveElem(h, elem);
+}
+
+// ---- update ---------------------------------------------------------------------------------------------------------
+
+/** Order of checks: flags; then, for LRU types, a node is taken (which may evict); then the key. */
+export function htabUpdate<K>(h: BpfHtab, a: u64, b: u64, value: usize, flags: u64, syscall: bool): i32 {
+  if (flags > <u64>BPF_EXIST && !updateFlagsLegal(h, flags)) return -EINVAL;
+  const hash = hashKey<K>(h, a, b);
+  lock(lockOf(h));
+  const ret = h.isLru
+    ? lruUpdate<K>(h, hash, a, b, value, flags, syscall)
+    : plainUpdate<K>(h, hash, a, b, value, flags, syscall);
+  unlock(lockOf(h));
+  return ret;
+}
+
+function plainUpdate<K>(h: BpfHtab, hash: u32, a: u64, b: u64, value: usize, flags: u64, syscall: bool): i32 {
+  const pos = find<K>(h, hash, a, b);
+  if (pos != 0) {
+    if (flags & BPF_NOEXIST) return -EEXIST;
+    replaceValue(h, pos, hash, value, flags, syscall);
+    return 0;
+  }
+  if (flags & BPF_EXIST) return -ENOENT;
+  if (h.count >= h.maxEntries) return -E2BIG;
+  const elem = h.isInline ? 0 : takeElem(h);
+  if (elem == 0 && !h.isInline) return -ENOMEM;
+  insertElem<K>(h, elem, hash, a, b, value, syscall);
+  return 0;
+}
+
+function lruUpdate<K>(h: BpfHtab, hash: u32, a: u64, b: u64, value: usize, flags: u64, syscall: bool): i32 {
+  // A per-CPU value is written in place, so BPF_EXIST needs no node there.
+  const needsNode = !h.isPercpu || flags != BPF_EXIST;
+  const node = needsNode ? lruPopFree(h, cpu()) : 0;
+  if (needsNode && node == 0) return -ENOMEM;
+  const pos = find<K>(h, hash, a, b);
+  let ret = 0;
+  if (pos == 0 && (flags & BPF_EXIST) == 0) {
+    insertElem<K>(h, node, hash, a, b, value, syscall);
+    return 0;
+  }
+  if (pos == 0) {
+    ret = -ENOENT;
+  } else if (flags & BPF_NOEXIST) {
+    ret = -EEXIST;
+  } else {
+    replaceValue(h, pos, hash, value, flags, syscall);
+    if (!h.isPercpu) {
+      lruReplace(h, elemAt(pos), node);
+      return 0;
+    }
+    store<u8>(elemAt(pos), 1, ELEM_REF);
+  }
+  if (node != 0) lruPushFree(h, node);
+  return ret;
+}
+
+function insertElem<K>(h: BpfHtab, elem: usize, hash: u32, a: u64, b: u64, value: usize, syscall: bool): void {
+  const pos = takeSlot(h, hash);
+  if (h.isInline) fillInline<K>(h, pos, a, b);
+  else fillSeparate<K>(h, pos, elem, hash, a, b);
+  if (h.isPercpu) {
+    writePercpu(h, pos, value, syscall, true);
+  } else {
+    const to = valueAt(h, pos);
+    copyMapValue(h, to, value);
+    if (h.lockOffset >= 0) store<u32>(to + h.lockOffset, 0);
+  }
+  publishSlot(h, pos, hash);
+  h.count++;
+}
+
+/** BPF_F_LOCK overwrites where the element stands; otherwise a replaced element is its bucket's newest. */
+function replaceValue(h: BpfHtab, pos: u32, hash: u32, value: usize, flags: u64, syscall: bool): void {
+  if (h.isPercpu) {
+    writePercpu(h, pos, value, syscall, false);
+  } else if (flags & BPF_F_LOCK) {
+    copyMapValueLocked(h, valueAt(h, pos), value);
+  } else {
+    copyMapValue(h, valueAt(h, pos), value);
+    makeNewest(h, pos, hash);
+  }
+}
+
+/** bpf(2) writes all slots, padding included; a program its CPU's, and an insert by a program zeroes the others. */
+function writePercpu(h: BpfHtab, pos: u32, value: usize, syscall: bool, isNew: bool): void {
+  const first = <usize>load<u32>(valueAt(h, pos));
+  if (!syscall && !isNew) {
+    copyBytes(first + cpu() * h.cpuStride, value, h.valueSize);
+    return;
+  }
+  for (let i: u32 = 0; i < kernel().nrCpus; i++) {
+    const slot = first + i * h.cpuStride;
+    if (syscall) {
+      copyBytes(slot, value + i * h.slotSize, h.slotSize);
+    } else {
+      zeroBytes(slot, h.slotSize);
+      if (i == cpu()) copyBytes(slot, value, h.valueSize);
+    }
+  }
+}

@@ -1,0 +1,92 @@
+// The program side: BPF helpers by the kernel's names. Arguments come from a program nobody has verified here, so handles
+// and addresses are checked: NULL or -errno, never a trap. Kernel: kernel/bpf/helpers.c.
+
+import {
+  BPF_FUNC_get_smp_processor_id,
+  BPF_FUNC_map_delete_elem,
+  BPF_FUNC_map_lookup_elem,
+  BPF_FUNC_map_lookup_percpu_elem,
+  BPF_FUNC_map_update_elem,
+  EFAULT,
+  EINVAL,
+} from "../ts/uapi";
+import { cpu } from "./kernel";
+import { isUserRange } from "./lib/bytes";
+import { findRegion, regionLo, regionOwner } from "./lib/region";
+import { BpfMap, mapByHandle } from "./map";
+
+/** The map of a handle when `key` can be read as its key; 0 otherwise. */
+function mapWithKey(handle: u32, key: u32): usize {
+  const map = mapByHandle(handle);
+  if (map == 0) return 0;
+  const keySize = changetype<BpfMap>(map).keySize;
+  return keySize != 0 && isUserRange(key, keySize) ? map : 0;
+}
+
+/** Address of the value on the current CPU, or 0. LRU types: the entry is now referenced. */
+export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
+  const map = mapWithKey(handle, key);
+  return map == 0 ? 0 : changetype<BpfMap>(map).lookupElem(key);
+}
+
+/** Address of the value in one CPU's slot, or 0: absent, no such CPU, or not a per-CPU type. */
+export function bpf_map_lookup_percpu_elem(handle: u32, key: u32, cpuIndex: u32): usize {
+  const map = mapWithKey(handle, key);
+  return map == 0 ? 0 : changetype<BpfMap>(map).lookupPercpuElem(key, cpuIndex);
+}
+
+/** 0 or -errno. EINVAL: no such map; EFAULT: an address outside the memory; else as the type's update. */
+export function bpf_map_update_elem(handle: u32, key: u32, value: u32, flags: u64): i32 {
+  const ptr = mapByHandle(handle);
+  if (ptr == 0) return -EINVAL;
+  const map = changetype<BpfMap>(ptr);
+  if (map.keySize == 0) return -EINVAL;
+  if (!isUserRange(key, map.keySize) || !isUserRange(value, map.valueSize)) return -EFAULT;
+  return map.updateElem(key, value, flags, false);
+}
+
+/** 0 or -errno. */
+export function bpf_map_delete_elem(handle: u32, key: u32): i32 {
+  const ptr = mapByHandle(handle);
+  if (ptr == 0) return -EINVAL;
+  const map = changetype<BpfMap>(ptr);
+  if (map.keySize == 0) return -EINVAL;
+  return isUserRange(key, map.keySize) ? map.deleteElem(key) : -EFAULT;
+}
+
+export function bpf_get_smp_processor_id(): u32 {
+  return cpu();
+}
+
+/** 1 when a program may touch [addr, addr + len): exactly the live values, records and host objects. */
+export function bpf_valid_range(addr: u32, len: u32): i32 {
+  const region = findRegion(addr);
+  if (region == 0) return 0;
+  return changetype<BpfMap>(regionOwner(region)).isLive(regionLo(region), addr, len) ? 1 : 0;
+}
+
+/** Narrows a register to an address: one beyond 4 GiB is no address here. */
+function addr(r: u64): u32 {
+  return r > 0xffffffff ? 0 : <u32>r;
+}
+
+/**
+ * Calls a helper by the kernel's number (BPF_FUNC_*), registers as a program has them.
+ * @returns r0; -EINVAL for an unknown number
+ */
+export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): i64 {
+  switch (id) {
+    case BPF_FUNC_map_lookup_elem:
+      return bpf_map_lookup_elem(addr(r1), addr(r2));
+    case BPF_FUNC_map_update_elem:
+      return bpf_map_update_elem(addr(r1), addr(r2), addr(r3), r4);
+    case BPF_FUNC_map_delete_elem:
+      return bpf_map_delete_elem(addr(r1), addr(r2));
+    case BPF_FUNC_get_smp_processor_id:
+      return bpf_get_smp_processor_id();
+    case BPF_FUNC_map_lookup_percpu_elem:
+      return bpf_map_lookup_percpu_elem(addr(r1), addr(r2), <u32>r3);
+    default:
+      return -EINVAL;
+  }
+}

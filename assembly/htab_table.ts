@@ -1,0 +1,398 @@
+// The physical table of the hash maps: chunks of slots, open addressing, sized once at creation, nothing ever moves.
+//
+// Two layouts, one algorithm. Small elements live in the chunk (one cache line a lookup), others are a u32 away:
+//
+//   inline, 4 slots           0       4                12        14      16                     valueOff
+//   chunkSize bytes           | tag*4 | stamp u16 * 4  | overflow| clock | key * 4, keyStride   | value * 4, valueStride |
+//
+//   separate, 12 slots        0                        12        14      16
+//   64 bytes                  | tag * 12               | overflow| clock | address of elem, u32 * 12 |
+//
+//     elem                    0      4       6      7     8 (LRU types: 20)      valueOff
+//                             | hash | stamp | live | ref | key                  | value, or u32 address of CPU 0's slot |
+//     with LRU links          8: next u32, 12: prev u32, 16: cpu u16, 18: list u8 (bpf_lru_list.ts)
+//
+// tag = 0x80 | 7 hash bits, 0 for an empty slot. overflow counts the elems that wanted this chunk and went on to a later
+// one (65535 sticks): a search ends at a chunk without overflow.
+//
+// The kernel's order, for iteration and batch cursors: bucket = hash & (nBuckets - 1), within a bucket the newest first.
+// The home chunk is a monotone function of the bucket, so walking the homes in order and sorting each home's few elems
+// by (bucket, newest first) gives it exactly. "Newest" is the stamp, drawn from the home's clock; when a clock runs out,
+// the stamps of its home are renumbered.
+//
+// The last element of a position names the slot: pos = chunk address | slot (chunks are 16-aligned).
+
+import { BpfHtab } from "./hashtab";
+import { hash16, hash8, hashBytes } from "./lib/hash";
+import { jhash, jhash16, jhash4, jhash8 } from "./lib/jhash";
+import { equalBytes } from "./lib/bytes";
+
+export const INLINE_SLOTS: u32 = 4;
+export const SEPARATE_SLOTS: u32 = 12;
+export const CHUNK_HDR: u32 = 16;
+const OVERFLOW_AT: u32 = 12;
+const CLOCK_AT: u32 = 14;
+const STICKY: u32 = 0xffff;
+
+export const ELEM_STAMP: u32 = 4;
+export const ELEM_LIVE: u32 = 6;
+export const ELEM_REF: u32 = 7;
+
+// ---- keys in registers ----------------------------------------------------------------------------------------------
+// A key travels as (a, b): u32 and u64 keys in a, 16-byte keys in a and b (K = v128), all others by address in a (K = u8).
+
+export function hashKey<K>(h: BpfHtab, a: u64, b: u64): u32 {
+  if (h.zeroSeed) {
+    if (sizeof<K>() == 4) return jhash4(<u32>a, 0);
+    if (sizeof<K>() == 8) return jhash8(a, 0);
+    if (sizeof<K>() == 16) return jhash16(a, b, 0);
+    return jhash(<usize>a, h.keySize, 0);
+  }
+  if (sizeof<K>() == 4) return hash8(a, h.seed);
+  if (sizeof<K>() == 8) return hash8(a, h.seed);
+  if (sizeof<K>() == 16) return hash16(a, b, h.seed);
+  return hashBytes(<usize>a, h.keySize, h.seed);
+}
+
+function keyEquals<K>(h: BpfHtab, at: usize, a: u64, b: u64): bool {
+  if (sizeof<K>() == 4) return load<u32>(at) == <u32>a;
+  if (sizeof<K>() == 8) return load<u64>(at) == a;
+  if (sizeof<K>() == 16) return load<u64>(at) == a && load<u64>(at, 8) == b;
+  return equalBytes(at, <usize>a, h.keySize);
+}
+
+function storeKey<K>(h: BpfHtab, at: usize, a: u64, b: u64): void {
+  if (sizeof<K>() == 4) {
+    store<u32>(at, <u32>a);
+  } else if (sizeof<K>() == 8) {
+    store<u64>(at, a);
+  } else if (sizeof<K>() == 16) {
+    store<u64>(at, a);
+    store<u64>(at, b, 8);
+  } else {
+    memory.copy(at, <usize>a, h.keySize);
+  }
+}
+
+// ---- positions ------------------------------------------------------------------------------------------------------
+
+function homeIndex(h: BpfHtab, hash: u32): u32 {
+  return <u32>((<u64>(hash & h.bucketMask) * h.nChunks) >> h.bucketShift);
+}
+
+function chunkAt(h: BpfHtab, index: u32): u32 {
+  return h.chunks + index * h.chunkSize;
+}
+
+function chunkAfter(h: BpfHtab, chunk: u32): u32 {
+  chunk += h.chunkSize;
+  return chunk == h.chunksEnd ? h.chunks : chunk;
+}
+
+function overflowOf(chunk: u32): u32 {
+  return load<u16>(chunk, OVERFLOW_AT);
+}
+
+/** The elem of a position (separate layout). */
+export function elemAt(pos: u32): u32 {
+  return load<u32>((pos & ~15) + CHUNK_HDR + ((pos & 15) << 2));
+}
+
+export function keyAt(h: BpfHtab, pos: u32): usize {
+  if (h.isInline) return (pos & ~15) + CHUNK_HDR + (pos & 15) * h.keyStride;
+  return elemAt(pos) + h.keyOff;
+}
+
+/** Address of the value; of per-CPU types the word that points to CPU 0's slot. */
+export function valueAt(h: BpfHtab, pos: u32): usize {
+  if (h.isInline) return (pos & ~15) + h.valueOff + (pos & 15) * h.valueStride;
+  return elemAt(pos) + h.valueOff;
+}
+
+function stampPtr(h: BpfHtab, pos: u32): usize {
+  if (h.isInline) return (pos & ~15) + 4 + ((pos & 15) << 1);
+  return elemAt(pos) + ELEM_STAMP;
+}
+
+export function hashAt(h: BpfHtab, pos: u32): u32 {
+  return h.isInline ? hashOfKey(h, keyAt(h, pos)) : load<u32>(elemAt(pos));
+}
+
+export function hashOfKey(h: BpfHtab, key: usize): u32 {
+  switch (h.keySize) {
+    case 4:
+      return hashKey<u32>(h, load<u32>(key), 0);
+    case 8:
+      return hashKey<u64>(h, load<u64>(key), 0);
+    case 16:
+      return hashKey<v128>(h, load<u64>(key), load<u64>(key, 8));
+    default:
+      return hashKey<u8>(h, key, 0);
+  }
+}
+
+// ---- find, insert, remove -------------------------------------------------------------------------------------------
+
+/** The position of a key; 0 when absent. */
+export function find<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
+  const chunk = chunkAt(h, homeIndex(h, hash));
+  return h.isInline ? findInline<K>(h, chunk, hash, a, b) : findSeparate<K>(h, chunk, hash, a, b);
+}
+
+/** find for a key by address. */
+export function findKey(h: BpfHtab, key: usize): u32 {
+  switch (h.keySize) {
+    case 4: {
+      const a = <u64>load<u32>(key);
+      return find<u32>(h, hashKey<u32>(h, a, 0), a, 0);
+    }
+    case 8: {
+      const a = load<u64>(key);
+      return find<u64>(h, hashKey<u64>(h, a, 0), a, 0);
+    }
+    case 16: {
+      const a = load<u64>(key);
+      const b = load<u64>(key, 8);
+      return find<v128>(h, hashKey<v128>(h, a, b), a, b);
+    }
+    default:
+      return find<u8>(h, hashKey<u8>(h, key, 0), key, 0);
+  }
+}
+
+/** Slots of an inline chunk that may hold the key, a bit each: keys of 4 and 8 bytes are compared all at once. */
+function inlineCandidates<K>(chunk: u32, hash: u32, a: u64): u32 {
+  if (sizeof<K>() == 4) {
+    return i32x4.bitmask(i32x4.eq(v128.load(chunk, CHUNK_HDR), i32x4.splat(<i32>a)));
+  }
+  if (sizeof<K>() == 8) {
+    const key = i64x2.splat(a);
+    const low = i64x2.bitmask(i64x2.eq(v128.load(chunk, CHUNK_HDR), key));
+    return low | (i64x2.bitmask(i64x2.eq(v128.load(chunk, CHUNK_HDR + 16), key)) << 2);
+  }
+  const tags = i8x16.eq(v128.load(chunk), i8x16.splat(<i8>tagOf(hash)));
+  return i8x16.bitmask(tags) & 15;
+}
+
+function findInline<K>(h: BpfHtab, chunk: u32, hash: u32, a: u64, b: u64): u32 {
+  let left = h.nChunks;
+  while (true) {
+    let candidates = inlineCandidates<K>(chunk, hash, a);
+    while (candidates != 0) {
+      const slot = ctz(candidates);
+      // Equal bytes in an empty slot are what is left of a deleted element.
+      if (sizeof<K>() == 4 || sizeof<K>() == 8) {
+        if (load<u8>(chunk + slot) != 0) return chunk | slot;
+      } else if (keyEquals<K>(h, chunk + CHUNK_HDR + slot * h.keyStride, a, b)) {
+        return chunk | slot;
+      }
+      candidates &= candidates - 1;
+    }
+    if (overflowOf(chunk) == 0 || --left == 0) return 0;
+    chunk = chunkAfter(h, chunk);
+  }
+}
+
+function findSeparate<K>(h: BpfHtab, chunk: u32, hash: u32, a: u64, b: u64): u32 {
+  const tag = i8x16.splat(<i8>tagOf(hash));
+  let left = h.nChunks;
+  while (true) {
+    let candidates: u32 = i8x16.bitmask(i8x16.eq(v128.load(chunk), tag)) & 0xfff;
+    while (candidates != 0) {
+      const slot = ctz(candidates);
+      const elem = load<u32>(chunk + CHUNK_HDR + (slot << 2));
+      if (keyEquals<K>(h, elem + h.keyOff, a, b)) return chunk | slot;
+      candidates &= candidates - 1;
+    }
+    if (overflowOf(chunk) == 0 || --left == 0) return 0;
+    chunk = chunkAfter(h, chunk);
+  }
+}
+
+function tagOf(hash: u32): u32 {
+  return 0x80 | (hash >> 25);
+}
+
+/** Slots in use, a bit each. */
+function usedSlots(h: BpfHtab, chunk: u32): u32 {
+  return i8x16.bitmask(v128.load(chunk)) & (h.isInline ? 15 : 0xfff);
+}
+
+/** A free slot for a new element, not yet marked as used. There is one: a table has more slots than elements. */
+export function takeSlot(h: BpfHtab, hash: u32): u32 {
+  const all: u32 = h.isInline ? 15 : 0xfff;
+  let chunk = chunkAt(h, homeIndex(h, hash));
+  while (true) {
+    const unused = ~usedSlots(h, chunk) & all;
+    if (unused != 0) return chunk | ctz(unused);
+    const overflow = overflowOf(chunk);
+    if (overflow != STICKY) store<u16>(chunk, overflow + 1, OVERFLOW_AT);
+    chunk = chunkAfter(h, chunk);
+  }
+}
+
+/** Fills a slot of the inline layout with a key; publishSlot makes it visible once the value is there. */
+export function fillInline<K>(h: BpfHtab, pos: u32, a: u64, b: u64): void {
+  storeKey<K>(h, keyAt(h, pos), a, b);
+}
+
+/** Fills a slot of the separate layout. */
+export function fillSeparate<K>(h: BpfHtab, pos: u32, elem: usize, hash: u32, a: u64, b: u64): void {
+  store<u32>(elem, hash);
+  store<u8>(elem, 1, ELEM_LIVE);
+  storeKey<K>(h, elem + h.keyOff, a, b);
+  store<u32>((pos & ~15) + CHUNK_HDR + ((pos & 15) << 2), elem);
+}
+
+/** Makes a filled slot visible, as the newest element of its bucket. */
+export function publishSlot(h: BpfHtab, pos: u32, hash: u32): void {
+  makeNewest(h, pos, hash);
+  store<u8>((pos & ~15) + (pos & 15), tagOf(hash));
+}
+
+/** Empties a slot. */
+export function removeSlot(h: BpfHtab, pos: u32, hash: u32): void {
+  store<u8>((pos & ~15) + (pos & 15), 0);
+  let chunk = chunkAt(h, homeIndex(h, hash));
+  while (chunk != (pos & ~15)) {
+    const overflow = overflowOf(chunk);
+    if (overflow != STICKY) store<u16>(chunk, overflow - 1, OVERFLOW_AT);
+    chunk = chunkAfter(h, chunk);
+  }
+}
+
+/** The position of a live elem (separate layout). */
+export function positionOf(h: BpfHtab, elem: usize): u32 {
+  const hash = load<u32>(elem);
+  const tag = i8x16.splat(<i8>tagOf(hash));
+  let chunk = chunkAt(h, homeIndex(h, hash));
+  while (true) {
+    let candidates: u32 = i8x16.bitmask(i8x16.eq(v128.load(chunk), tag)) & 0xfff;
+    while (candidates != 0) {
+      const slot = ctz(candidates);
+      if (load<u32>(chunk + CHUNK_HDR + (slot << 2)) == <u32>elem) return chunk | slot;
+      candidates &= candidates - 1;
+    }
+    chunk = chunkAfter(h, chunk);
+  }
+}
+
+// ---- order ----------------------------------------------------------------------------------------------------------
+
+/** Moves an element to the front of its bucket. */
+export function makeNewest(h: BpfHtab, pos: u32, hash: u32): void {
+  const home = homeIndex(h, hash);
+  const clockPtr = chunkAt(h, home) + CLOCK_AT;
+  let clock: u32 = load<u16>(clockPtr);
+  if (clock == 0xffff) clock = renumber(h, home);
+  store<u16>(clockPtr, clock + 1);
+  store<u16>(stampPtr(h, pos), clock + 1);
+}
+
+/** Rank of an element in iteration order: bucket, then newest first. */
+function rankOf(h: BpfHtab, pos: u32, hash: u32): u64 {
+  return ((<u64>(hash & h.bucketMask)) << 16) | (0xffff - load<u16>(stampPtr(h, pos)));
+}
+
+/**
+ * The element of a home that follows (rank, at) in iteration order; 0 when there is none. Equal ranks (more than 65535
+ * elements of one home) go by address.
+ */
+function homeNext(h: BpfHtab, home: u32, rank: u64, at: u32): u32 {
+  let best: u32 = 0;
+  let bestRank: u64 = u64.MAX_VALUE;
+  let chunk = chunkAt(h, home);
+  let left = h.nChunks;
+  while (true) {
+    let used = usedSlots(h, chunk);
+    while (used != 0) {
+      const pos = chunk | ctz(used);
+      used &= used - 1;
+      const hash = hashAt(h, pos);
+      if (homeIndex(h, hash) != home) continue;
+      const r = rankOf(h, pos, hash);
+      if (r < rank || (r == rank && pos <= at)) continue;
+      if (r < bestRank || (r == bestRank && pos < best)) {
+        best = pos;
+        bestRank = r;
+      }
+    }
+    if (overflowOf(chunk) == 0 || --left == 0) return best;
+    chunk = chunkAfter(h, chunk);
+  }
+}
+
+/** The first element at or behind a bucket in iteration order; 0 when there is none. */
+export function firstFrom(h: BpfHtab, bucket: u32): u32 {
+  let home = homeIndex(h, bucket);
+  let rank = (<u64>bucket) << 16;
+  while (home < h.nChunks) {
+    const chunk = chunkAt(h, home);
+    if (overflowOf(chunk) != 0 || usedSlots(h, chunk) != 0) {
+      const pos = homeNext(h, home, rank, 0);
+      if (pos != 0) return pos;
+    }
+    home++;
+    rank = 0;
+  }
+  return 0;
+}
+
+/** The element behind the one at pos in iteration order; 0 at the end. */
+export function nextAfter(h: BpfHtab, pos: u32): u32 {
+  const hash = hashAt(h, pos);
+  const home = homeIndex(h, hash);
+  const next = homeNext(h, home, rankOf(h, pos, hash), pos);
+  if (next != 0) return next;
+  // Behind the last bucket of this home: any bucket of the next one.
+  const bucket = firstBucketOf(h, home + 1);
+  return home + 1 < h.nChunks ? firstFrom(h, bucket) : 0;
+}
+
+/** The element behind the one at pos in the same bucket; 0 at its end. */
+export function nextInBucket(h: BpfHtab, pos: u32): u32 {
+  const hash = hashAt(h, pos);
+  const next = homeNext(h, homeIndex(h, hash), rankOf(h, pos, hash), pos);
+  return next != 0 && (hashAt(h, next) & h.bucketMask) == (hash & h.bucketMask) ? next : 0;
+}
+
+/** The lowest bucket whose home is `home`. */
+function firstBucketOf(h: BpfHtab, home: u32): u32 {
+  return <u32>((((<u64>home) << h.bucketShift) + h.nChunks - 1) / h.nChunks);
+}
+
+/** Draws the stamps of a home's elements anew, 1 upwards in the same order; @returns the highest. */
+function renumber(h: BpfHtab, home: u32): u32 {
+  // Oldest first: the i-th smallest stamp is at least i, so what was renumbered never gets in the way of the rest.
+  let last: u32 = 0;
+  let stamp: u32 = 0;
+  while (true) {
+    const pos = oldestAfter(h, home, last);
+    if (pos == 0) return stamp;
+    last = load<u16>(stampPtr(h, pos));
+    if (stamp < 0xfffe) stamp++;
+    store<u16>(stampPtr(h, pos), stamp);
+  }
+}
+
+/** The element of a home with the smallest stamp above `stamp`; 0 when there is none. */
+function oldestAfter(h: BpfHtab, home: u32, stamp: u32): u32 {
+  let best: u32 = 0;
+  let bestStamp: u32 = 0x10000;
+  let chunk = chunkAt(h, home);
+  let left = h.nChunks;
+  while (true) {
+    let used = usedSlots(h, chunk);
+    while (used != 0) {
+      const pos = chunk | ctz(used);
+      used &= used - 1;
+      const s: u32 = load<u16>(stampPtr(h, pos));
+      if (s <= stamp || s >= bestStamp) continue;
+      if (homeIndex(h, hashAt(h, pos)) != home) continue;
+      best = pos;
+      bestStamp = s;
+    }
+    if (overflowOf(chunk) == 0 || --left == 0) return best;
+    chunk = chunkAfter(h, chunk);
+  }
+}

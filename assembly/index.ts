@@ -1,0 +1,121 @@
+// The Wasm ABI: every function the outside may call. The bpf_* exports and bpf() are a contract (README, "For
+// simulators"); the others serve ts/ and may change.
+
+import { BPF_MAP_TYPE_UNSPEC, EBADF, EINVAL } from "../ts/uapi";
+import { FD_FREE, FD_MAP, fdKind, fdObject, fdRemove, fdTableInit } from "./fd";
+import {
+  allocGrow,
+  attach,
+  cpu,
+  free,
+  heapUsedBytes,
+  kernel,
+  kernelExit,
+  kernelInit,
+  scratchPtr,
+  setCpu,
+} from "./kernel";
+import { BpfMap, MapCreateAttr, mapByHandle, mapPut } from "./map";
+import { PROBE, mapType } from "./map_types";
+
+export { bpf } from "./syscall";
+export {
+  bpf_get_smp_processor_id,
+  bpf_helper_call,
+  bpf_map_delete_elem,
+  bpf_map_lookup_elem,
+  bpf_map_lookup_percpu_elem,
+  bpf_map_update_elem,
+  bpf_valid_range,
+} from "./helpers";
+export {
+  map_delete,
+  map_get_next_key,
+  map_lookup,
+  map_lookup16,
+  map_lookup4,
+  map_lookup8,
+  map_peek,
+  map_update,
+  map_update16,
+  map_update4,
+  map_update8,
+} from "./fast";
+
+// ---- life of the kernel ---------------------------------------------------------------------------------------------
+
+/** See kernelInit. @returns the root's address, 0 when there is no room */
+export function kernel_init(source: u32, base: u32, limit: u32, maxBytes: u64, nrCpus: u32, seed: u64): usize {
+  const root = kernelInit(source, base, limit, maxBytes, nrCpus, seed);
+  return root != 0 && fdTableInit() ? root : 0;
+}
+
+/** Makes this instance a CPU of a kernel another instance made in the same memory. @returns 1, or 0 when there is none */
+export function kernel_attach(root: usize, cpuIndex: u32): i32 {
+  return attach(root, cpuIndex) ? 1 : 0;
+}
+
+export function kernel_exit(): void {
+  kernelExit();
+}
+
+export function set_cpu(index: u32): void {
+  setCpu(index);
+}
+
+export function get_cpu(): u32 {
+  return cpu();
+}
+
+export function nr_cpus(): u32 {
+  return kernel().nrCpus;
+}
+
+/** This instance's scratch area; its first 256 bytes belong to bpf(). */
+export function scratch(): usize {
+  return scratchPtr();
+}
+
+// ---- memory ---------------------------------------------------------------------------------------------------------
+
+/** 8-aligned memory for the caller, 0 when out of memory; may grow the memory. */
+export function mem_alloc(bytes: u32): usize {
+  return allocGrow(bytes);
+}
+
+export function mem_free(ptr: usize): void {
+  free(ptr);
+}
+
+/** Bytes allocated at the moment, by everybody. */
+export function mem_used(): u32 {
+  return heapUsedBytes();
+}
+
+// ---- fds and handles ------------------------------------------------------------------------------------------------
+
+/** close(2). */
+export function fd_close(fd: i32): i32 {
+  const kind = fdKind(fd);
+  if (kind == FD_FREE) return -EBADF;
+  const object = fdRemove(fd);
+  if (kind == FD_MAP) mapPut(changetype<BpfMap>(object));
+  return 0;
+}
+
+/** The handle of the map behind an fd; 0 when there is none. */
+export function bpf_map_by_fd(fd: i32): u32 {
+  return fdKind(fd) == FD_MAP ? changetype<BpfMap>(fdObject(fd)).handle : 0;
+}
+
+/** 1 when maps of this type can be created. */
+export function map_type_supported(type: i32): i32 {
+  if (type == BPF_MAP_TYPE_UNSPEC) return 0;
+  return mapType(type, PROBE, changetype<MapCreateAttr>(0)) == 0 ? 1 : 0;
+}
+
+/** Live elements of a map; -EINVAL when it is none or does not count. */
+export function bpf_map_sum_elem_count(handle: u32): i64 {
+  const map = mapByHandle(handle);
+  return map == 0 ? -EINVAL : changetype<BpfMap>(map).elemCount();
+}

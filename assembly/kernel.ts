@@ -1,0 +1,205 @@
+// The state of one kernel: one root structure in linear memory, from which everything else is reached.
+//
+// Wasm globals hold what belongs to one instance only: where the root is, the current CPU, this instance's scratch
+// area. Several instances attached to one root (shared memory) are the CPUs of one kernel.
+
+import {
+  HEAP_ARENA,
+  HEAP_GROW,
+  HEAP_MALLOC,
+  HEAP_SIZE,
+  Heap,
+  heapAddSegment,
+  heapAlloc,
+  heapAllocGrow,
+  heapFree,
+  heapFreeAll,
+  heapInit,
+  heapReserve,
+  heapUnreserve,
+  hostAlloc,
+  hostRelease,
+} from "./lib/heap";
+import { zeroBytes } from "./lib/bytes";
+
+const KERNEL_MAGIC: u32 = 0x6b667062;
+const KERNEL_SIZE: u32 = 256;
+/** Per instance: the attr of the running command, and windows for callers that pass small keys and values. */
+export const SCRATCH_SIZE: u32 = 4096 + 512;
+
+@unmanaged
+export class Kernel {
+  magic: u32;
+  nrCpus: u32;
+  /** Guards fds, handles, ids, regions and the pin tree; taken before the heap's lock, never after a map's. */
+  lockWord: u32;
+  /** 1 when the host fixed the seed: clocks and random numbers are then a function of the calls. */
+  deterministic: u32;
+  rng: u64;
+  ktime: u64;
+  // fd.ts
+  fds: u32;
+  fdCapacity: u32;
+  fdHint: u32;
+  // map.ts: handles and the list of maps in the order of their ids
+  handles: u32;
+  handleCapacity: u32;
+  handleFree: u32;
+  handleFreeTail: u32;
+  mapHead: u32;
+  mapTail: u32;
+  nextMapId: u32;
+  mapCount: u32;
+  // lib/region.ts
+  regions: u32;
+  regionCount: u32;
+  regionCapacity: u32;
+  // bpffs.ts
+  bpffsRoot: u32;
+  // btf.ts
+  btfHead: u32;
+  nextBtfId: u32;
+  // host.ts
+  taskHead: u32;
+  anonInode: u32;
+  nextObjectId: u32;
+  storageCacheUsage: u32;
+  /** Wasm table slot of the callback dispatcher; 0 when callbacks go to the host's import. */
+  callbackSlot: u32;
+}
+if (offsetof<Kernel>() > 256) ERROR("Kernel must fit KERNEL_SIZE");
+
+let root: usize = 0;
+let currentCpu: u32 = 0;
+let scratch: usize = 0;
+
+export function kernel(): Kernel {
+  return changetype<Kernel>(root);
+}
+
+function heap(): Heap {
+  return changetype<Heap>(root + KERNEL_SIZE);
+}
+
+/** The CPU on which the running call runs. */
+export function cpu(): u32 {
+  return currentCpu;
+}
+
+export function setCpu(index: u32): void {
+  currentCpu = index;
+}
+
+/** This instance's scratch area of SCRATCH_SIZE bytes; the first 256 belong to bpf(). */
+export function scratchPtr(): usize {
+  return scratch;
+}
+
+/**
+ * Makes a kernel.
+ * @param source   HEAP_GROW, HEAP_ARENA or HEAP_MALLOC
+ * @param base     HEAP_GROW: memory that may be used right away (base == limit: none); HEAP_ARENA: the arena
+ * @param maxBytes HEAP_GROW: bound of the memory's size, bytes
+ * @param seed     start of the random numbers
+ * @returns the address of the root, 0 when there is no room
+ */
+export function kernelInit(source: u32, base: u32, limit: u32, maxBytes: u64, nrCpus: u32, seed: u64): usize {
+  const rootBytes = KERNEL_SIZE + HEAP_SIZE;
+  let at: usize = 0;
+  if (source == HEAP_MALLOC) {
+    at = hostAlloc(rootBytes);
+    if (at == 0) return 0;
+  } else {
+    if (source == HEAP_GROW && base >= limit) {
+      const old = memory.grow(1);
+      if (old < 0) return 0;
+      base = (<u32>old) << 16;
+      limit = base + 0x10000;
+    }
+    at = (base + 63) & ~63;
+    if (at < base || <u64>at + rootBytes > limit) return 0;
+  }
+  root = at;
+  zeroBytes(root, KERNEL_SIZE);
+  heapInit(heap(), source, maxBytes);
+  if (source != HEAP_MALLOC && !heapAddSegment(heap(), <u32>at + rootBytes, limit)) return 0;
+  const k = kernel();
+  k.magic = KERNEL_MAGIC;
+  k.nrCpus = nrCpus;
+  k.rng = seed;
+  k.nextMapId = 1;
+  k.nextBtfId = 1;
+  k.nextObjectId = 1;
+  return attach(at, 0) ? at : 0;
+}
+
+/** Makes this instance a CPU of the kernel at `at`. */
+export function attach(at: usize, cpuIndex: u32): bool {
+  root = at;
+  if (kernel().magic != KERNEL_MAGIC) return false;
+  currentCpu = cpuIndex;
+  scratch = allocGrow(SCRATCH_SIZE);
+  return scratch != 0;
+}
+
+/** Ends the kernel: with the host's malloc every block goes back; otherwise the memory simply is the host's again. */
+export function kernelExit(): void {
+  if (root == 0) return;
+  kernel().magic = 0;
+  heapFreeAll(heap());
+  if (heap().source == HEAP_MALLOC) hostRelease(<u32>root);
+  root = 0;
+  scratch = 0;
+}
+
+// ---- memory -------------------------------------------------------------------------------------------------------
+
+/** Allocates 8-aligned memory without growing it; 0 when out of memory. What operations use. */
+export function alloc(bytes: u64): usize {
+  return heapAlloc(heap(), bytes, 8);
+}
+
+/** Allocates 8-aligned memory; may grow it. For creation. */
+export function allocGrow(bytes: u64): usize {
+  return heapAllocGrow(heap(), bytes, 8);
+}
+
+/** Allocates `align`-aligned zeroed memory; may grow it. For creation. */
+export function allocZeroed(bytes: u64, align: u32 = 8): usize {
+  const ptr = heapAllocGrow(heap(), bytes, align);
+  if (ptr != 0) memory.fill(ptr, 0, <usize>bytes);
+  return ptr;
+}
+
+export function free(ptr: usize): void {
+  heapFree(heap(), ptr);
+}
+
+/** Promises `bytes` to a map that allocates while it runs (see heapReserve). */
+export function reserve(bytes: u64): void {
+  heapReserve(heap(), bytes);
+}
+
+export function unreserve(bytes: u64): void {
+  heapUnreserve(heap(), bytes);
+}
+
+export function heapUsedBytes(): u32 {
+  return heap().usedBytes;
+}
+
+export function heapStruct(): Heap {
+  return heap();
+}
+
+// ---- random numbers -----------------------------------------------------------------------------------------------
+
+/** splitmix64 (Steele, Lea, Flood 2014; public domain): seeds of maps, bpf_get_prandom_u32. */
+export function random64(): u64 {
+  const k = kernel();
+  k.rng += 0x9e3779b97f4a7c15;
+  let z = k.rng;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}

@@ -1,0 +1,117 @@
+// Elements that are allocated while a map runs (BPF_F_NO_PREALLOC hashes, LPM tries, local storages): equal-sized
+// elements cut from slabs. Slabs are registered as regions of the owner and given back when the pool ends; a free
+// element is reused by its pool only, last freed first.
+//
+//   Slab: | next slab (u32) | pad (u32) | element 0 | element 1 | ... | extra bytes (per-CPU slots) |
+
+import { alloc, free, reserve, unreserve } from "../kernel";
+import { addRegion, removeRegion } from "./region";
+
+const SLAB_HDR: u32 = 8;
+/** Slabs are about this large; an element that is larger has a slab of its own. */
+const SLAB_BYTES: u32 = 16384;
+
+@unmanaged
+export class Pool {
+  /** The region's owner: a BpfMap. */
+  owner: u32;
+  /** Bytes per element, a multiple of 8. */
+  elemSize: u32;
+  /** Further bytes per element behind all elements of the slab (per-CPU slots of all CPUs). */
+  extraSize: u32;
+  /** Elements per slab. */
+  slabCount: u32;
+  slabs: u32;
+  /** Free elements, linked through their first word. */
+  freeList: u32;
+  /** Elements of the newest slab that were never handed out. */
+  fresh: u32;
+  /** What is left of the promise that the slabs will find memory, bytes. */
+  reserved: u64;
+}
+
+/** Promises above this are not made: nobody fills such a map here. */
+const RESERVE_MAX: u64 = 1 << 30;
+
+export function poolInit(pool: Pool, owner: usize, elemSize: u32, extraSize: u32, maxCount: u32): void {
+  pool.owner = <u32>owner;
+  pool.elemSize = elemSize;
+  pool.extraSize = extraSize;
+  pool.slabCount = max(1, min(maxCount, SLAB_BYTES / (elemSize + extraSize)));
+  pool.slabs = 0;
+  pool.freeList = 0;
+  pool.fresh = 0;
+  const slabs = (<u64>maxCount + pool.slabCount - 1) / pool.slabCount;
+  const bytes = slabs * (slabBytes(pool) + 16);
+  pool.reserved = bytes > RESERVE_MAX ? 0 : bytes;
+  reserve(pool.reserved);
+}
+
+/** @returns an element with unspecified contents; 0 when out of memory */
+export function poolAlloc(pool: Pool): usize {
+  const head = pool.freeList;
+  if (head != 0) {
+    pool.freeList = load<u32>(head);
+    return head;
+  }
+  if (pool.fresh == 0 && !addSlab(pool)) return 0;
+  pool.fresh--;
+  return pool.slabs + SLAB_HDR + pool.fresh * pool.elemSize;
+}
+
+export function poolFree(pool: Pool, elem: usize): void {
+  store<u32>(elem, pool.freeList);
+  pool.freeList = <u32>elem;
+}
+
+/** Gives all slabs back. */
+export function poolDestroy(pool: Pool): void {
+  let slab = pool.slabs;
+  while (slab != 0) {
+    const next = load<u32>(slab);
+    removeRegion(slab);
+    free(slab);
+    slab = next;
+  }
+  unreserve(pool.reserved);
+  pool.reserved = 0;
+  pool.slabs = 0;
+  pool.freeList = 0;
+  pool.fresh = 0;
+}
+
+/** The element that holds addr; addr is inside the slab that starts at `slab` (a region's lo). 0: the slab's header. */
+export function poolElemAt(pool: Pool, slab: u32, addr: u32): u32 {
+  const offset = addr - slab;
+  if (offset < SLAB_HDR) return 0;
+  const index = (offset - SLAB_HDR) / pool.elemSize;
+  return index < pool.slabCount ? slab + SLAB_HDR + index * pool.elemSize : 0;
+}
+
+/** Start of the slab's extra bytes. */
+export function poolExtra(pool: Pool, slab: u32): u32 {
+  return slab + SLAB_HDR + pool.slabCount * pool.elemSize;
+}
+
+function slabBytes(pool: Pool): u64 {
+  return <u64>SLAB_HDR + <u64>pool.slabCount * (<u64>pool.elemSize + pool.extraSize);
+}
+
+function addSlab(pool: Pool): bool {
+  const bytes = slabBytes(pool);
+  const slab = alloc(bytes);
+  if (slab == 0) return false;
+  if (!addRegion(slab, slab + <usize>bytes, pool.owner, false)) {
+    free(slab);
+    return false;
+  }
+  // Whoever asks whether an element is live reads its header: it must say "no" before its first use.
+  memory.fill(slab, 0, <usize>bytes);
+  store<u32>(slab, pool.slabs);
+  pool.slabs = <u32>slab;
+  pool.fresh = pool.slabCount;
+  const kept = min(pool.reserved, bytes);
+  unreserve(kept);
+  pool.reserved -= kept;
+  return true;
+}

@@ -1,0 +1,79 @@
+// Which map owns an address: the sorted table of value regions behind bpf_valid_range.
+//
+// A region is a range of memory that holds elements of one owner (a map, or a host object): a preallocated map has one
+// or two, a map that allocates as it goes has one per slab. The owner decides whether an address inside is live.
+
+import { alloc, allocGrow, free, kernel } from "../kernel";
+
+//   Region                     regions are sorted by lo and do not overlap
+//   0      4      8
+//   | lo   | hi   | owner |
+const REGION_SIZE: u32 = 12;
+
+function regionPtr(index: u32): usize {
+  return kernel().regions + index * REGION_SIZE;
+}
+
+/** Number of regions that start at or below addr. */
+function countUpTo(addr: u32): u32 {
+  let low: u32 = 0;
+  let high = kernel().regionCount;
+  while (low < high) {
+    const mid = (low + high) >>> 1;
+    if (load<u32>(regionPtr(mid)) <= addr) low = mid + 1;
+    else high = mid;
+  }
+  return low;
+}
+
+/**
+ * @param creating may the table grow the memory?
+ * @returns false when out of memory
+ */
+export function addRegion(lo: usize, hi: usize, owner: usize, creating: bool): bool {
+  const k = kernel();
+  if (k.regionCount == k.regionCapacity) {
+    const capacity = k.regionCapacity == 0 ? 16 : k.regionCapacity * 2;
+    const bytes = <u64>capacity * REGION_SIZE;
+    const table = creating ? allocGrow(bytes) : alloc(bytes);
+    if (table == 0) return false;
+    memory.copy(table, k.regions, k.regionCount * REGION_SIZE);
+    free(k.regions);
+    k.regions = <u32>table;
+    k.regionCapacity = capacity;
+  }
+  const at = countUpTo(<u32>lo);
+  const ptr = regionPtr(at);
+  memory.copy(ptr + REGION_SIZE, ptr, (k.regionCount - at) * REGION_SIZE);
+  store<u32>(ptr, lo);
+  store<u32>(ptr, hi, 4);
+  store<u32>(ptr, owner, 8);
+  k.regionCount++;
+  return true;
+}
+
+/** Forgets the region that starts at lo, if there is one. */
+export function removeRegion(lo: usize): void {
+  const k = kernel();
+  const at = countUpTo(<u32>lo);
+  if (at == 0 || load<u32>(regionPtr(at - 1)) != <u32>lo) return;
+  const ptr = regionPtr(at - 1);
+  memory.copy(ptr, ptr + REGION_SIZE, (k.regionCount - at) * REGION_SIZE);
+  k.regionCount--;
+}
+
+/** Address of the Region that holds addr, 0 when none does. Offsets: lo 0, hi 4, owner 8. */
+export function findRegion(addr: u32): usize {
+  const at = countUpTo(addr);
+  if (at == 0) return 0;
+  const ptr = regionPtr(at - 1);
+  return addr < load<u32>(ptr, 4) ? ptr : 0;
+}
+
+export function regionLo(region: usize): u32 {
+  return load<u32>(region);
+}
+
+export function regionOwner(region: usize): u32 {
+  return load<u32>(region, 8);
+}

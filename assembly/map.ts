@@ -1,0 +1,456 @@
+// What all maps have in common: attributes, the operations with the kernel's default answers, handles, ids, references.
+//
+// A map type is a class that extends BpfMap and overrides what it can do. AssemblyScript turns the overrides into a
+// br_table on the class id, which it reads in front of the object; placeMap puts it there. That is the one trick.
+
+import {
+  BPF_EXIST,
+  BPF_F_LOCK,
+  BPF_F_RDONLY,
+  BPF_F_WRONLY,
+  EFAULT,
+  EINVAL,
+  ENOTSUPP,
+} from "../ts/uapi";
+import { allocGrow, allocZeroed, free, kernel, Kernel } from "./kernel";
+import { copyBytes, isUserRange } from "./lib/bytes";
+import { lock, unlock } from "./lib/lock";
+
+/** Batch commands a type has (BpfMap#batchOps). */
+export const BATCH_LOOKUP: u32 = 1;
+export const BATCH_LOOKUP_AND_DELETE: u32 = 2;
+export const BATCH_UPDATE: u32 = 4;
+export const BATCH_DELETE: u32 = 8;
+
+/** Special fields of a value type (BTF) that forbid freezing. */
+export const NO_LOCK: i32 = -1;
+
+/** The attr of MAP_CREATE: union bpf_attr, offsets 0..92. */
+@unmanaged
+export class MapCreateAttr {
+  mapType: u32;
+  keySize: u32;
+  valueSize: u32;
+  maxEntries: u32;
+  mapFlags: u32;
+  innerMapFd: i32;
+  numaNode: u32;
+  name0: u32;
+  name1: u32;
+  name2: u32;
+  name3: u32;
+  mapIfindex: u32;
+  btfFd: i32;
+  btfKeyTypeId: u32;
+  btfValueTypeId: u32;
+  btfVmlinuxValueTypeId: u32;
+  mapExtra: u64;
+  valueTypeBtfObjFd: i32;
+  mapTokenFd: i32;
+  exclProgHash: u64;
+  exclProgHashSize: u32;
+}
+if (offsetof<MapCreateAttr>("mapExtra") != 64) ERROR("MapCreateAttr mirrors union bpf_attr");
+if (offsetof<MapCreateAttr>("exclProgHashSize") != 88) ERROR("MapCreateAttr mirrors union bpf_attr");
+
+/** The attr of the *_BATCH commands, and where it came from (count is written back there). */
+@unmanaged
+export class BatchAttr {
+  inBatch: u64;
+  outBatch: u64;
+  keys: u64;
+  values: u64;
+  count: u32;
+  mapFd: i32;
+  elemFlags: u64;
+  flags: u64;
+}
+if (offsetof<BatchAttr>("flags") != 48) ERROR("BatchAttr mirrors union bpf_attr");
+
+export abstract class BpfMap {
+  mapType: u32;
+  keySize: u32;
+  valueSize: u32;
+  maxEntries: u32;
+  /** Without BPF_F_RDONLY and BPF_F_WRONLY: those belong to the fd. */
+  mapFlags: u32;
+  id: u32;
+  handle: u32;
+  /** fds, pins, maps of maps that hold it, running calls. */
+  refcnt: u32;
+  frozen: u32;
+  /** Writable windows (mmap) that are open. */
+  writableMmaps: u32;
+  /** Held while the structure changes; shared build only. */
+  lockWord: u32;
+  /** Offset of the bpf_spin_lock in a value; NO_LOCK. */
+  lockOffset: i32;
+  mapExtra: u64;
+  name: u64;
+  nameRest: u64;
+  btf: u32;
+  btfKeyTypeId: u32;
+  btfValueTypeId: u32;
+  /** Neighbours in the list of maps, which is in the order of the ids. */
+  nextMap: u32;
+  prevMap: u32;
+
+  // ---- program side: addresses, the current CPU's slot ----
+
+  /** The value of `key` for a program (LRU types: the entry is now referenced); 0 when absent. */
+  lookupElem(key: usize): usize {
+    return 0;
+  }
+
+  /** The value of `key` in the slot of one CPU; 0 when absent or when the type is not per-CPU. */
+  lookupPercpuElem(key: usize, cpu: u32): usize {
+    return 0;
+  }
+
+  /** As lookupElem, without a trace: iteration and reads that must not count as a use. */
+  peekElem(key: usize): usize {
+    return this.lookupElem(key);
+  }
+
+  /**
+   * Inserts or replaces.
+   * @param value   address of userValueSize() bytes from bpf(2) (checked range), valueSize bytes from a program
+   * @param syscall true from bpf(2): all CPUs' slots are written
+   */
+  updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
+    return -ENOTSUPP;
+  }
+
+  deleteElem(key: usize): i32 {
+    return -ENOTSUPP;
+  }
+
+  pushElem(value: usize, flags: u64): i32 {
+    return -EINVAL;
+  }
+
+  popElem(value: usize): i32 {
+    return -EINVAL;
+  }
+
+  peekValue(value: usize): i32 {
+    return -EINVAL;
+  }
+
+  /** Live elements; -EINVAL for types that do not count. */
+  elemCount(): i64 {
+    return -EINVAL;
+  }
+
+  // ---- syscall side: copies. User addresses are u64 and unchecked, except keys, which bpf(2) has checked ----
+
+  /** Copies the value of `key` to the user address `value`. */
+  lookupUser(key: usize, value: u64, flags: u64): i32 {
+    return -ENOTSUPP;
+  }
+
+  lookupAndDeleteUser(key: usize, value: u64, flags: u64): i32 {
+    return -ENOTSUPP;
+  }
+
+  /** Copies the key after `key` (0: the first) to the user address `next`. */
+  getNextKey(key: usize, next: u64): i32 {
+    return -ENOTSUPP;
+  }
+
+  /** BATCH_* bits. */
+  batchOps(): u32 {
+    return 0;
+  }
+
+  /** LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH; count goes to the user's attr. */
+  lookupBatch(attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
+    return -ENOTSUPP;
+  }
+
+  /** Bytes of a value at bpf(2). */
+  userValueSize(): u32 {
+    return this.valueSize;
+  }
+
+  /** Maps a part of the values. @returns the address, or -errno as an address (isErr) */
+  mmap(offset: u64, length: u64, writable: bool): usize {
+    return <usize>-ENOTSUPP;
+  }
+
+  // ---- life ----
+
+  /** May this map take the place of the template `meta` in a map of maps? Type, sizes and flags are equal already. */
+  innerMapMatches(meta: BpfMap): bool {
+    return true;
+  }
+
+  /** Can maps of this type be inner maps at all? */
+  canBeInner(): bool {
+    return true;
+  }
+
+  /** Is [addr, addr + len) inside one live value (or record)? addr is in a region of this map that starts at lo. */
+  isLive(lo: u32, addr: u32, len: u32): bool {
+    return false;
+  }
+
+  /** Calls `visit` for each element in iteration order until it answers non-zero; @returns the number of calls. */
+  forEach(visitor: Visitor): i64 {
+    return -EINVAL;
+  }
+
+  /** Gives back everything the map owns, except its own structure. */
+  release(): void {}
+
+  /** Debug builds: walks the structure; 0 when every invariant holds, else the number of the broken one. */
+  check(): i32 {
+    return 0;
+  }
+}
+
+/** Receiver of forEach. */
+export abstract class Visitor {
+  visit(map: BpfMap, key: usize, value: usize): i32 {
+    return 1;
+  }
+}
+
+// ---- errors as addresses ------------------------------------------------------------------------------------------
+
+/** -errno in the range of addresses: the allocator never hands out the last page. */
+export function isErr(ptr: usize): bool {
+  return <u32>ptr > <u32>0xfffff000;
+}
+
+// ---- creation -----------------------------------------------------------------------------------------------------
+
+/** Bytes in front of an AssemblyScript object; its class id is the word at -8. */
+const OBJECT_HDR: u32 = 24;
+
+/** A zeroed map structure of class T with its class id and the common attributes; 0 when out of memory. */
+export function placeMap<T extends BpfMap>(attr: MapCreateAttr): usize {
+  const block = allocZeroed(OBJECT_HDR + offsetof<T>());
+  if (block == 0) return 0;
+  const ptr = block + OBJECT_HDR;
+  store<u32>(ptr - 8, idof<T>());
+  const map = changetype<BpfMap>(ptr);
+  map.mapType = attr.mapType;
+  map.keySize = attr.keySize;
+  map.valueSize = attr.valueSize;
+  map.maxEntries = attr.maxEntries;
+  map.mapFlags = attr.mapFlags & ~(BPF_F_RDONLY | BPF_F_WRONLY);
+  map.mapExtra = attr.mapExtra;
+  map.lockOffset = NO_LOCK;
+  return ptr;
+}
+
+/** Frees a map that has no id (yet, or any more), with all it owns. */
+export function freeMap(map: BpfMap): void {
+  map.release();
+  free(changetype<usize>(map) - OBJECT_HDR);
+}
+
+/** The flags every type checks alike: not both *_PROG bits, nothing outside `allowed`. */
+export function flagsAllowed(flags: u32, allowed: u32): bool {
+  return (flags & ~allowed) == 0 && (flags & 0x180) != 0x180;
+}
+
+// ---- update flags and values --------------------------------------------------------------------------------------
+
+/** BPF_ANY, BPF_NOEXIST, BPF_EXIST; BPF_F_LOCK with a value that has a lock. */
+export function updateFlagsLegal(map: BpfMap, flags: u64): bool {
+  if ((flags & ~(<u64>BPF_F_LOCK)) > <u64>BPF_EXIST) return false;
+  return (flags & BPF_F_LOCK) == 0 || map.lockOffset != NO_LOCK;
+}
+
+/** Copies a value into the map, leaving out the lock. */
+export function copyMapValue(map: BpfMap, dst: usize, src: usize): void {
+  const at = map.lockOffset;
+  if (at == NO_LOCK) {
+    copyBytes(dst, src, map.valueSize);
+    return;
+  }
+  copyBytes(dst, src, at);
+  copyBytes(dst + at + 4, src + at + 4, map.valueSize - at - 4);
+}
+
+/** copyMapValue under the value's own lock (BPF_F_LOCK). */
+export function copyMapValueLocked(map: BpfMap, dst: usize, src: usize): void {
+  lock(dst + map.lockOffset);
+  copyMapValue(map, dst, src);
+  unlock(dst + map.lockOffset);
+}
+
+/** Copies a value out to a user address: the lock reads as zero. */
+export function copyValueOut(map: BpfMap, dst: u64, value: usize, flags: u64): i32 {
+  if (!isUserRange(dst, map.valueSize)) return -EFAULT;
+  const to = <usize>dst;
+  if (map.lockOffset == NO_LOCK) {
+    copyBytes(to, value, map.valueSize);
+    return 0;
+  }
+  if (flags & BPF_F_LOCK) lock(value + map.lockOffset);
+  copyMapValue(map, to, value);
+  if (flags & BPF_F_LOCK) unlock(value + map.lockOffset);
+  store<u32>(to + map.lockOffset, 0);
+  return 0;
+}
+
+export function copyOut(dst: u64, src: usize, bytes: u32): i32 {
+  if (!isUserRange(dst, bytes)) return -EFAULT;
+  copyBytes(<usize>dst, src, bytes);
+  return 0;
+}
+
+// ---- handles ------------------------------------------------------------------------------------------------------
+
+//   handle = generation << 20 | index, generation 1..4095
+//   entry:  | handle (0: free) | map, or next free index | generation | - |      entry 0 is never used
+const HANDLE_ENTRY: u32 = 16;
+const HANDLE_INDEX_MASK: u32 = 0xfffff;
+
+/** The map of a handle; 0 for 0, a stale handle, or any other number. */
+export function mapByHandle(handle: u32): usize {
+  const k = kernel();
+  const index = handle & HANDLE_INDEX_MASK;
+  if (index >= k.handleCapacity) return 0;
+  const entry = k.handles + index * HANDLE_ENTRY;
+  return load<u32>(entry) == handle ? load<u32>(entry, 4) : 0;
+}
+
+function takeHandle(map: BpfMap): bool {
+  const k = kernel();
+  if (k.handleFree == 0 && !growHandles()) return false;
+  const index = k.handleFree;
+  const entry = k.handles + index * HANDLE_ENTRY;
+  k.handleFree = load<u32>(entry, 4);
+  if (k.handleFree == 0) k.handleFreeTail = 0;
+  const generation = (load<u32>(entry, 8) % 4095) + 1;
+  map.handle = (generation << 20) | index;
+  store<u32>(entry, map.handle);
+  store<u32>(entry, changetype<usize>(map), 4);
+  store<u32>(entry, generation, 8);
+  return true;
+}
+
+/** Freed entries queue up at the tail, so that a number comes back as late as possible. */
+function dropHandle(handle: u32): void {
+  const index = handle & HANDLE_INDEX_MASK;
+  const entry = kernel().handles + index * HANDLE_ENTRY;
+  store<u32>(entry, 0);
+  queueHandle(index);
+}
+
+function queueHandle(index: u32): void {
+  const k = kernel();
+  store<u32>(k.handles + index * HANDLE_ENTRY, 0, 4);
+  if (k.handleFreeTail != 0) store<u32>(k.handles + k.handleFreeTail * HANDLE_ENTRY, index, 4);
+  else k.handleFree = index;
+  k.handleFreeTail = index;
+}
+
+function growHandles(): bool {
+  const k = kernel();
+  const old = k.handleCapacity;
+  const capacity: u32 = old == 0 ? 64 : old * 2;
+  if (capacity > HANDLE_INDEX_MASK + 1) return false;
+  const table = allocGrow(<u64>capacity * HANDLE_ENTRY);
+  if (table == 0) return false;
+  memory.copy(table, k.handles, old * HANDLE_ENTRY);
+  memory.fill(table + old * HANDLE_ENTRY, 0, (capacity - old) * HANDLE_ENTRY);
+  free(k.handles);
+  k.handles = <u32>table;
+  k.handleCapacity = capacity;
+  for (let index = max<u32>(old, 1); index < capacity; index++) queueHandle(index);
+  return true;
+}
+
+// ---- ids and references -------------------------------------------------------------------------------------------
+
+function lockWord(): usize {
+  return changetype<usize>(kernel()) + offsetof<Kernel>("lockWord");
+}
+
+/** Gives a new map its id and handle and puts it into the list; its first reference is the caller's. */
+export function publishMap(map: BpfMap): bool {
+  const k = kernel();
+  lock(lockWord());
+  const ok = takeHandle(map);
+  if (ok) {
+    map.refcnt = 1;
+    map.id = k.nextMapId;
+    // Ids are handed out in a cycle; after the wrap the list is no longer in the order of creation.
+    k.nextMapId = k.nextMapId == 0x7fffffff ? 1 : k.nextMapId + 1;
+    let before: u32 = k.mapTail;
+    while (before != 0 && changetype<BpfMap>(before).id >= map.id) {
+      if (changetype<BpfMap>(before).id == map.id) {
+        map.id = k.nextMapId++;
+        before = k.mapTail;
+      } else {
+        before = changetype<BpfMap>(before).prevMap;
+      }
+    }
+    linkMap(map, before);
+    k.mapCount++;
+  }
+  unlock(lockWord());
+  return ok;
+}
+
+function linkMap(map: BpfMap, before: u32): void {
+  const k = kernel();
+  const self = <u32>changetype<usize>(map);
+  map.prevMap = before;
+  map.nextMap = before != 0 ? changetype<BpfMap>(before).nextMap : k.mapHead;
+  if (before != 0) changetype<BpfMap>(before).nextMap = self;
+  else k.mapHead = self;
+  if (map.nextMap != 0) changetype<BpfMap>(map.nextMap).prevMap = self;
+  else k.mapTail = self;
+}
+
+function unlinkMap(map: BpfMap): void {
+  const k = kernel();
+  if (map.prevMap != 0) changetype<BpfMap>(map.prevMap).nextMap = map.nextMap;
+  else k.mapHead = map.nextMap;
+  if (map.nextMap != 0) changetype<BpfMap>(map.nextMap).prevMap = map.prevMap;
+  else k.mapTail = map.prevMap;
+}
+
+/** The live map with the smallest id > start; 0 when there is none. */
+export function mapAfterId(start: u32): usize {
+  let map = kernel().mapHead;
+  while (map != 0 && changetype<BpfMap>(map).id <= start) map = changetype<BpfMap>(map).nextMap;
+  return map;
+}
+
+export function mapById(id: u32): usize {
+  if (id == 0) return 0;
+  const map = mapAfterId(id - 1);
+  return map != 0 && changetype<BpfMap>(map).id == id ? map : 0;
+}
+
+export function mapGet(map: BpfMap): void {
+  if (ASC_FEATURE_THREADS) {
+    atomic.add<u32>(changetype<usize>(map) + offsetof<BpfMap>("refcnt"), 1);
+  } else {
+    map.refcnt++;
+  }
+}
+
+/** Drops a reference; the last one ends the map, at once (the kernel frees a little later). */
+export function mapPut(map: BpfMap): void {
+  let left: u32;
+  if (ASC_FEATURE_THREADS) {
+    left = atomic.sub<u32>(changetype<usize>(map) + offsetof<BpfMap>("refcnt"), 1) - 1;
+  } else {
+    left = --map.refcnt;
+  }
+  if (left != 0) return;
+  lock(lockWord());
+  unlinkMap(map);
+  dropHandle(map.handle);
+  kernel().mapCount--;
+  unlock(lockWord());
+  freeMap(map);
+}

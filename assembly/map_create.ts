@@ -1,0 +1,110 @@
+// BPF_MAP_CREATE. The order of the checks is the kernel's: the first failure wins (spec: hash-array-syscall.md 2.1).
+
+import {
+  BPF_F_NUMA_NODE,
+  BPF_F_RDONLY,
+  BPF_F_TOKEN_FD,
+  BPF_F_WRONLY,
+  BPF_MAP_TYPE_ARENA,
+  BPF_MAP_TYPE_ARRAY,
+  BPF_MAP_TYPE_BLOOM_FILTER,
+  BPF_MAP_TYPE_HASH,
+  BPF_MAP_TYPE_STRUCT_OPS,
+  BPF_OBJ_NAME_LEN,
+  EBADF,
+  EFAULT,
+  EINVAL,
+  ENOMEM,
+  EOPNOTSUPP,
+} from "../ts/uapi";
+import { FD_FREE, FD_MAP, FMODE_READ, FMODE_WRITE, fdInstall, fdKind } from "./fd";
+import { BpfMap, MapCreateAttr, freeMap, isErr, mapPut, publishMap } from "./map";
+import { ALLOC, CHECK, PROBE, mapType } from "./map_types";
+import { isUserRange } from "./lib/bytes";
+
+/** @returns the new fd or -errno */
+export function mapCreate(attr: MapCreateAttr): i32 {
+  const withToken = (attr.mapFlags & BPF_F_TOKEN_FD) != 0;
+  attr.mapFlags &= ~BPF_F_TOKEN_FD;
+  let ret = checkAttr(attr);
+  if (ret == 0) ret = <i32>mapType(attr.mapType, PROBE, attr);
+  if (ret == 0) ret = <i32>mapType(attr.mapType, CHECK, attr);
+  if (ret == 0 && attr.mapIfindex != 0) ret = offload(attr);
+  // There are no tokens here, so no fd can be one.
+  if (ret == 0 && withToken) ret = fdKind(attr.mapTokenFd) == FD_FREE ? -EBADF : -EINVAL;
+  if (ret != 0) return ret;
+  const ptr = mapType(attr.mapType, ALLOC, attr);
+  if (isErr(ptr)) return <i32>ptr;
+  const map = changetype<BpfMap>(ptr);
+  ret = setName(map, attr);
+  if (ret == 0) ret = checkBtf(attr);
+  if (ret == 0) ret = checkExclusive(attr);
+  if (ret == 0 && !publishMap(map)) ret = -ENOMEM;
+  if (ret != 0) {
+    freeMap(map);
+    return ret;
+  }
+  const fd = fdInstall(FD_MAP, openMode(attr.mapFlags), ptr);
+  if (fd < 0) mapPut(map);
+  return fd;
+}
+
+/** FMODE_* bits for BPF_F_RDONLY and BPF_F_WRONLY (not both). */
+export function openMode(flags: u32): u32 {
+  if (flags & BPF_F_RDONLY) return FMODE_READ;
+  if (flags & BPF_F_WRONLY) return FMODE_WRITE;
+  return FMODE_READ | FMODE_WRITE;
+}
+
+/** Steps 3 to 6: what concerns every type. */
+function checkAttr(attr: MapCreateAttr): i32 {
+  const type = attr.mapType;
+  if (attr.btfVmlinuxValueTypeId != 0) {
+    if (type != BPF_MAP_TYPE_STRUCT_OPS || attr.btfKeyTypeId != 0 || attr.btfValueTypeId != 0) return -EINVAL;
+  } else if (attr.btfKeyTypeId != 0 && attr.btfValueTypeId == 0) {
+    return -EINVAL;
+  }
+  const hasExtra = type == BPF_MAP_TYPE_BLOOM_FILTER || type == BPF_MAP_TYPE_ARENA;
+  if (attr.mapExtra != 0 && !hasExtra) return -EINVAL;
+  if (attr.mapFlags & BPF_F_RDONLY && attr.mapFlags & BPF_F_WRONLY) return -EINVAL;
+  // One NUMA node, number 0; -1 is "any".
+  if (attr.mapFlags & BPF_F_NUMA_NODE && attr.numaNode != 0 && attr.numaNode != 0xffffffff) return -EINVAL;
+  return 0;
+}
+
+/** Only HASH and ARRAY can live on a device; interface 1 (lo) cannot hold maps, others do not exist. */
+function offload(attr: MapCreateAttr): i32 {
+  const canBe = attr.mapType == BPF_MAP_TYPE_HASH || attr.mapType == BPF_MAP_TYPE_ARRAY;
+  return canBe && attr.mapIfindex == 1 ? -EOPNOTSUPP : -EINVAL;
+}
+
+/** Copies the name up to its NUL. Letters are Latin-1 letters: the kernel's isalnum knows those too. */
+function setName(map: BpfMap, attr: MapCreateAttr): i32 {
+  const from = changetype<usize>(attr) + offsetof<MapCreateAttr>("name0");
+  const to = changetype<usize>(map) + offsetof<BpfMap>("name");
+  for (let i: u32 = 0; i < <u32>BPF_OBJ_NAME_LEN; i++) {
+    const c = load<u8>(from + i);
+    if (c == 0) return 0;
+    if (!isNameByte(c)) return -EINVAL;
+    store<u8>(to + i, c);
+  }
+  return -EINVAL;
+}
+
+function isNameByte(c: u8): bool {
+  if (c >= 0x30 && c <= 0x39) return true;
+  if ((c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a) return true;
+  if (c == 0x5f || c == 0x2e) return true;
+  return c >= 0xc0 && c != 0xd7 && c != 0xf7;
+}
+
+function checkBtf(attr: MapCreateAttr): i32 {
+  if (attr.btfKeyTypeId == 0 && attr.btfValueTypeId == 0) return 0;
+  return fdKind(attr.btfFd) == FD_FREE ? -EBADF : -EINVAL;
+}
+
+function checkExclusive(attr: MapCreateAttr): i32 {
+  if (attr.exclProgHash == 0) return attr.exclProgHashSize == 0 ? 0 : -EINVAL;
+  if (attr.exclProgHashSize != 32) return -EINVAL;
+  return isUserRange(attr.exclProgHash, 32) ? 0 : -EFAULT;
+}

@@ -1,0 +1,117 @@
+// The commands on maps as objects: freeze, ids, info. Kernel: kernel/bpf/syscall.c (behaviour checked against 6.18; spec
+// hash-array-syscall.md 8 and 9).
+
+import {
+  BPF_F_RDONLY,
+  BPF_F_WRONLY,
+  BPF_MAP_INFO_SIZE,
+  E2BIG,
+  EBADFD,
+  EBUSY,
+  EFAULT,
+  EINVAL,
+  ENOENT,
+  ENOTSUPP,
+  EPERM,
+  PAGE_SIZE,
+} from "../ts/uapi";
+import { FD_FREE, FD_MAP, FMODE_WRITE, fdKind, fdObject, fdOpenMap } from "./fd";
+import { isUserRange, isZero, zeroBytes } from "./lib/bytes";
+import { BpfMap, NO_LOCK, mapAfterId, mapById } from "./map";
+import { openMode } from "./map_create";
+import { scratchPtr } from "./kernel";
+
+/** struct bpf_map_info. */
+@unmanaged
+class BpfMapInfo {
+  type: u32;
+  id: u32;
+  keySize: u32;
+  valueSize: u32;
+  maxEntries: u32;
+  mapFlags: u32;
+  name: u64;
+  nameRest: u64;
+  ifindex: u32;
+  btfVmlinuxValueTypeId: u32;
+  netnsDev: u64;
+  netnsIno: u64;
+  btfId: u32;
+  btfKeyTypeId: u32;
+  btfValueTypeId: u32;
+  btfVmlinuxId: u32;
+  mapExtra: u64;
+  hash: u64;
+  hashSize: u32;
+}
+if (offsetof<BpfMapInfo>("hashSize") != 96) ERROR("BpfMapInfo mirrors struct bpf_map_info");
+/** Bytes of the fields; the struct's padding behind them is copied but must be zero. */
+const INFO_FIELDS_END: u32 = 100;
+
+/** A frozen map grants no write access, so a second freeze is -EPERM; EBUSY is for open writable windows. */
+export function mapFreeze(map: BpfMap, mode: u32): i32 {
+  if (map.lockOffset != NO_LOCK) return -ENOTSUPP;
+  if ((mode & FMODE_WRITE) == 0) return -EPERM;
+  if (map.writableMmaps != 0) return -EBUSY;
+  map.frozen = 1;
+  return 0;
+}
+
+/** attr: start_id 0, next_id 4. */
+export function mapGetNextId(copy: usize, userAttr: u32): i32 {
+  const start = load<u32>(copy);
+  if (start >= 0x7fffffff) return -EINVAL;
+  const map = mapAfterId(start);
+  if (map == 0) return -ENOENT;
+  if (!isUserRange(userAttr, 8)) return -EFAULT;
+  store<u32>(userAttr, changetype<BpfMap>(map).id, 4);
+  return 0;
+}
+
+/** attr: map_id 0, open_flags 8. */
+export function mapGetFdById(copy: usize): i32 {
+  const flags = load<u32>(copy, 8);
+  if (flags & ~(BPF_F_RDONLY | BPF_F_WRONLY)) return -EINVAL;
+  if (flags == (BPF_F_RDONLY | BPF_F_WRONLY)) return -EINVAL;
+  const map = mapById(load<u32>(copy));
+  return map == 0 ? -ENOENT : fdOpenMap(changetype<BpfMap>(map), openMode(flags));
+}
+
+/** attr: bpf_fd 0, info_len 4, info 8. */
+export function objGetInfoByFd(copy: usize, userAttr: u32): i32 {
+  const fd = load<i32>(copy);
+  const kind = fdKind(fd);
+  if (kind == FD_FREE) return -EBADFD;
+  if (kind != FD_MAP) return -EINVAL;
+  return mapInfo(changetype<BpfMap>(fdObject(fd)), load<u32>(copy, 4), load<u64>(copy, 8), userAttr);
+}
+
+/** The buffer is input too: the program hash it may ask for is not here, so those fields must be zero. */
+function mapInfo(map: BpfMap, length: u32, info: u64, userAttr: u32): i32 {
+  if (length > <u32>PAGE_SIZE) return -E2BIG;
+  if (length > 0 && !isUserRange(info, length)) return -EFAULT;
+  const user = <usize>info;
+  if (length > INFO_FIELDS_END && !isZero(user + INFO_FIELDS_END, length - INFO_FIELDS_END)) return -E2BIG;
+  const taken = min<u32>(length, BPF_MAP_INFO_SIZE);
+  const buffer = scratchPtr() + 128;
+  zeroBytes(buffer, BPF_MAP_INFO_SIZE);
+  memory.copy(buffer, user, taken);
+  const result = changetype<BpfMapInfo>(buffer);
+  if (result.hash != 0 || result.hashSize != 0) return -EINVAL;
+  zeroBytes(buffer, BPF_MAP_INFO_SIZE);
+  result.type = map.mapType;
+  result.id = map.id;
+  result.keySize = map.keySize;
+  result.valueSize = map.valueSize;
+  result.maxEntries = map.maxEntries;
+  result.mapFlags = map.mapFlags;
+  result.name = map.name;
+  result.nameRest = map.nameRest;
+  result.btfKeyTypeId = map.btfKeyTypeId;
+  result.btfValueTypeId = map.btfValueTypeId;
+  result.mapExtra = map.mapExtra;
+  if (!isUserRange(userAttr, 8)) return -EFAULT;
+  memory.copy(user, buffer, taken);
+  store<u32>(userAttr, taken, 4);
+  return 0;
+}

@@ -1,0 +1,37 @@
+// The table of map types: number -> class, one row a type. Kernel: include/linux/bpf_types.h.
+//
+// A row does both steps of a creation, because other checks come between them: CHECK looks at the attributes only and
+// answers 0 or -errno; ALLOC answers the address of the new map, or -errno as an address.
+
+import {
+  BPF_MAP_TYPE_ARRAY,
+  BPF_MAP_TYPE_HASH,
+  BPF_MAP_TYPE_LRU_HASH,
+  BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  BPF_MAP_TYPE_PERCPU_ARRAY,
+  BPF_MAP_TYPE_PERCPU_HASH,
+  EINVAL,
+} from "../ts/uapi";
+import { BpfArray } from "./arraymap";
+import { BpfHtab } from "./hashtab";
+import { MapCreateAttr } from "./map";
+
+export const CHECK: u32 = 0;
+export const ALLOC: u32 = 1;
+/** Does the type exist here? 0 or -EINVAL; touches nothing. */
+export const PROBE: u32 = 2;
+
+export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
+  switch (type) {
+    case BPF_MAP_TYPE_HASH:
+    case BPF_MAP_TYPE_PERCPU_HASH:
+    case BPF_MAP_TYPE_LRU_HASH:
+    case BPF_MAP_TYPE_LRU_PERCPU_HASH:
+      return step == CHECK ? BpfHtab.allocCheck(attr) : step == ALLOC ? BpfHtab.alloc(attr) : 0;
+    case BPF_MAP_TYPE_ARRAY:
+    case BPF_MAP_TYPE_PERCPU_ARRAY:
+      return step == CHECK ? BpfArray.allocCheck(attr) : step == ALLOC ? BpfArray.alloc(attr) : 0;
+    default:
+      return <usize>-EINVAL;
+  }
+}

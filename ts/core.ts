@@ -1,0 +1,82 @@
+// The raw exports of core.wasm, and how an instance of it comes to life. The only file that knows the module's shape.
+
+/** Addresses, handles and fds are i32 here: above 2^31 they come back negative (`>>> 0` mends that). */
+export interface CoreExports {
+  readonly memory: WebAssembly.Memory;
+  readonly table: WebAssembly.Table;
+
+  // The contract for simulators.
+  bpf(cmd: number, attr: number, size: number): number;
+  bpf_map_by_fd(fd: number): number;
+  bpf_map_lookup_elem(map: number, key: number): number;
+  bpf_map_update_elem(map: number, key: number, value: number, flags: bigint): number;
+  bpf_map_delete_elem(map: number, key: number): number;
+  bpf_map_lookup_percpu_elem(map: number, key: number, cpu: number): number;
+  bpf_map_sum_elem_count(map: number): bigint;
+  bpf_get_smp_processor_id(): number;
+  bpf_helper_call(
+    id: number,
+    r1: bigint,
+    r2: bigint,
+    r3: bigint,
+    r4: bigint,
+    r5: bigint,
+  ): bigint;
+  bpf_valid_range(addr: number, len: number): number;
+  map_type_supported(type: number): number;
+
+  // For this package's own use.
+  kernel_init(
+    source: number,
+    base: number,
+    limit: number,
+    maxBytes: bigint,
+    nrCpus: number,
+    seed: bigint,
+  ): number;
+  kernel_attach(root: number, cpu: number): number;
+  kernel_exit(): void;
+  set_cpu(cpu: number): void;
+  get_cpu(): number;
+  nr_cpus(): number;
+  scratch(): number;
+  mem_alloc(bytes: number): number;
+  mem_free(ptr: number): void;
+  mem_used(): number;
+  fd_close(fd: number): number;
+  map_lookup4(map: number, k0: number): number;
+  map_lookup8(map: number, k0: number, k1: number): number;
+  map_lookup16(map: number, k0: number, k1: number, k2: number, k3: number): number;
+  map_update4(map: number, k0: number, value: number, flags: number): number;
+  map_update8(map: number, k0: number, k1: number, value: number, flags: number): number;
+  map_update16(
+    map: number,
+    k0: number,
+    k1: number,
+    k2: number,
+    k3: number,
+    value: number,
+    flags: number,
+  ): number;
+  map_lookup(map: number, key: number): number;
+  map_peek(map: number, key: number): number;
+  map_update(map: number, key: number, value: number, flags: number): number;
+  map_delete(map: number, key: number): number;
+  map_get_next_key(map: number, key: number, next: number): number;
+}
+
+/** What the core calls: the host's allocator (option `malloc`). */
+export interface CoreImports {
+  malloc(bytes: number): number;
+  free(ptr: number): void;
+}
+
+export function instantiate(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  imports: CoreImports,
+): CoreExports {
+  const { malloc, free } = imports;
+  const instance = new WebAssembly.Instance(module, { env: { memory, malloc, free } });
+  return instance.exports as unknown as CoreExports;
+}

@@ -1,0 +1,66 @@
+import * as uapi from "./uapi.js";
+
+/** errno (positive) -> name, as Linux has them; 524 is ENOTSUPP. */
+const NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries(uapi)
+    .filter(([name]) => /^E[A-Z0-9]+$/.test(name))
+    .map(([name, value]) => [value, name]),
+);
+
+const TEXTS: Readonly<Record<string, string>> = {
+  EPERM: "operation not permitted",
+  ENOENT: "no such entry",
+  E2BIG: "too big, or the map is full",
+  EBADF: "bad file descriptor",
+  EAGAIN: "try again",
+  ENOMEM: "out of memory",
+  EACCES: "permission denied",
+  EFAULT: "bad address",
+  EBUSY: "busy",
+  EEXIST: "entry exists",
+  EINVAL: "invalid argument",
+  EMFILE: "too many open files",
+  ENOSPC: "no space left",
+  ENOTSOCK: "not a socket",
+  EOPNOTSUPP: "operation not supported",
+  ENOTSUPP: "operation not supported by this map type",
+  EBADFD: "file descriptor in bad state",
+};
+
+/** The name of an errno, positive or negative: `errnoName(-2)` is `"ENOENT"`. */
+export function errnoName(errno: number): string {
+  return NAMES.get(Math.abs(errno)) ?? `E${Math.abs(errno)}`;
+}
+
+/**
+ * An error of the map core, shaped like Node's SystemError.
+ *
+ * - `code`: `"ENOENT"`, `"E2BIG"`, ...
+ * - `errno`: the negative number, -2
+ * - `syscall`: what was called: `"bpf_map_update_elem"`
+ */
+export class BpfError extends Error {
+  override readonly name = "BpfError";
+  readonly code: string;
+  readonly errno: number;
+  readonly syscall: string;
+
+  /**
+   * @param syscall what was called
+   * @param errno   negative errno it answered
+   * @param detail  what a user can do with: replaces the general text of the errno
+   */
+  constructor(syscall: string, errno: number, detail?: string) {
+    const code = errnoName(errno);
+    super(`${code}: ${detail ?? TEXTS[code] ?? "error"}, ${syscall}`);
+    this.code = code;
+    this.errno = -Math.abs(errno);
+    this.syscall = syscall;
+  }
+}
+
+/** Passes results >= 0 on and throws the others. */
+export function check(result: number, syscall: string, detail?: string): number {
+  if (result < 0) throw new BpfError(syscall, result, detail);
+  return result;
+}

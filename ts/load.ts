@@ -1,0 +1,28 @@
+import { checkOptions } from "./options.js";
+import type { RuntimeOptions } from "./options.js";
+import { BpfRuntime } from "./runtime.js";
+
+/** Compiles what the option `core` gives. */
+async function compile(core: NonNullable<RuntimeOptions["core"]>): Promise<WebAssembly.Module> {
+  if (core instanceof WebAssembly.Module) return core;
+  if (core instanceof ArrayBuffer || ArrayBuffer.isView(core)) return WebAssembly.compile(core);
+  if (core instanceof URL || typeof core === "string") return fetchModule(core);
+  throw new TypeError("core: expected bytes, a WebAssembly.Module or a URL");
+}
+
+async function fetchModule(url: URL | string): Promise<WebAssembly.Module> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`cannot load the core from ${String(url)}: HTTP ${response.status}`);
+  // Servers that do not know application/wasm are common.
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+
+/** @param defaultCore where the package's own core is, for `shared` or not */
+export async function loadRuntime(
+  options: RuntimeOptions,
+  defaultCore: (shared: boolean) => Promise<WebAssembly.Module | URL>,
+): Promise<BpfRuntime> {
+  const checked = checkOptions(options);
+  const core = options.core ?? (await defaultCore(options.shared ?? false));
+  return new BpfRuntime(await compile(core), checked);
+}

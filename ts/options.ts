@@ -1,0 +1,142 @@
+// Options of createRuntime: what they mean and whether they can be.
+
+/** A range of addresses that belongs to this core alone: base <= a < limit. */
+export interface Arena {
+  readonly base: number;
+  readonly limit: number;
+}
+
+/** Options of {@link createRuntime}. */
+export interface RuntimeOptions {
+  /** Possible CPUs, 1..1024; default 1. Per-CPU values have this many slots. */
+  readonly cpus?: number;
+  /** An existing memory to live in; default: a memory of its own. */
+  readonly memory?: WebAssembly.Memory;
+  /** Live inside this range of `memory` only; never grows the memory. Out of room is ENOMEM. */
+  readonly arena?: Arena;
+  /** Take everything from the host's allocator in `memory`; needs `free`. */
+  readonly malloc?: (bytes: number) => number;
+  /** Counterpart of `malloc`. */
+  readonly free?: (ptr: number) => void;
+  /** The memory is never grown beyond this many bytes; default 4 GiB (shared: 1 GiB). */
+  readonly maxBytes?: number;
+  /** Makes a run repeatable: hash seeds, bloom seeds, bpf_get_prandom_u32. Default: random. */
+  readonly seed?: number | bigint;
+  /** Use the build for shared memory (threads). */
+  readonly shared?: boolean;
+  /** Where the core comes from: bytes, a compiled module, or an address to fetch. Default: the package's own file. */
+  readonly core?: BufferSource | WebAssembly.Module | URL | string;
+}
+
+export const PAGE_BYTES = 65536;
+const MEMORY_BYTES_MAX = 65536 * PAGE_BYTES;
+const SHARED_BYTES_DEFAULT = 1 << 30;
+const CPUS_MAX = 1024;
+
+/** HEAP_GROW, HEAP_ARENA, HEAP_MALLOC of assembly/lib/heap.ts. */
+export const SOURCE = { grow: 0, arena: 1, malloc: 2 } as const;
+
+/** Options after checking. */
+export interface CheckedOptions {
+  readonly cpus: number;
+  readonly memory: WebAssembly.Memory;
+  readonly source: number;
+  readonly base: number;
+  readonly limit: number;
+  readonly maxBytes: number;
+  readonly seed: bigint;
+  readonly malloc: (bytes: number) => number;
+  readonly free: (ptr: number) => void;
+}
+
+/**
+ * @throws {TypeError} a wrong type
+ * @throws {RangeError} a number outside its range
+ */
+export function checkOptions(options: RuntimeOptions): CheckedOptions {
+  if (typeof options !== "object" || options === null) throw new TypeError("options: expected an object");
+  const cpus = integer("cpus", options.cpus ?? 1, 1, CPUS_MAX);
+  const shared = options.shared ?? false;
+  if (typeof shared !== "boolean") throw new TypeError("shared: expected a boolean");
+  const maxBytes = integer(
+    "maxBytes",
+    options.maxBytes ?? (shared ? SHARED_BYTES_DEFAULT : MEMORY_BYTES_MAX),
+    PAGE_BYTES,
+    MEMORY_BYTES_MAX,
+  );
+  return {
+    cpus,
+    maxBytes,
+    seed: seedOf(options.seed),
+    ...place(options, shared, maxBytes),
+  };
+}
+
+type Place = Pick<CheckedOptions, "memory" | "source" | "base" | "limit" | "malloc" | "free">;
+
+/** Where the core lives. */
+function place(options: RuntimeOptions, shared: boolean, maxBytes: number): Place {
+  const none = { malloc: () => 0, free: () => {} };
+  const { memory, arena, malloc, free } = options;
+  if (memory === undefined) {
+    if (arena !== undefined || malloc !== undefined || free !== undefined) {
+      throw new TypeError("arena and malloc need the memory they are in: option memory");
+    }
+    const maximum = Math.floor(maxBytes / PAGE_BYTES);
+    const own = new WebAssembly.Memory({ initial: Math.min(4, maximum), maximum, shared });
+    return { memory: own, source: SOURCE.grow, base: 64, limit: own.buffer.byteLength, ...none };
+  }
+  if (!(memory instanceof WebAssembly.Memory)) throw new TypeError("memory: expected a WebAssembly.Memory");
+  const isShared = !(memory.buffer instanceof ArrayBuffer);
+  if (isShared !== shared) {
+    throw new TypeError(`memory is ${isShared ? "" : "not "}shared: set the option shared accordingly`);
+  }
+  if (arena !== undefined && malloc !== undefined) throw new TypeError("arena and malloc exclude each other");
+  if (arena !== undefined) return { memory, source: SOURCE.arena, ...checkArena(arena, memory), ...none };
+  if (malloc === undefined && free === undefined) return { memory, source: SOURCE.grow, ...takeOver(memory), ...none };
+  if (typeof malloc !== "function") throw new TypeError("malloc: expected a function");
+  if (typeof free !== "function") throw new TypeError("free: expected a function (malloc's counterpart)");
+  return { memory, source: SOURCE.malloc, base: 0, limit: 0, malloc, free };
+}
+
+/**
+ * A memory given without arena or malloc: only pages that the core adds itself are its own. A memory that cannot grow is
+ * taken over whole if nobody has written to it yet.
+ */
+function takeOver(memory: WebAssembly.Memory): { base: number; limit: number } {
+  try {
+    memory.grow(1);
+    const limit = memory.buffer.byteLength;
+    return { base: limit - PAGE_BYTES, limit };
+  } catch {
+    const words = new BigUint64Array(memory.buffer);
+    if (words.every((word) => word === 0n)) return { base: 64, limit: memory.buffer.byteLength };
+    throw new RangeError("memory cannot grow and is in use: give an arena or malloc");
+  }
+}
+
+function checkArena(arena: Arena, memory: WebAssembly.Memory): { base: number; limit: number } {
+  if (typeof arena !== "object" || arena === null) throw new TypeError("arena: expected { base, limit }");
+  const size = memory.buffer.byteLength;
+  const base = integer("arena.base", arena.base, 0, size);
+  const limit = integer("arena.limit", arena.limit, 0, size);
+  if (limit <= base) throw new RangeError("arena.limit must be above arena.base");
+  // Address 0 is NULL.
+  return { base: Math.max(base, 8), limit };
+}
+
+function integer(name: string, value: unknown, min: number, max: number): number {
+  if (typeof value !== "number") throw new TypeError(`${name}: expected a number, got ${typeof value}`);
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new RangeError(`${name}: expected an integer in ${min}..${max}, got ${value}`);
+  }
+  return value;
+}
+
+function seedOf(seed: unknown): bigint {
+  if (seed === undefined) return crypto.getRandomValues(new BigUint64Array(1))[0] as bigint;
+  if (typeof seed === "bigint") return BigInt.asUintN(64, seed);
+  if (typeof seed !== "number") throw new TypeError(`seed: expected a number or bigint, got ${typeof seed}`);
+  if (!Number.isSafeInteger(seed)) throw new RangeError("seed: expected a safe integer or a bigint");
+  return BigInt.asUintN(64, BigInt(seed));
+}

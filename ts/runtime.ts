@@ -1,0 +1,121 @@
+import type { CoreExports } from "./core.js";
+import { instantiate } from "./core.js";
+import { BpfError } from "./errors.js";
+import type { CheckedOptions } from "./options.js";
+import { EBADF, EFAULT, EINVAL, ENOMEM, PAGE_SIZE } from "./uapi.js";
+
+/** Offset of the window for attrs in the core's scratch area; bpf() itself uses what is in front of it. */
+const ATTR_WINDOW = 256;
+
+/**
+ * One linear memory = one "kernel": maps, fds, host objects. Made by `createRuntime`.
+ *
+ * Instances are independent of each other, also when they share a memory (option `arena` or `malloc`).
+ */
+export class BpfRuntime {
+  /** Number of possible CPUs. */
+  readonly cpus: number;
+  /** The memory everything lives in. */
+  readonly memory: WebAssembly.Memory;
+  /** The raw Wasm exports: the helper ABI of the contract, under the kernel's names. */
+  readonly exports: CoreExports;
+  #u8: Uint8Array;
+  #disposed = false;
+
+  /** @internal */
+  constructor(module: WebAssembly.Module, options: CheckedOptions) {
+    this.cpus = options.cpus;
+    this.memory = options.memory;
+    this.exports = instantiate(module, options.memory, options);
+    const root = this.exports.kernel_init(
+      options.source,
+      options.base,
+      options.limit,
+      BigInt(options.maxBytes),
+      options.cpus,
+      options.seed,
+    );
+    if (root === 0) throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
+    this.#u8 = new Uint8Array(this.memory.buffer);
+  }
+
+  /** Index of the CPU on which the following operations run: 0 <= cpu < cpus. */
+  get cpu(): number {
+    return this.exports.get_cpu();
+  }
+
+  set cpu(index: number) {
+    if (typeof index !== "number") throw new TypeError(`cpu: expected a number, got ${typeof index}`);
+    if (!Number.isInteger(index) || index < 0 || index >= this.cpus) {
+      throw new RangeError(`cpu: expected an integer in 0..${this.cpus - 1}, got ${index}`);
+    }
+    this.exports.set_cpu(index);
+  }
+
+  /**
+   * Memory for the caller.
+   * @param byteLength bytes
+   * @returns an 8-byte aligned address, 0 when out of memory
+   */
+  alloc(byteLength: number): number {
+    if (!(byteLength >= 0 && byteLength <= 0xffff0000)) return 0;
+    return this.exports.mem_alloc(byteLength) >>> 0;
+  }
+
+  /** Gives back what `alloc` returned; 0 is fine. */
+  free(ptr: number): void {
+    this.exports.mem_free(ptr);
+  }
+
+  /**
+   * bpf(2) with the byte layout of `union bpf_attr`. A Uint8Array is copied in and back; a number is the address of an
+   * attr in `memory`. Pointers inside the attr are addresses in `memory`.
+   * @returns >= 0, or -errno; never throws
+   */
+  bpf(cmd: number, attr: Uint8Array): number;
+  bpf(cmd: number, attrPtr: number, size: number): number;
+  bpf(cmd: number, attr: Uint8Array | number, size?: number): number {
+    if (!Number.isInteger(cmd) || cmd < -0x80000000 || cmd > 0x7fffffff) return -EINVAL;
+    if (typeof attr === "number") return this.#bpfAt(cmd, attr, size);
+    if (!ArrayBuffer.isView(attr) || size !== undefined) return -EFAULT;
+    const bytes = new Uint8Array(attr.buffer, attr.byteOffset, attr.byteLength);
+    const window = (this.exports.scratch() >>> 0) + ATTR_WINDOW;
+    // What does not fit is refused for its size alone.
+    const taken = bytes.length <= PAGE_SIZE ? bytes.length : 0;
+    this.#fresh().set(taken === bytes.length ? bytes : bytes.subarray(0, 0), window);
+    const ret = this.exports.bpf(cmd, window, bytes.length);
+    bytes.set(this.#fresh().subarray(window, window + taken));
+    return ret;
+  }
+
+  #bpfAt(cmd: number, ptr: number, size: unknown): number {
+    if (typeof size !== "number" || !Number.isInteger(size)) return -EINVAL;
+    const isAddress = Number.isInteger(ptr) && ptr >= 0 && ptr <= 0xffffffff;
+    return this.exports.bpf(cmd, isAddress ? ptr : 0, size >= 0 && size <= 0xffffffff ? size : 0xffffffff);
+  }
+
+  /**
+   * close(2).
+   * @returns 0 or -EBADF
+   */
+  close(fd: number): number {
+    return Number.isInteger(fd) && fd >= 0 && fd <= 0x7fffffff ? this.exports.fd_close(fd) : -EBADF;
+  }
+
+  /** Ends this kernel with all its maps. A foreign arena can be used again, the host's allocator has everything back. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.exports.kernel_exit();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** The whole memory as bytes; valid until the memory grows. */
+  #fresh(): Uint8Array {
+    if (this.#u8.buffer !== this.memory.buffer) this.#u8 = new Uint8Array(this.memory.buffer);
+    return this.#u8;
+  }
+}
