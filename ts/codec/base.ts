@@ -106,7 +106,8 @@ export interface Codec<T, I = T> {
    * @throws {TypeError} the value, or a part of it, has the wrong JavaScript type
    * @throws {RangeError} a part of the value cannot be represented
    */
-  write(mem: MemoryViews, ptr: number, value: I, name?: string): void;
+  // A property, not a method: only then Codec<T> infers T from read and checks I strictly.
+  readonly write: (mem: MemoryViews, ptr: number, value: I, name?: string) => void;
   /**
    * Decodes into `out`, reusing the object and its nested objects, and returns it.
    * Present on codecs of objects only.
@@ -212,7 +213,7 @@ export function memberCodec(codec: AnyCodec, where: string): MemberCodec {
   if (!isCodec(codec)) {
     throw Problem.type("a codec", codec).toError(where);
   }
-  return new ForeignCodec(codec);
+  return new ForeignCodec(codec as Codec<unknown, unknown>);
 }
 
 function isCodec(value: unknown): boolean {
@@ -258,7 +259,7 @@ export function checkCount(count: number, min: number, where: string): void {
  * ```
  * @throws {TypeError | RangeError} as codec.write
  */
-export function encode<T, I>(codec: Codec<T, I>, value: I): Uint8Array<ArrayBuffer> {
+export function encode<T, I>(codec: Codec<T, I>, value: NoInfer<I>): Uint8Array<ArrayBuffer> {
   const buffer = new ArrayBuffer(codec.size);
   codec.write(viewsOf(buffer), 0, value);
   return new Uint8Array(buffer);

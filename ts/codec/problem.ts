@@ -32,7 +32,9 @@ function describeObject(value: object | null): string {
     return `an array of ${value.length}`;
   }
   if (ArrayBuffer.isView(value)) {
-    return `a ${value.constructor.name} of ${value.byteLength} bytes`;
+    // Not constructor.name: that may be anything, also missing.
+    const tag = Object.prototype.toString.call(value).slice("[object ".length, -1);
+    return `${tag} of ${value.byteLength} bytes`;
   }
   const keys = Object.keys(value);
   const shown = keys.slice(0, 4).join(", ");

@@ -385,7 +385,8 @@ export class UnionCodec<M extends UnionMembers> extends BaseCodec<UnionValue<M>,
 
 /**
  * A C union. Reading gives an object with the bytes decoded as every member; writing takes an
- * object with exactly one member and zeroes the bytes that it does not cover.
+ * object with exactly one member and zeroes the bytes that it does not cover. Members should take any
+ * bytes: `u64` rather than `u64.asNumber`, which refuses to read large numbers of other members.
  * @param members  codecs by name
  * @param options  `packed`: alignment 1
  */
