@@ -19,6 +19,7 @@ import {
   BPF_F_WRONLY,
   BPF_F_WRONLY_PROG,
   BPF_F_ZERO_SEED,
+  BPF_MAP_TYPE_HASH,
   BPF_MAP_TYPE_LRU_HASH,
   BPF_MAP_TYPE_LRU_PERCPU_HASH,
   BPF_MAP_TYPE_PERCPU_HASH,
@@ -69,8 +70,10 @@ import {
   keyAt,
   makeNewest,
   nextAfter,
+  nextBehind,
   positionOf,
   publishSlot,
+  rankAt,
   removeSlot,
   takeSlot,
   valueAt,
@@ -98,7 +101,6 @@ const BUCKETS_MAX: u32 = 0xffffffff / 16;
 /** Elements up to this many bytes (key + value) live in the chunks of a preallocated HASH. */
 const INLINE_BYTES_MAX: u32 = 32;
 
-/** A position that a call of updateElem works on; 0 is absent. */
 export class BpfHtab extends BpfMap {
   // The table (htab_table.ts).
   chunks: u32;
@@ -303,11 +305,16 @@ export class BpfHtab extends BpfMap {
   }
 
   override deleteElem(key: usize): i32 {
-    lock(lockOf(this));
-    const pos = findKey(this, key);
-    if (pos != 0) removeAt(this, pos);
-    unlock(lockOf(this));
-    return pos == 0 ? -ENOENT : 0;
+    switch (this.keySize) {
+      case 4:
+        return htabDelete<u32>(this, load<u32>(key), 0);
+      case 8:
+        return htabDelete<u64>(this, load<u64>(key), 0);
+      case 16:
+        return htabDelete<v128>(this, load<u64>(key), load<u64>(key, 8));
+      default:
+        return htabDelete<u8>(this, key, 0);
+    }
   }
 
   override elemCount(): i64 {
@@ -327,6 +334,18 @@ export class BpfHtab extends BpfMap {
     return visited;
   }
 
+  /** iter: rank u64, position u32, started u32. */
+  override iterNext(iter: usize, key: usize): usize {
+    const started = load<u32>(iter, 12) != 0;
+    const pos = started ? nextBehind(this, load<u64>(iter), load<u32>(iter, 8)) : firstFrom(this, 0);
+    if (pos == 0) return 0;
+    store<u64>(iter, rankAt(this, pos));
+    store<u32>(iter, pos, 8);
+    store<u32>(iter, 1, 12);
+    copyBytes(key, keyAt(this, pos), this.keySize);
+    return valueOn(this, pos, cpu());
+  }
+
   // ---- syscall side ----
 
   override lookupUser(key: usize, value: u64, flags: u64): i32 {
@@ -344,7 +363,7 @@ export class BpfHtab extends BpfMap {
     let ret = -ENOENT;
     if (pos != 0) {
       ret = this.copyValueTo(value, pos, flags);
-      removeAt(this, pos);
+      removeAt(this, pos, hashAt(this, pos));
     }
     unlock(lockOf(this));
     return ret;
@@ -415,6 +434,17 @@ export class BpfHtab extends BpfMap {
   }
 }
 
+/** Is this one of the types of this file? */
+export function isHtab(map: BpfMap): bool {
+  const type = map.mapType;
+  return (
+    type == BPF_MAP_TYPE_HASH ||
+    type == BPF_MAP_TYPE_LRU_HASH ||
+    type == BPF_MAP_TYPE_PERCPU_HASH ||
+    type == BPF_MAP_TYPE_LRU_PERCPU_HASH
+  );
+}
+
 function lockOf(h: BpfHtab): usize {
   return changetype<usize>(h) + offsetof<BpfHtab>("lockWord");
 }
@@ -481,12 +511,21 @@ export function evictElem(h: BpfHtab, elem: u32): bool {
 }
 
 /** Unlinks the element at pos; the lock is held. */
-export function removeAt(h: BpfHtab, pos: u32): void {
-  const hash = hashAt(h, pos);
+export function removeAt(h: BpfHtab, pos: u32, hash: u32): void {
   const elem = h.isInline ? 0 : elemAt(pos);
   removeSlot(h, pos, hash);
   h.count--;
   if (!h.isInline) giveElem(h, elem);
+}
+
+/** 0 or -ENOENT. */
+export function htabDelete<K>(h: BpfHtab, a: u64, b: u64): i32 {
+  const hash = hashKey<K>(h, a, b);
+  lock(lockOf(h));
+  const pos = find<K>(h, hash, a, b);
+  if (pos != 0) removeAt(h, pos, hash);
+  unlock(lockOf(h));
+  return pos == 0 ? -ENOENT : 0;
 }
 
 // ---- update ---------------------------------------------------------------------------------------------------------

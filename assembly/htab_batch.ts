@@ -66,7 +66,7 @@ function copyBucket(h: BpfHtab, attr: BatchAttr, pos: u32, at: u32, size: u32, a
     const value = attr.values + <u64>(at + i) * h.userValueSize();
     if (key < attr.keys || value < attr.values) ok = false;
     if (ok) ok = copyOut(key, keyAt(h, pos), h.keySize) == 0 && h.copyValueTo(value, pos, attr.elemFlags) == 0;
-    if (andDelete) removeAt(h, pos);
+    if (andDelete) removeAt(h, pos, hashAt(h, pos));
     pos = next;
   }
   return ok;

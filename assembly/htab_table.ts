@@ -20,7 +20,7 @@
 // by (bucket, newest first) gives it exactly. "Newest" is the stamp, drawn from the home's clock; when a clock runs out,
 // the stamps of its home are renumbered.
 //
-// The last element of a position names the slot: pos = chunk address | slot (chunks are 16-aligned).
+// A position names a slot: chunk address | slot (chunks are 16-aligned).
 
 import { BpfHtab } from "./hashtab";
 import { hash16, hash8, hashBytes } from "./lib/hash";
@@ -340,13 +340,22 @@ export function firstFrom(h: BpfHtab, bucket: u32): u32 {
 
 /** The element behind the one at pos in iteration order; 0 at the end. */
 export function nextAfter(h: BpfHtab, pos: u32): u32 {
-  const hash = hashAt(h, pos);
-  const home = homeIndex(h, hash);
-  const next = homeNext(h, home, rankOf(h, pos, hash), pos);
-  if (next != 0) return next;
-  // Behind the last bucket of this home: any bucket of the next one.
-  const bucket = firstBucketOf(h, home + 1);
-  return home + 1 < h.nChunks ? firstFrom(h, bucket) : 0;
+  return nextBehind(h, rankAt(h, pos), pos);
+}
+
+/**
+ * The first element behind a place in iteration order, whether or not anything stands there now; 0 at the end.
+ * @param rank bucket << 16 | inverse stamp of the last element (rankAt), at: its position
+ */
+export function nextBehind(h: BpfHtab, rank: u64, at: u32): u32 {
+  const home = homeIndex(h, <u32>(rank >> 16));
+  const next = homeNext(h, home, rank, at);
+  if (next != 0 || home + 1 >= h.nChunks) return next;
+  return firstFrom(h, firstBucketOf(h, home + 1));
+}
+
+export function rankAt(h: BpfHtab, pos: u32): u64 {
+  return rankOf(h, pos, hashAt(h, pos));
 }
 
 /** The element behind the one at pos in the same bucket; 0 at its end. */

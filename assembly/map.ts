@@ -195,6 +195,18 @@ export abstract class BpfMap {
     return false;
   }
 
+  /**
+   * One step of an iteration that goes on from a place, not from a key: deleting the current element (or any other) does
+   * not restart it. Writes the key to `key`, which also holds the last key for types that walk by keys.
+   * @param iter 16 bytes, zero at the start: whatever the type needs to remember
+   * @returns the value's address on the current CPU, 0 at the end
+   */
+  iterNext(iter: usize, key: usize): usize {
+    const last = load<u32>(iter) == 0 ? 0 : key;
+    store<u32>(iter, 1);
+    return this.getNextKey(last, key) == 0 ? this.peekElem(key) : 0;
+  }
+
   /** Calls `visit` for each element in iteration order until it answers non-zero; @returns the number of calls. */
   forEach(visitor: Visitor): i64 {
     return -EINVAL;
