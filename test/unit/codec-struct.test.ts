@@ -295,18 +295,28 @@ describe("views", () => {
   test("refuse wrong values under the member's name", () => {
     const view = Flow.view();
     expect(() => (view.packets = -1)).toThrow(
-      new RangeError("view.packets: expected an integer in 0..9007199254740991, got -1"),
+      new RangeError("value.packets: expected an integer in 0..9007199254740991, got -1"),
     );
     expect(() => (view.src = "x")).toThrow(
-      new RangeError('view.src: expected an IPv4 address such as "10.0.0.1", got "x"'),
+      new RangeError('value.src: expected an IPv4 address such as "10.0.0.1", got "x"'),
     );
     expect(() => (view.proto = 16)).toThrow(
-      new RangeError("view.proto: expected an integer in 0..15, got 16"),
+      new RangeError("value.proto: expected an integer in 0..15, got 16"),
     );
     expect(() => Object.assign(view, { inner: { x: 1 } })).toThrow(TypeError);
     expect(() => struct({ at: u8 }).view()).toThrow(
       new TypeError('view: a member called "at" hides the method of the view'),
     );
+  });
+
+  test("name the member that a number cannot hold", () => {
+    const mem = viewsOf(new ArrayBuffer(16));
+    mem.u8.fill(0xff);
+    const codec = struct({ hits: u64.asNumber, list: array(u64.asNumber, 1) });
+    const view = codec.view().at(mem, 0);
+    const text = "18446744073709551615 does not fit a number exactly (beyond 2^53-1)";
+    expect(() => view.hits).toThrow(`value.hits: ${text}`);
+    expect(() => view.list).toThrow(`value.list[0]: ${text}`);
   });
 
   test("read unaligned members of packed structs", () => {

@@ -5,6 +5,7 @@
 
 import { KIND, viewsOf } from "./base.js";
 import type { MemoryViews } from "./base.js";
+import { locate } from "./problem.js";
 import { putScalar, readScalar } from "./scalars.js";
 import type { FieldPlan, MemberValue, StructCodec, StructMembers } from "./struct.js";
 
@@ -51,15 +52,19 @@ class ViewBase implements Aimable {
     return this;
   }
 
-  /** A member whose kind readScalar knows. */
+  /** A member whose kind readScalar knows: neither getter nor setter allocates. */
   static readonly scalar: AccessorOf = ({ name, offset, kind, codec }) => ({
     get() {
-      return readScalar(this.#mem, this.#ptr + offset, kind);
+      try {
+        return readScalar(this.#mem, this.#ptr + offset, kind);
+      } catch (error) {
+        throw locate(error, `.${name}`);
+      }
     },
     set(value: unknown) {
       const problem = codec.check(value);
       if (problem !== undefined) {
-        throw problem.within(`.${name}`).toError("view");
+        throw problem.within(`.${name}`).toError("value");
       }
       putScalar(this.#mem, this.#ptr + offset, kind, value as number | bigint | boolean);
     },
@@ -68,10 +73,14 @@ class ViewBase implements Aimable {
   /** A member that is decoded and encoded as a whole. */
   static readonly value: AccessorOf = ({ name, offset, codec }) => ({
     get() {
-      return codec.read(this.#mem, this.#ptr + offset);
+      try {
+        return codec.read(this.#mem, this.#ptr + offset);
+      } catch (error) {
+        throw locate(error, `.${name}`);
+      }
     },
     set(value: unknown) {
-      codec.write(this.#mem, this.#ptr + offset, value, `view.${name}`);
+      codec.write(this.#mem, this.#ptr + offset, value, `value.${name}`);
     },
   });
 
