@@ -88,6 +88,19 @@ export function map_delete16(handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): i
   return remove<v128>(handle, key64(k0, k1), key64(k2, k3));
 }
 
+/** Hash maps with 8-byte keys, as one i64. */
+export function map_lookup_u64(handle: u32, key: u64): usize {
+  return lookup<u64>(handle, key, 0);
+}
+
+export function map_update_u64(handle: u32, key: u64, value: usize, flags: u32): i32 {
+  return update<u64>(handle, key, 0, value, flags);
+}
+
+export function map_delete_u64(handle: u32, key: u64): i32 {
+  return remove<u64>(handle, key, 0);
+}
+
 /** ARRAY: address of the value, 0 when the index is out of range. */
 export function array_lookup(handle: u32, index: u32): usize {
   const map = mapByHandle(handle);

@@ -36,6 +36,7 @@ export {
   map_delete4,
   map_delete8,
   map_delete_many,
+  map_delete_u64,
   map_get_many,
   map_get_next_key,
   map_iter_next,
@@ -45,12 +46,14 @@ export {
   map_lookup8,
   map_lookup_and_delete,
   map_lookup_copy,
+  map_lookup_u64,
   map_peek,
   map_set_many,
   map_update,
   map_update16,
   map_update4,
   map_update8,
+  map_update_u64,
 } from "./fast";
 
 // ---- life of the kernel ---------------------------------------------------------------------------------------------

@@ -58,6 +58,27 @@ export interface CoreExports {
     value: number,
     flags: number,
   ): number;
+  map_lookup_u64(map: number, key: bigint): number;
+  map_update_u64(map: number, key: bigint, value: number, flags: number): number;
+  map_delete4(map: number, k0: number): number;
+  map_delete8(map: number, k0: number, k1: number): number;
+  map_delete16(map: number, k0: number, k1: number, k2: number, k3: number): number;
+  map_delete_u64(map: number, key: bigint): number;
+  array_lookup(map: number, index: number): number;
+  map_lookup_copy(map: number, key: number, value: number, flags: number): number;
+  map_lookup_and_delete(map: number, key: number, value: number): number;
+  map_iter_next(map: number, iter: number, key: number): number;
+  map_count(map: number): number;
+  map_get_many(map: number, keys: number, count: number, values: number, found: number): number;
+  map_set_many(
+    map: number,
+    keys: number,
+    count: number,
+    values: number,
+    flags: number,
+    error: number,
+  ): number;
+  map_delete_many(map: number, keys: number, count: number, error: number): number;
   map_lookup(map: number, key: number): number;
   map_peek(map: number, key: number): number;
   map_update(map: number, key: number, value: number, flags: number): number;

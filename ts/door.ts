@@ -1,0 +1,263 @@
+// The hot path of the typed maps: codecs on this side, one Wasm call an operation on the other.
+//
+// One class for all maps, so that its code and call sites stay monomorphic whatever mix of map classes a program uses.
+// How a key travels is decided once, at creation: keys of 4, 8 and 16 bytes of the hash types go as arguments, all others
+// through a window in linear memory. No code is generated at run time.
+
+import { KIND } from "./codec.js";
+import type { Codec, CodecKind } from "./codec.js";
+import type { CoreExports } from "./core.js";
+import type { LiveViews } from "./views.js";
+
+/** How keys reach the core. */
+const BY = {
+  /** A number of 32 bits. */
+  U32: 0,
+  I32: 1,
+  /** A bigint of 64 bits. */
+  U64: 2,
+  I64: 3,
+  /** Encoded into the window, passed as 1, 2 or 4 words. */
+  WORDS1: 4,
+  WORDS2: 5,
+  WORDS4: 6,
+  /** Encoded into the window, passed by address. */
+  ADDRESS: 7,
+  /** An index of an ARRAY. */
+  INDEX: 8,
+} as const;
+
+const TWO_32 = 0x1_0000_0000;
+const SAFE_HIGH = 0x1f_ffff;
+
+function keyPath(kind: CodecKind, size: number, isHash: boolean, isArray: boolean): number {
+  if (isArray && kind === KIND.U32) return BY.INDEX;
+  if (!isHash) return BY.ADDRESS;
+  if (kind === KIND.U32) return BY.U32;
+  if (kind === KIND.I32) return BY.I32;
+  if (kind === KIND.U64) return BY.U64;
+  if (kind === KIND.I64) return BY.I64;
+  if (size === 4) return BY.WORDS1;
+  if (size === 8) return BY.WORDS2;
+  return size === 16 ? BY.WORDS4 : BY.ADDRESS;
+}
+
+/** What a door needs to know of its map. */
+export interface DoorOptions<K, KI, V, VI> {
+  readonly exports: CoreExports;
+  readonly mem: LiveViews;
+  readonly handle: number;
+  readonly key: Codec<K, KI>;
+  readonly value: Codec<V, VI>;
+  /** One of the four hash types. */
+  readonly isHash: boolean;
+  /** ARRAY. */
+  readonly isArray: boolean;
+  /** LRU types: reading through `find` marks the entry. */
+  readonly marks: boolean;
+  /** Windows of key.size and the user value size, 8-aligned, in the core's memory. */
+  readonly keyPtr: number;
+  readonly valuePtr: number;
+}
+
+/** The operations of one map on encoded and decoded values. Results of updates are 0 or -errno. */
+export class MapDoor<K, KI, V, VI> {
+  readonly mem: LiveViews;
+  handle: number;
+  readonly key: Codec<K, KI>;
+  readonly value: Codec<V, VI>;
+  readonly keyPtr: number;
+  readonly valuePtr: number;
+  readonly marks: boolean;
+  private readonly path: number;
+  private readonly valueKind: CodecKind;
+  private readonly lookup4: CoreExports["map_lookup4"];
+  private readonly lookup8: CoreExports["map_lookup8"];
+  private readonly lookup16: CoreExports["map_lookup16"];
+  private readonly lookupU64: CoreExports["map_lookup_u64"];
+  private readonly lookupAt: CoreExports["map_lookup"];
+  private readonly arrayLookup: CoreExports["array_lookup"];
+  private readonly peekAt: CoreExports["map_peek"];
+  private readonly update4: CoreExports["map_update4"];
+  private readonly update8: CoreExports["map_update8"];
+  private readonly update16: CoreExports["map_update16"];
+  private readonly updateU64: CoreExports["map_update_u64"];
+  private readonly updateAt: CoreExports["map_update"];
+  private readonly delete4: CoreExports["map_delete4"];
+  private readonly delete8: CoreExports["map_delete8"];
+  private readonly delete16: CoreExports["map_delete16"];
+  private readonly deleteU64: CoreExports["map_delete_u64"];
+  private readonly deleteAt: CoreExports["map_delete"];
+
+  constructor(options: DoorOptions<K, KI, V, VI>) {
+    const { exports } = options;
+    this.mem = options.mem;
+    this.handle = options.handle;
+    this.key = options.key;
+    this.value = options.value;
+    this.keyPtr = options.keyPtr;
+    this.valuePtr = options.valuePtr;
+    this.marks = options.marks;
+    this.path = keyPath(options.key.kind, options.key.size, options.isHash, options.isArray);
+    this.valueKind = options.value.kind;
+    this.lookup4 = exports.map_lookup4;
+    this.lookup8 = exports.map_lookup8;
+    this.lookup16 = exports.map_lookup16;
+    this.lookupU64 = exports.map_lookup_u64;
+    this.lookupAt = exports.map_lookup;
+    this.arrayLookup = exports.array_lookup;
+    this.peekAt = exports.map_peek;
+    this.update4 = exports.map_update4;
+    this.update8 = exports.map_update8;
+    this.update16 = exports.map_update16;
+    this.updateU64 = exports.map_update_u64;
+    this.updateAt = exports.map_update;
+    this.delete4 = exports.map_delete4;
+    this.delete8 = exports.map_delete8;
+    this.delete16 = exports.map_delete16;
+    this.deleteU64 = exports.map_delete_u64;
+    this.deleteAt = exports.map_delete;
+  }
+
+  /** Encodes a key into the window. */
+  encodeKey(key: KI): void {
+    this.mem.reach(this.keyPtr);
+    this.key.write(this.mem, this.keyPtr, key, "key");
+  }
+
+  /** Encodes a value into the window. */
+  encodeValue(value: VI): void {
+    const { mem, valuePtr } = this;
+    mem.reach(valuePtr);
+    if (this.valueKind === KIND.U32 && typeof value === "number" && value >>> 0 === value) {
+      mem.u32[valuePtr >>> 2] = value;
+    } else {
+      this.value.write(mem, valuePtr, value, "value");
+    }
+  }
+
+  /** Word i of the encoded key. */
+  private word(i: number): number {
+    return this.mem.u32[(this.keyPtr >>> 2) + i] as number;
+  }
+
+  /** A key that is not of the codec's plain kind: the codec says what is wrong with it. */
+  private isWord(key: unknown): key is number {
+    return typeof key === "number" && key >>> 0 === key;
+  }
+
+  /** Address of the value of a key, 0 when absent. LRU types: marks the entry as used. */
+  find(key: KI): number {
+    switch (this.path) {
+      case BY.U32:
+        if (this.isWord(key)) return this.lookup4(this.handle, key) >>> 0;
+        break;
+      case BY.INDEX:
+        if (this.isWord(key)) return this.arrayLookup(this.handle, key) >>> 0;
+        break;
+      case BY.U64:
+        if (isU64(key)) return this.lookupU64(this.handle, key) >>> 0;
+        break;
+      default:
+    }
+    this.encodeKey(key);
+    switch (this.path) {
+      case BY.WORDS1:
+      case BY.I32:
+        return this.lookup4(this.handle, this.word(0)) >>> 0;
+      case BY.WORDS2:
+      case BY.I64:
+        return this.lookup8(this.handle, this.word(0), this.word(1)) >>> 0;
+      case BY.WORDS4:
+        return this.lookup16(this.handle, this.word(0), this.word(1), this.word(2), this.word(3)) >>> 0;
+      default:
+        return this.lookupAt(this.handle, this.keyPtr) >>> 0;
+    }
+  }
+
+  /** As `find`, without marking the entry. */
+  peek(key: KI): number {
+    if (!this.marks) return this.find(key);
+    this.encodeKey(key);
+    return this.peekAt(this.handle, this.keyPtr) >>> 0;
+  }
+
+  /** Updates with the value in the window. @returns 0 or -errno */
+  update(key: KI, flags: number): number {
+    const { handle, valuePtr } = this;
+    switch (this.path) {
+      case BY.U32:
+        if (this.isWord(key)) return this.update4(handle, key, valuePtr, flags);
+        break;
+      case BY.U64:
+        if (isU64(key)) return this.updateU64(handle, key, valuePtr, flags);
+        break;
+      default:
+    }
+    this.encodeKey(key);
+    switch (this.path) {
+      case BY.WORDS1:
+      case BY.I32:
+        return this.update4(handle, this.word(0), valuePtr, flags);
+      case BY.WORDS2:
+      case BY.I64:
+        return this.update8(handle, this.word(0), this.word(1), valuePtr, flags);
+      case BY.WORDS4:
+        return this.update16(handle, this.word(0), this.word(1), this.word(2), this.word(3), valuePtr, flags);
+      default:
+        return this.updateAt(handle, this.keyPtr, valuePtr, flags);
+    }
+  }
+
+  /** @returns 0 or -errno */
+  delete(key: KI): number {
+    switch (this.path) {
+      case BY.U32:
+        if (this.isWord(key)) return this.delete4(this.handle, key);
+        break;
+      case BY.U64:
+        if (isU64(key)) return this.deleteU64(this.handle, key);
+        break;
+      default:
+    }
+    this.encodeKey(key);
+    switch (this.path) {
+      case BY.WORDS1:
+      case BY.I32:
+        return this.delete4(this.handle, this.word(0));
+      case BY.WORDS2:
+      case BY.I64:
+        return this.delete8(this.handle, this.word(0), this.word(1));
+      case BY.WORDS4:
+        return this.delete16(this.handle, this.word(0), this.word(1), this.word(2), this.word(3));
+      default:
+        return this.deleteAt(this.handle, this.keyPtr);
+    }
+  }
+
+  /** Decodes the value at an address the core returned. */
+  read(ptr: number): V {
+    const { mem } = this;
+    if (ptr >= mem.u8.length) mem.refresh();
+    switch (this.valueKind) {
+      case KIND.U32:
+        return mem.u32[ptr >>> 2] as V;
+      case KIND.U64:
+        return mem.u64[ptr >>> 3] as V;
+      case KIND.U64_NUMBER: {
+        const high = mem.u32[(ptr >>> 2) + 1] as number;
+        if (high <= SAFE_HIGH) return (high * TWO_32 + (mem.u32[ptr >>> 2] as number)) as V;
+        break;
+      }
+      case KIND.F64:
+        return mem.f64[ptr >>> 3] as V;
+      default:
+    }
+    return this.value.read(mem, ptr);
+  }
+}
+
+/** A bigint that fits 64 unsigned bits. */
+function isU64(key: unknown): key is bigint {
+  return typeof key === "bigint" && BigInt.asUintN(64, key) === key;
+}

@@ -1,0 +1,113 @@
+// What a map is to be: the options of createMap, checked, and the attr of BPF_MAP_CREATE made of them.
+
+import type { AnyCodec } from "./codec.js";
+import * as uapi from "./uapi.js";
+
+/** Type names of createMap (those of bpftool) and their numbers. */
+export const MAP_TYPES = {
+  hash: uapi.BPF_MAP_TYPE_HASH,
+  array: uapi.BPF_MAP_TYPE_ARRAY,
+  percpu_hash: uapi.BPF_MAP_TYPE_PERCPU_HASH,
+  percpu_array: uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
+  lru_hash: uapi.BPF_MAP_TYPE_LRU_HASH,
+  lru_percpu_hash: uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+} as const;
+
+/** A type name of createMap. */
+export type MapTypeName = keyof typeof MAP_TYPES;
+
+/** Options of `createMap` that all types share. */
+export interface MapOptions {
+  /** Most elements the map can hold. */
+  readonly maxEntries: number;
+  /** BPF_F_* flags; default 0. */
+  readonly mapFlags?: number;
+  /** The same as `mapFlags`. */
+  readonly flags?: number;
+  /** At most 15 bytes of letters, digits, `_` and `.`. */
+  readonly name?: string;
+  /** BPF_F_NUMA_NODE's node; 0 is the only one. */
+  readonly numaNode?: number;
+  /** Type-specific: the number of hash functions of a bloom filter. */
+  readonly mapExtra?: number;
+}
+
+/** Blueprint of a map: options and codecs. */
+export interface MapSpec<
+  T extends string = MapTypeName,
+  KC extends AnyCodec = AnyCodec,
+  VC extends AnyCodec = AnyCodec,
+> extends MapOptions {
+  readonly type: T;
+  /** Codec of the keys; types indexed by number may leave it out. */
+  readonly key?: KC;
+  /** Codec of the values. */
+  readonly value: VC;
+}
+
+/** Attributes of BPF_MAP_CREATE. */
+export interface MapAttr {
+  readonly mapType: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  readonly mapFlags: number;
+  readonly name: string;
+  readonly numaNode?: number;
+  readonly innerMapFd?: number;
+  readonly mapExtra?: number;
+  readonly btf?: { readonly fd: number; readonly keyTypeId: number; readonly valueTypeId: number };
+}
+
+/** Lays out the attr of BPF_MAP_CREATE. */
+export function mapCreateAttr(attr: MapAttr): Uint8Array {
+  const bytes = new Uint8Array(uapi.BPF_ATTR_SIZE);
+  const view = new DataView(bytes.buffer);
+  const words: readonly [offset: number, value: number][] = [
+    [0, attr.mapType],
+    [4, attr.keySize],
+    [8, attr.valueSize],
+    [12, attr.maxEntries],
+    [16, attr.mapFlags],
+    [20, attr.innerMapFd ?? 0],
+    [24, attr.numaNode ?? 0],
+    [48, attr.btf?.fd ?? 0],
+    [52, attr.btf?.keyTypeId ?? 0],
+    [56, attr.btf?.valueTypeId ?? 0],
+    [64, attr.mapExtra ?? 0],
+  ];
+  for (const [offset, value] of words) view.setUint32(offset, value, true);
+  bytes.set(new TextEncoder().encode(attr.name), 28);
+  return bytes;
+}
+
+/**
+ * Checks the options that all types share.
+ * @throws {TypeError} a wrong type
+ * @throws {RangeError} a number outside its range, a name that is too long
+ */
+export function commonAttr(
+  options: MapOptions,
+): Pick<MapAttr, "maxEntries" | "mapFlags" | "name" | "numaNode" | "mapExtra"> {
+  const { maxEntries, name = "", numaNode = 0, mapExtra = 0 } = options;
+  const mapFlags = options.mapFlags ?? options.flags ?? 0;
+  word("maxEntries", maxEntries);
+  word("mapFlags", mapFlags);
+  word("mapExtra", mapExtra);
+  if (!Number.isInteger(numaNode)) throw new TypeError("numaNode: expected an integer");
+  if (typeof name !== "string") throw new TypeError(`name: expected a string, got ${typeof name}`);
+  if (!/^[A-Za-z0-9_.]*$/.test(name)) {
+    throw new RangeError(`name: expected letters, digits, "_" and ".", got ${JSON.stringify(name)}`);
+  }
+  if (name.length >= uapi.BPF_OBJ_NAME_LEN) {
+    throw new RangeError(`name: expected at most 15 characters, got ${name.length}`);
+  }
+  return { maxEntries, mapFlags, name, numaNode, mapExtra };
+}
+
+function word(name: string, value: unknown): void {
+  if (typeof value !== "number") throw new TypeError(`${name}: expected a number, got ${typeof value}`);
+  if (!Number.isInteger(value) || value < 0 || value > 0xffffffff) {
+    throw new RangeError(`${name}: expected an integer in 0..4294967295, got ${value}`);
+  }
+}

@@ -1,0 +1,39 @@
+// The typed views over a runtime's memory. One object per runtime; its views are replaced in place when the memory's
+// buffer changes, so that whoever holds the object sees fresh ones.
+//
+// A plain memory that grows detaches its buffer: the old views have length 0. A shared one only gets longer. Either way
+// an address at or beyond `u8.length` says that the views are stale, and that is the whole check an operation needs.
+
+import { viewsOf } from "./codec.js";
+import type { MemoryViews } from "./codec.js";
+
+/** A mutable {@link MemoryViews}. */
+export class LiveViews implements MemoryViews {
+  readonly memory: WebAssembly.Memory;
+  u8!: Uint8Array;
+  i8!: Int8Array;
+  u16!: Uint16Array;
+  i16!: Int16Array;
+  u32!: Uint32Array;
+  i32!: Int32Array;
+  f32!: Float32Array;
+  f64!: Float64Array;
+  u64!: BigUint64Array;
+  i64!: BigInt64Array;
+  dv!: DataView;
+
+  constructor(memory: WebAssembly.Memory) {
+    this.memory = memory;
+    this.refresh();
+  }
+
+  /** Takes the views anew. */
+  refresh(): void {
+    Object.assign(this, viewsOf(this.memory.buffer));
+  }
+
+  /** Sees to it that the views reach `ptr`. */
+  reach(ptr: number): void {
+    if (ptr >= this.u8.length) this.refresh();
+  }
+}
