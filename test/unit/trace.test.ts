@@ -288,8 +288,11 @@ describe("replayTrace", () => {
   });
 
   it("skips operations on a missing type and what follows from them", () => {
-    const supported = (type: number): boolean => type !== uapi.BPF_MAP_TYPE_QUEUE;
-    const report = replayTrace(new NotingKernel(), trace, supported);
+    const report = replayTrace(
+      new NotingKernel(),
+      trace,
+      (type) => type !== uapi.BPF_MAP_TYPE_QUEUE,
+    );
     // Left: the creation of h, and the lookup of the handle that is closed by then.
     expect(report).toMatchObject({ compared: 2, skipped: 6, mismatchCount: 1 });
     expect([...report.skippedByType]).toEqual([["queue", 6]]);
