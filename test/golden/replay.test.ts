@@ -2,7 +2,8 @@
 
 import { afterAll, expect, it } from "vitest";
 import { type Build, describeEachBuild } from "../support/builds.js";
-import { replayTrace, reportText } from "../support/replay.js";
+import type { ClientOptions } from "../support/bpf.js";
+import { type ReplayReport, replayTrace, reportText } from "../support/replay.js";
 import { goldenTraceNames, mapTypeNumber, readGoldenTrace } from "../support/trace.js";
 
 /** What the replays of one build add up to. */
@@ -11,6 +12,24 @@ interface Totals {
   compared: number;
   skipped: number;
   readonly skippedTypes: Set<string>;
+}
+
+async function replay(
+  build: Build,
+  name: string,
+  options: ClientOptions = {},
+): Promise<ReplayReport> {
+  const trace = readGoldenTrace(name);
+  const runtime = await build.createRuntime({ cpus: trace.cpus });
+  const supported = (type: number): boolean => runtime.exports.map_type_supported(type) === 1;
+  const report = replayTrace(runtime, trace, supported, options);
+  const types = [...report.skippedByType.keys()];
+  const wronglySkipped = types.filter((type) => supported(mapTypeNumber(type)));
+  runtime.dispose();
+  expect(report.mismatchCount, reportText(trace, report)).toBe(0);
+  expect(report.compared + report.skipped).toBe(trace.steps.length);
+  expect(wronglySkipped, "types that the core has, but whose operations were skipped").toEqual([]);
+  return report;
 }
 
 describeEachBuild("golden traces", (build: Build) => {
@@ -26,23 +45,16 @@ describeEachBuild("golden traces", (build: Build) => {
 
   for (const name of goldenTraceNames()) {
     it(`answers ${name} as the kernel did`, async () => {
-      const trace = readGoldenTrace(name);
-      const runtime = await build.createRuntime({ cpus: trace.cpus });
-      const supported = (type: number): boolean => runtime.exports.map_type_supported(type) === 1;
-      const report = replayTrace(runtime, trace, supported);
-      runtime.dispose();
-
+      const report = await replay(build, name);
       totals.traces += 1;
       totals.compared += report.compared;
       totals.skipped += report.skipped;
       for (const type of report.skippedByType.keys()) totals.skippedTypes.add(type);
-
-      expect(report.mismatchCount, reportText(trace, report)).toBe(0);
-      expect(report.compared + report.skipped).toBe(trace.steps.length);
-      expect(
-        [...report.skippedByType.keys()].filter((type) => supported(mapTypeNumber(type))),
-        "types that the core has, but whose operations were skipped",
-      ).toEqual([]);
     });
   }
+
+  it("answers the same when the attr lies in its memory", async () => {
+    await replay(build, "commands", { attrInMemory: true });
+    await replay(build, "hash-zeroseed-3x5x7", { attrInMemory: true });
+  });
 });

@@ -2,7 +2,7 @@
 // types the kernel does not have are skipped, together with everything that follows from them, and
 // counted per type: the caller checks that no supported type is among them.
 
-import { BpfClient } from "./bpf.js";
+import { BpfClient, type ClientOptions } from "./bpf.js";
 import type { Kernel } from "./kernel.js";
 import { mapTypeNumber, type Trace, type TraceStep } from "./trace.js";
 import { OBJECT_OPS, TraceMachine } from "./trace-machine.js";
@@ -90,13 +90,15 @@ class SkipList {
 /**
  * Runs every operation of `trace` on `kernel`.
  * @param supported whether the kernel has a map type, by number
+ * @param options how the calls are made
  */
 export function replayTrace(
   kernel: Kernel,
   trace: Trace,
   supported: (type: number) => boolean,
+  options: ClientOptions = {},
 ): ReplayReport {
-  const client = new BpfClient(kernel);
+  const client = new BpfClient(kernel, options);
   const machine = new TraceMachine(kernel, client);
   const skips = new SkipList(kernel, supported);
   const skippedByType = new Map<string, number>();

@@ -39,7 +39,16 @@ export interface FuzzCall {
   readonly mustFail: boolean;
 }
 
-const COMMANDS: readonly number[] = Object.keys(ATTR_END).map(Number);
+const BATCH_COMMANDS: ReadonlySet<number> = new Set([
+  uapi.BPF_MAP_LOOKUP_BATCH,
+  uapi.BPF_MAP_LOOKUP_AND_DELETE_BATCH,
+  uapi.BPF_MAP_UPDATE_BATCH,
+  uapi.BPF_MAP_DELETE_BATCH,
+]);
+/** Commands in the proportions of the calls: the frequent ones change maps, freezing is rare. */
+const COMMANDS: readonly number[] = Object.keys(ATTR_END)
+  .map(Number)
+  .flatMap((cmd) => Array.from({ length: weight(cmd) }, () => cmd));
 /** The commands that hand out an fd. */
 const FD_COMMANDS: ReadonlySet<unknown> = new Set<unknown>([
   uapi.BPF_MAP_CREATE,
@@ -79,12 +88,6 @@ const ODD_SIZES: readonly unknown[] = [
   Number.POSITIVE_INFINITY,
   1.5,
 ];
-const BATCH_COMMANDS: ReadonlySet<number> = new Set([
-  uapi.BPF_MAP_LOOKUP_BATCH,
-  uapi.BPF_MAP_LOOKUP_AND_DELETE_BATCH,
-  uapi.BPF_MAP_UPDATE_BATCH,
-  uapi.BPF_MAP_DELETE_BATCH,
-]);
 const MAP_AT_0_COMMANDS: ReadonlySet<number> = new Set([
   uapi.BPF_MAP_LOOKUP_ELEM,
   uapi.BPF_MAP_UPDATE_ELEM,
@@ -97,6 +100,12 @@ const MAP_AT_0_COMMANDS: ReadonlySet<number> = new Set([
 /** Where some command has an address. */
 const POINTER_OFFSETS: readonly number[] = [0, 8, 16, 24, 80];
 const MAX_OPEN = 40;
+
+function weight(cmd: number): number {
+  if (cmd === uapi.BPF_MAP_FREEZE) return 1;
+  if (cmd === uapi.BPF_MAP_CREATE || cmd === uapi.BPF_MAP_UPDATE_ELEM) return 40;
+  return cmd <= uapi.BPF_MAP_GET_NEXT_KEY || BATCH_COMMANDS.has(cmd) ? 20 : 10;
+}
 
 /** Where an attr holds the fd or id of the map that a command changes or opens; -1: nowhere. */
 function fdOffset(cmd: number): number {
