@@ -92,7 +92,7 @@ function fuzz(runtime: Runtime, window: FuzzWindow, seed: number, count: number)
 function describeCall(args: readonly unknown[]): string {
   return args
     .map((arg) => {
-      if (arg?.constructor === Uint8Array) return toHex(arg);
+      if (ArrayBuffer.isView(arg) && arg.constructor === Uint8Array) return toHex(arg);
       return Object.prototype.toString.call(arg) + (typeof arg === "number" ? ` ${arg}` : "");
     })
     .join(", ");

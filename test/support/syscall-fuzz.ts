@@ -97,9 +97,30 @@ const MAP_AT_0_COMMANDS: ReadonlySet<number> = new Set([
   uapi.BPF_MAP_FREEZE,
   uapi.BPF_MAP_GET_FD_BY_ID,
 ]);
-/** Where some command has an address. */
-const POINTER_OFFSETS: readonly number[] = [0, 8, 16, 24, 80];
+const COMMON_TYPES: readonly number[] = [
+  uapi.BPF_MAP_TYPE_HASH,
+  uapi.BPF_MAP_TYPE_ARRAY,
+  uapi.BPF_MAP_TYPE_PERCPU_HASH,
+  uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
+  uapi.BPF_MAP_TYPE_LRU_HASH,
+  uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  uapi.BPF_MAP_TYPE_LPM_TRIE,
+  uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
+  uapi.BPF_MAP_TYPE_HASH_OF_MAPS,
+  uapi.BPF_MAP_TYPE_QUEUE,
+  uapi.BPF_MAP_TYPE_STACK,
+  uapi.BPF_MAP_TYPE_BLOOM_FILTER,
+];
 const MAX_OPEN = 40;
+
+/** Where an attr holds addresses that the command reads from or writes to. */
+function pointerOffsets(cmd: number): readonly number[] {
+  if (BATCH_COMMANDS.has(cmd)) return [0, 8, 16, 24];
+  if (cmd === uapi.BPF_BTF_LOAD) return [0, 8];
+  if (cmd === uapi.BPF_OBJ_PIN || cmd === uapi.BPF_OBJ_GET) return [0];
+  if (cmd === uapi.BPF_OBJ_GET_INFO_BY_FD) return [8];
+  return MAP_AT_0_COMMANDS.has(cmd) && cmd !== uapi.BPF_MAP_GET_FD_BY_ID ? [8, 16] : [];
+}
 
 function weight(cmd: number): number {
   if (cmd === uapi.BPF_MAP_FREEZE) return 1;
@@ -243,16 +264,18 @@ export class SyscallFuzzer {
   #createFields(): void {
     const random = this.#random;
     const view = this.#view;
-    view.setUint32(0, random.below(uapi.MAX_BPF_MAP_TYPE + 2), true);
-    view.setUint32(4, random.oneIn(3) ? this.#number() : random.pick([4, 4, 8, 0, 16]), true);
-    view.setUint32(8, random.oneIn(3) ? this.#number() : random.pick([4, 8, 8, 16, 33]), true);
+    const anyType = random.oneIn(3);
+    const type = anyType ? random.below(uapi.MAX_BPF_MAP_TYPE + 2) : random.pick(COMMON_TYPES);
+    view.setUint32(0, type, true);
+    view.setUint32(4, random.oneIn(4) ? this.#number() : random.pick([4, 4, 4, 8, 0, 16]), true);
+    view.setUint32(8, random.oneIn(4) ? this.#number() : random.pick([4, 8, 8, 16, 33]), true);
     view.setUint32(12, random.oneIn(8) ? this.#number() : random.below(70), true);
-    if (random.oneIn(2)) view.setUint32(16, 1 << random.below(20), true);
+    if (random.oneIn(3)) view.setUint32(16, 1 << random.below(20), true);
     if (random.oneIn(2)) view.setUint32(20, this.#fd(), true);
     if (random.oneIn(8)) view.setUint32(24, this.#number(), true);
-    if (random.oneIn(8)) random.fill(this.#attr.subarray(28, 44));
+    if (random.oneIn(30)) random.fill(this.#attr.subarray(28, 44));
     for (const offset of [44, 48, 52, 56, 60, 64, 72, 80, 88]) {
-      if (random.oneIn(24)) view.setUint32(offset, this.#number(), true);
+      if (random.oneIn(100)) view.setUint32(offset, this.#number(), true);
     }
   }
 
@@ -305,6 +328,12 @@ export class SyscallFuzzer {
     }
   }
 
+  #mayUse(low: number, high: number): boolean {
+    const { base, end, endsMemory } = this.#window;
+    if (high !== 0 || low === 0 || low >= this.#target.memory.buffer.byteLength) return true;
+    return low >= base && (endsMemory || low < (base + end) / 2);
+  }
+
   #inWindow(): number {
     const { base, end } = this.#window;
     return base + this.#random.below(Math.min(4096, end - base));
@@ -316,8 +345,7 @@ export class SyscallFuzzer {
     const noise = this.#attr.subarray(0, random.below(200));
     if (random.oneIn(2)) random.fill(noise);
     else for (let i = 0; i < 8; i++) noise[random.below(noise.length)] = random.below(40);
-    for (const offset of POINTER_OFFSETS) {
-      if (offset === 0 && fdOffset(cmd) === 0) continue;
+    for (const offset of pointerOffsets(cmd)) {
       if (random.oneIn(2)) this.#view.setUint32(offset + 4, random.u32() | 1, true);
       else this.#setPointer(offset);
     }
@@ -347,6 +375,12 @@ export class SyscallFuzzer {
     const offset = fdOffset(cmd);
     if (offset >= 0 && this.#forbidden.has(view.getUint32(offset, true))) {
       view.setUint32(offset, 0xfffffffe, true);
+    }
+    // A short attr may have cut an address: what is left would point anywhere.
+    for (const at of pointerOffsets(cmd)) {
+      if (!this.#mayUse(view.getUint32(at, true), view.getUint32(at + 4, true))) {
+        this.#attr.fill(0, at, at + 8);
+      }
     }
     if (BATCH_COMMANDS.has(cmd) && !this.#window.endsMemory) {
       view.setUint32(32, view.getUint32(32, true) % (this.#window.maxCount + 1), true);

@@ -102,7 +102,7 @@ const HEX: readonly string[] = Array.from({ length: 256 }, (_, i) =>
 
 export function toHex(bytes: Uint8Array): string {
   let text = "";
-  for (const byte of bytes) text += HEX[byte] ?? "";
+  for (let i = 0; i < bytes.length; i++) text += HEX[bytes[i] ?? 0] ?? "";
   return text;
 }
 
