@@ -63,12 +63,14 @@ function fuzz(runtime: Runtime, window: FuzzWindow, seed: number, count: number)
   ];
   const forbidden = new Set(bystanders.flatMap(({ fd, id }) => [fd, id]));
   const fuzzer = new SyscallFuzzer(seed, runtime, window, forbidden);
+  // Callers in JavaScript pass what they like.
+  const bpf = runtime.bpf.bind(runtime) as (...args: readonly unknown[]) => unknown;
   let successes = 0;
   for (let i = 0; i < count; i++) {
     const call = fuzzer.next();
     let ret: unknown;
     try {
-      ret = Reflect.apply<Runtime, readonly unknown[], unknown>(runtime.bpf, runtime, call.args);
+      ret = bpf(...call.args);
     } catch (error) {
       throw new Error(`seed ${seed}, call ${i} threw: ${describeCall(call.args)}`, {
         cause: error,

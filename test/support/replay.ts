@@ -1,9 +1,11 @@
 // Replays a trace on a kernel and compares every answer with the recorded one. Operations on map
 // types the kernel does not have are skipped, together with everything that follows from them, and
-// counted per type: the caller checks that no supported type is among them.
+// counted per type: the caller checks that no supported type is among them. The same goes for maps
+// with BTF on a kernel without BPF_BTF_LOAD.
 
 import { BpfClient, type ClientOptions } from "./bpf.js";
 import type { Kernel } from "./kernel.js";
+import { plainBtf } from "./btf.js";
 import { mapTypeNumber, type Trace, type TraceStep } from "./trace.js";
 import { OBJECT_OPS, TraceMachine } from "./trace-machine.js";
 
@@ -17,7 +19,7 @@ export interface ReplayReport {
   readonly ops: number;
   readonly compared: number;
   readonly skipped: number;
-  /** How many operations were skipped on account of which map type. */
+  /** How many operations were skipped on account of which map type ("btf": of BPF_BTF_LOAD). */
   readonly skippedByType: ReadonlyMap<string, number>;
   readonly mismatchCount: number;
   /** The first few. */
@@ -44,13 +46,15 @@ class SkipList {
   readonly #typeOfHandle = new Map<string, string>();
   readonly #kernel: Kernel;
   readonly #supported: (type: number) => boolean;
+  readonly #hasBtf: boolean;
 
-  constructor(kernel: Kernel, supported: (type: number) => boolean) {
+  constructor(kernel: Kernel, supported: (type: number) => boolean, hasBtf: boolean) {
     this.#kernel = kernel;
     this.#supported = supported;
+    this.#hasBtf = hasBtf;
   }
 
-  /** Name of the missing map type, or undefined when the operation can run. */
+  /** Name of the missing map type (or "btf"), or undefined when the operation can run. */
   reason(step: TraceStep): string | undefined {
     const [op = "", name = ""] = step.words;
     const binds = op === "create" || OBJECT_OPS.has(op);
@@ -74,6 +78,7 @@ class SkipList {
     }
     const type = words.find((word) => word.startsWith("type="))?.slice("type=".length) ?? "";
     if (!this.#supported(mapTypeNumber(type))) return type;
+    if (!this.#hasBtf && words.some((word) => word.startsWith("btf="))) return "btf";
     const inner = words.find((word) => word.startsWith("inner="))?.slice("inner=".length);
     return inner === undefined ? undefined : this.#typeOfHandle.get(inner);
   }
@@ -85,6 +90,13 @@ class SkipList {
     const names = operands.flatMap((word) => [...word.matchAll(/@([^,=]+)/g)].map((m) => m[1]));
     return names.map((ref) => this.#typeOfHandle.get(ref ?? "")).find((t) => t !== undefined);
   }
+}
+
+/** Whether the kernel takes BTF at all. */
+export function hasBtf(client: BpfClient): boolean {
+  const fd = client.btfLoad(plainBtf(4, 4).blob);
+  if (fd >= 0) client.close(fd);
+  return fd >= 0;
 }
 
 /**
@@ -100,7 +112,7 @@ export function replayTrace(
 ): ReplayReport {
   const client = new BpfClient(kernel, options);
   const machine = new TraceMachine(kernel, client);
-  const skips = new SkipList(kernel, supported);
+  const skips = new SkipList(kernel, supported, hasBtf(client));
   const skippedByType = new Map<string, number>();
   const mismatches: Mismatch[] = [];
   let compared = 0;

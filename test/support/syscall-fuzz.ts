@@ -169,8 +169,11 @@ export class SyscallFuzzer {
     const size = this.#size(cmd);
     this.#attr.fill(0, size);
     this.#spare(cmd);
-    if (random.oneIn(2)) return { args: [cmd, this.#attr.slice(0, size)], mustFail: false };
-    return this.#pointerCall(cmd, size);
+    if (random.oneIn(2)) return this.#pointerCall(cmd, size);
+    return {
+      args: [cmd, random.oneIn(16) ? this.#attrInMemory(size) : this.#attr.slice(0, size)],
+      mustFail: false,
+    };
   }
 
   /** Takes note of what a call returned; closes an fd when there are too many. */
@@ -391,6 +394,14 @@ export class SyscallFuzzer {
       const ptr = view.getUint32(8, true);
       if (ptr !== 0) memory.fill(0, ptr, ptr + 168);
     }
+  }
+
+  /** The attr as an array that is itself in the kernel's memory: when that grows, it is gone. */
+  #attrInMemory(size: number): Uint8Array {
+    const ptr = this.#inWindow();
+    const view = new Uint8Array(this.#target.memory.buffer, ptr, size);
+    view.set(this.#attr.subarray(0, size));
+    return view;
   }
 
   /** The attr in memory, or where no memory is. */
