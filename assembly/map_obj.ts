@@ -95,7 +95,7 @@ function mapInfo(map: BpfMap, length: u32, info: u64, userAttr: u32): i32 {
   const taken = min<u32>(length, BPF_MAP_INFO_SIZE);
   const buffer = scratchPtr() + 128;
   zeroBytes(buffer, BPF_MAP_INFO_SIZE);
-  memory.copy(buffer, user, taken);
+  if (taken > 0) memory.copy(buffer, user, taken);
   const result = changetype<BpfMapInfo>(buffer);
   if (result.hash != 0 || result.hashSize != 0) return -EINVAL;
   zeroBytes(buffer, BPF_MAP_INFO_SIZE);
@@ -111,7 +111,7 @@ function mapInfo(map: BpfMap, length: u32, info: u64, userAttr: u32): i32 {
   result.btfValueTypeId = map.btfValueTypeId;
   result.mapExtra = map.mapExtra;
   if (!isUserRange(userAttr, 8)) return -EFAULT;
-  memory.copy(user, buffer, taken);
+  if (taken > 0) memory.copy(user, buffer, taken);
   store<u32>(userAttr, taken, 4);
   return 0;
 }

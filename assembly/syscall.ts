@@ -103,7 +103,7 @@ export function bpf(cmd: i32, attr: u32, size: u32): i32 {
   if (size > <u32>BPF_ATTR_SIZE && !isZero(attr + BPF_ATTR_SIZE, size - BPF_ATTR_SIZE)) return -E2BIG;
   const copy = scratchPtr();
   const taken = min<u32>(size, BPF_ATTR_SIZE);
-  memory.copy(copy, attr, taken);
+  if (taken > 0) memory.copy(copy, attr, taken);
   zeroBytes(copy + taken, BPF_ATTR_SIZE - taken);
   const end = attrEnd(cmd);
   if (end == 0) return -EINVAL;

@@ -78,13 +78,18 @@ export class BpfRuntime {
     if (!Number.isInteger(cmd) || cmd < -0x80000000 || cmd > 0x7fffffff) return -EINVAL;
     if (typeof attr === "number") return this.#bpfAt(cmd, attr, size);
     if (!ArrayBuffer.isView(attr) || size !== undefined) return -EFAULT;
-    const bytes = new Uint8Array(attr.buffer, attr.byteOffset, attr.byteLength);
+    let bytes: Uint8Array;
+    try {
+      bytes = new Uint8Array(attr.buffer, attr.byteOffset, attr.byteLength);
+    } catch {
+      return -EFAULT;
+    }
     const window = (this.exports.scratch() >>> 0) + ATTR_WINDOW;
     // What does not fit is refused for its size alone.
     const taken = bytes.length <= PAGE_SIZE ? bytes.length : 0;
     this.#fresh().set(taken === bytes.length ? bytes : bytes.subarray(0, 0), window);
     const ret = this.exports.bpf(cmd, window, bytes.length);
-    bytes.set(this.#fresh().subarray(window, window + taken));
+    if (bytes.length === taken) bytes.set(this.#fresh().subarray(window, window + taken));
     return ret;
   }
 
