@@ -115,12 +115,13 @@ export class BpfArray extends BpfMap {
     return this.valueAt(index, cpuIndex);
   }
 
-  /** Order of checks: flags, index, NOEXIST. */
+  /** Order of checks: flags, index, NOEXIST as a bit, and only then (a program may come here) BPF_F_LOCK without a lock. */
   override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
-    if (this.cpuStride != 0 ? flags > <u64>BPF_EXIST : !updateFlagsLegal(this, flags)) return -EINVAL;
+    if ((flags & ~(<u64>BPF_F_LOCK)) > <u64>BPF_EXIST) return -EINVAL;
     const index = load<u32>(key);
     if (index >= this.maxEntries) return -E2BIG;
     if (flags & BPF_NOEXIST) return -EEXIST;
+    if (!updateFlagsLegal(this, flags)) return -EINVAL;
     if (this.cpuStride == 0) {
       const to = this.valueAt(index, 0);
       if (flags & BPF_F_LOCK) copyMapValueLocked(this, to, value);

@@ -1,0 +1,88 @@
+// Commands of bpf(2) that the typed side uses, as calls with numbers and buffers.
+
+import { BpfError, check } from "./errors.js";
+import type { BpfRuntime } from "./runtime.js";
+import * as uapi from "./uapi.js";
+
+/** What the core says of a map. Source: struct bpf_map_info. */
+export interface MapInfo {
+  readonly type: number;
+  readonly id: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+  /** LRU maps with BPF_F_NO_COMMON_LRU: rounded up to a multiple of the CPUs. */
+  readonly maxEntries: number;
+  readonly mapFlags: number;
+  readonly name: string;
+  readonly mapExtra: number;
+  readonly btfId: number;
+}
+
+/**
+ * OBJ_GET_INFO_BY_FD of a map.
+ * @throws {BpfError} EBADFD: not open; EINVAL: not a map
+ */
+export function mapInfo(rt: BpfRuntime, fd: number): MapInfo {
+  const ptr = allocate(rt, uapi.BPF_MAP_INFO_SIZE);
+  try {
+    const at = new Uint8Array(rt.memory.buffer, ptr, uapi.BPF_MAP_INFO_SIZE);
+    at.fill(0);
+    const attr = new Uint8Array(16);
+    const view = new DataView(attr.buffer);
+    view.setInt32(0, fd, true);
+    view.setUint32(4, uapi.BPF_MAP_INFO_SIZE, true);
+    view.setBigUint64(8, BigInt(ptr), true);
+    check(rt.bpf(uapi.BPF_OBJ_GET_INFO_BY_FD, attr), "bpf_obj_get_info_by_fd");
+    return parseInfo(at.slice());
+  } finally {
+    rt.free(ptr);
+  }
+}
+
+function parseInfo(bytes: Uint8Array): MapInfo {
+  const view = new DataView(bytes.buffer);
+  const word = (offset: number): number => view.getUint32(offset, true);
+  const name = bytes.subarray(24, 40);
+  return {
+    type: word(0),
+    id: word(4),
+    keySize: word(8),
+    valueSize: word(12),
+    maxEntries: word(16),
+    mapFlags: word(20),
+    name: new TextDecoder("latin1").decode(name.subarray(0, name.indexOf(0))),
+    mapExtra: word(80),
+    btfId: word(64),
+  };
+}
+
+/** MAP_FREEZE. */
+export function mapFreeze(rt: BpfRuntime, fd: number): void {
+  const attr = new Uint8Array(4);
+  new DataView(attr.buffer).setInt32(0, fd, true);
+  check(rt.bpf(uapi.BPF_MAP_FREEZE, attr), "bpf_map_freeze");
+}
+
+/** OBJ_PIN, and OBJ_GET for fd 0. @returns 0, or the new fd */
+export function objPath(rt: BpfRuntime, cmd: number, path: string, fd: number, flags: number): number {
+  const name = new TextEncoder().encode(`${path}\0`);
+  const ptr = allocate(rt, name.length);
+  try {
+    new Uint8Array(rt.memory.buffer).set(name, ptr);
+    const attr = new Uint8Array(20);
+    const view = new DataView(attr.buffer);
+    view.setBigUint64(0, BigInt(ptr), true);
+    view.setInt32(8, fd, true);
+    view.setUint32(12, flags, true);
+    return rt.bpf(cmd, attr);
+  } finally {
+    rt.free(ptr);
+  }
+}
+
+/** rt.alloc that throws. */
+export function allocate(rt: BpfRuntime, bytes: number): number {
+  const ptr = rt.alloc(bytes);
+  if (ptr === 0) throw new BpfError("alloc", -uapi.ENOMEM);
+  return ptr;
+}
