@@ -10,6 +10,7 @@ export const CMD = {
   MAP_GET_NEXT_ID: 12,
   MAP_GET_FD_BY_ID: 14,
   OBJ_GET_INFO_BY_FD: 15,
+  BTF_LOAD: 18,
   MAP_LOOKUP_AND_DELETE_ELEM: 21,
   MAP_FREEZE: 22,
   MAP_LOOKUP_BATCH: 24,
@@ -30,7 +31,11 @@ export const TYPE = {
   HASH_OF_MAPS: 13,
   QUEUE: 22,
   STACK: 23,
+  SK_STORAGE: 24,
+  INODE_STORAGE: 28,
+  TASK_STORAGE: 29,
   BLOOM_FILTER: 30,
+  CGRP_STORAGE: 32,
 } as const;
 
 export const F = {
@@ -58,6 +63,7 @@ export const ATTR_END = {
   nextId: 8,
   fdById: 12,
   info: 16,
+  btfLoad: 28,
   freeze: 4,
   batch: 56,
 } as const;

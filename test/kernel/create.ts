@@ -25,9 +25,10 @@ function sizes(random: Random, row: TypeRow, cpus: number): [number, number, num
   const keySize = random.chance(0.3) ? random.pick(KEY_SIZES) : shape.keySize;
   let valueSize = random.chance(0.4) ? random.pick(VALUE_SIZES) : shape.valueSize;
   let maxEntries = random.chance(0.4) ? random.pick(MAX_ENTRIES) : shape.maxEntries;
-  if (random.chance(0.03)) valueSize = random.pick(HUGE_VALUES);
-  else if (random.chance(0.02) && row.type === TYPE.HASH) valueSize = (4 << 20) - 48 - keySize;
-  else if (random.chance(0.02) && row.type === TYPE.HASH) maxEntries = 0xffff_ffff;
+  const odd = random.below(40);
+  if (odd === 0) valueSize = random.pick(HUGE_VALUES);
+  else if (odd === 1 && row.type === TYPE.HASH) valueSize = (4 << 20) - 48 - keySize;
+  else if (odd === 2 && row.type === TYPE.HASH) maxEntries = 0xffff_ffff;
   else if (estimate(keySize, valueSize, maxEntries, cpus) > MEMORY_MAX) maxEntries = 1;
   return [keySize, valueSize, maxEntries];
 }

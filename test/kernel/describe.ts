@@ -85,6 +85,8 @@ export function describeRecord(record: Uint8Array): string {
     }
     case OP.RESET:
       return "RESET";
+    case OP.END:
+      return `END slot${record[5]}`;
     default:
       return `OBJECT ${OBJECT_NAMES.get(record[6] ?? 0)} -> slot${record[5]}`;
   }

@@ -20,15 +20,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { OP_BPF = 1, OP_CPU, OP_CLOSE, OP_WALK, OP_PROG, OP_RESET, OP_OBJECT };
+enum { OP_BPF = 1, OP_CPU, OP_CLOSE, OP_WALK, OP_PROG, OP_RESET, OP_OBJECT, OP_END };
 enum { BUF_IN = 1, BUF_OUT = 2, BUF_REG = 4, BUF_TAIL = 8 };
-enum { PATCH_FD, PATCH_ID, PATCH_OUT_ID, PATCH_ID_BEFORE };
+enum { PATCH_FD, PATCH_ID, PATCH_OUT_ID, PATCH_ID_BEFORE, PATCH_OUT_ANY };
 enum { FLAG_BLANK_ON_FAULT = 1, FLAG_WANT_ID = 2, FLAG_BAD_ATTR = 4 };
 enum { PROG_LOOKUP, PROG_UPDATE, PROG_DELETE, PROG_PUSH, PROG_POP, PROG_PEEK, PROG_LOOKUP_PERCPU, PROGS };
 enum { OBJECT_SOCKET, OBJECT_TASK, OBJECT_CGROUP, OBJECT_FILE };
@@ -180,6 +181,17 @@ static void fill_slot(struct slot *slot, int fd) {
   slot->id = 0;
 }
 
+/** Reaps the task or removes the cgroup of a slot; sockets and files end with their last descriptor. */
+static void end_object(struct slot *slot) {
+  if (slot->child > 0) {
+    kill(slot->child, SIGKILL);
+    waitpid(slot->child, NULL, 0);
+  }
+  if (slot->cgroup[0]) rmdir(slot->cgroup);
+  slot->child = 0;
+  slot->cgroup[0] = 0;
+}
+
 static void pin_to_cpu(int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -190,13 +202,7 @@ static void pin_to_cpu(int cpu) {
 static void reset(void) {
   for (int i = 0; i < SLOTS; i++) {
     if (slots[i].fd >= 0) close_slot(&slots[i]);
-    if (slots[i].child > 0) {
-      kill(slots[i].child, SIGKILL);
-      waitpid(slots[i].child, NULL, 0);
-    }
-    if (slots[i].cgroup[0]) rmdir(slots[i].cgroup);
-    slots[i].child = 0;
-    slots[i].cgroup[0] = 0;
+    end_object(&slots[i]);
     slots[i].id = 0;
   }
   memset(registers, 0, REGISTERS * REGISTER_SIZE);
@@ -210,12 +216,14 @@ static void apply_patches(struct reader in, int count, struct buffer *buffers, i
     uint8_t target = get8(&in), what = get8(&in);
     uint16_t offset = get16(&in), index = get16(&in);
     uint8_t *at = target ? buffers[target - 1].data + offset : attr + offset;
+    int is_answer = what == PATCH_OUT_ID || what == PATCH_OUT_ANY;
     uint32_t value;
-    if (after && what == PATCH_OUT_ID && ret == 0) {
+    if (is_answer != after || (after && ret != 0)) continue;
+    if (after) {
       memcpy(&value, at, 4);
-      value = slot_of_id(value);
+      value = what == PATCH_OUT_ID ? slot_of_id(value) : value != 0;
       memcpy(at, &value, 4);
-    } else if (!after && what != PATCH_OUT_ID) {
+    } else {
       value = what == PATCH_FD ? (uint32_t)slot_at(index)->fd : slot_id(slot_at(index));
       if (what == PATCH_ID_BEFORE) value--;
       memcpy(at, &value, 4);
@@ -417,6 +425,7 @@ static int make_task(struct slot *slot) {
   pid_t child = fork();
   if (child < 0) return -errno;
   if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (;;) pause();
   }
   slot->child = child;
@@ -426,7 +435,10 @@ static int make_task(struct slot *slot) {
 
 static int make_cgroup(struct slot *slot) {
   static int serial;
-  snprintf(slot->cgroup, sizeof slot->cgroup, "/sys/fs/cgroup/bpfmaps-%d-%d", getpid(), serial++);
+  // Any hierarchy does; the second is where systems with both versions mount version 2.
+  static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+  const char *root = roots[access("/sys/fs/cgroup/cgroup.procs", F_OK) ? 1 : 0];
+  snprintf(slot->cgroup, sizeof slot->cgroup, "%s/bpfmaps-%d-%d", root, getpid(), serial++);
   if (mkdir(slot->cgroup, 0755) < 0) return -errno;
   int fd = open(slot->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   return fd < 0 ? -errno : fd;
@@ -458,6 +470,7 @@ static void run_record(struct reader *in) {
     case OP_PROG: op_prog(in); break;
     case OP_RESET: reset(); break;
     case OP_OBJECT: op_object(in); break;
+    case OP_END: end_object(slot_at(get8(in))); break;
     default: die("unknown record");
   }
   uint32_t length = out_length - head - 4;

@@ -32,7 +32,10 @@ export interface HelperExports {
 
 interface HostObject {
   readonly fd: number;
-  close(): void;
+  close(): unknown;
+  exit?(): unknown;
+  reap?(): unknown;
+  rmdir?(): unknown;
 }
 
 /** The part of a runtime that is driven. */
@@ -44,8 +47,8 @@ export interface DrivenRuntime {
   bpf(cmd: number, attrPtr: number, size: number): number;
   close(fd: number): number;
   socket?(options: object): HostObject;
-  task?(options: object): HostObject & { exit(): void; reap(): void };
-  cgroup?(options: object): HostObject & { rmdir(): void };
+  task?(options: object): HostObject;
+  cgroup?(options: object): HostObject;
   inode?(options: object): HostObject;
 }
 
@@ -65,7 +68,7 @@ export class LibrarySide implements Side {
   readonly #registers: number;
   readonly #scratch: number;
   readonly #hasTail: boolean;
-  #u8: Uint8Array<ArrayBufferLike> = new Uint8Array(0);
+  #u8: Uint8Array = new Uint8Array(0);
   #view = new DataView(new ArrayBuffer(0));
   readonly #fds = new Int32Array(SLOTS).fill(-1);
   readonly #ids = new Uint32Array(SLOTS);
@@ -119,6 +122,7 @@ export class LibrarySide implements Side {
     else if (op === OP.PROG) this.#prog();
     else if (op === OP.RESET) this.#reset();
     else if (op === OP.OBJECT) this.#object();
+    else if (op === OP.END) this.#endObject(this.#get8());
     else throw new Error(`unknown record ${op}`);
   }
 
@@ -210,7 +214,7 @@ export class LibrarySide implements Side {
     for (let i = 0; i < count; i++) {
       const at = start + i * 6;
       const what = this.#inBytes[at + 1] ?? 0;
-      if (what === PATCH.OUT_ID) continue;
+      if (what === PATCH.OUT_ID || what === PATCH.OUT_ANY) continue;
       const slot = this.#in.getUint16(at + 4, true);
       let value = what === PATCH.FD ? (this.#fds[slot] ?? -1) : this.#slotId(slot);
       if (what === PATCH.ID_BEFORE) value--;
@@ -221,10 +225,12 @@ export class LibrarySide implements Side {
   #patchAfter(start: number, count: number): void {
     for (let i = 0; i < count; i++) {
       const at = start + i * 6;
-      if (this.#inBytes[at + 1] !== PATCH.OUT_ID) continue;
+      const what = this.#inBytes[at + 1];
+      if (what !== PATCH.OUT_ID && what !== PATCH.OUT_ANY) continue;
       const place = this.#patchTarget(at);
       const id = this.#view.getUint32(place, true);
-      this.#view.setUint32(place, id === 0 ? -1 : this.#ids.lastIndexOf(id), true);
+      const slot = id === 0 ? -1 : this.#ids.lastIndexOf(id);
+      this.#view.setUint32(place, what === PATCH.OUT_ID ? slot : Number(id !== 0), true);
     }
   }
 
@@ -332,11 +338,19 @@ export class LibrarySide implements Side {
     this.#put32(object ? object.fd : -EINVAL);
   }
 
+  #endObject(slot: number): void {
+    const object = this.#objects[slot];
+    object?.exit?.();
+    object?.reap?.();
+    object?.rmdir?.();
+    this.#objects[slot] = null;
+  }
+
   #reset(): void {
     for (let slot = 0; slot < SLOTS; slot++) {
       if ((this.#fds[slot] ?? -1) >= 0) this.#closeSlot(slot);
       this.#ids[slot] = 0;
-      this.#objects[slot] = null;
+      this.#endObject(slot);
     }
     this.#refresh();
     this.#u8.fill(0, this.#registers, this.#registers + REGISTERS * REGISTER_SIZE);

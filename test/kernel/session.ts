@@ -5,7 +5,17 @@
 
 import { ATTR_END, ATTR_SIZE, CMD, F, TYPE } from "./abi.js";
 import type { Random } from "./random.js";
-import { INNER_MAPS, INNER_SLOT, type Shape, type TypeRow, type Weights } from "./types.js";
+import { mapBtf } from "./btf.js";
+import {
+  INNER_MAPS,
+  INNER_SLOT,
+  OWNERS,
+  OWNER_SLOT,
+  type Shape,
+  type TypeRow,
+  type Verb,
+  VERBS,
+} from "./types.js";
 import { BUF, FLAG, PATCH, PROG, type OpStream } from "./wire.js";
 
 /** Slots: the map itself and two descriptors of it with restricted access. */
@@ -16,6 +26,9 @@ const WRONLY_SLOT = 2;
 const EMPTY_SLOT = 3;
 /** Whatever else is created for a moment. */
 const OTHER_SLOT = 4;
+
+/** The map's BTF. */
+const BTF_SLOT = 5;
 
 /** Registers: the walk's current key, the batch cursor. */
 const KEY_REGISTER = 0;
@@ -37,8 +50,6 @@ export interface SessionOptions {
   readonly tail: boolean;
 }
 
-type Verb = keyof Weights;
-
 /** Where the pointers of the element commands are. */
 const KEY_AT = 8;
 const VALUE_AT = 16;
@@ -57,6 +68,8 @@ export class Session {
   readonly #value: Uint8Array;
   readonly #verbs: Verb[] = [];
   #restricted = false;
+  /** Patches that the record under construction will get. */
+  readonly #pending: [target: number, what: number, offset: number, slot?: number][] = [];
 
   constructor(random: Random, ops: OpStream, row: TypeRow, options: SessionOptions) {
     this.#random = random;
@@ -76,6 +89,9 @@ export class Session {
     const random = this.#random;
     const shape = this.#shape;
     if (this.#row.inner) this.#createInnerMaps();
+    for (let i = 0; i < OWNERS && this.#row.owner !== undefined; i++) {
+      this.#ops.object(OWNER_SLOT + i, this.#row.owner);
+    }
     this.#create();
     if (random.chance(0.3)) this.#restrictedFds();
     if (random.chance(0.6)) this.#fill();
@@ -93,13 +109,13 @@ export class Session {
 
   /** Each session prefers other verbs, so that rare mixtures get their turn. */
   #chooseVerbs(): void {
-    const weights = Object.entries(this.#row.weights) as [Verb, number][];
     const large = this.#shape.maxEntries > 64;
-    for (const [verb, weight] of weights) {
+    for (const verb of VERBS) {
+      const weight = this.#row.weights[verb] ?? 0;
       if (verb.startsWith("prog") && !this.#options.programs) continue;
       const whole = verb === "walk" || verb.endsWith("Batch");
       const share = weight * this.#random.pick([0, 0.3, 1, 1, 3]) * (large && whole ? 0.1 : 1);
-      const count = Math.floor(share * 10 + this.#random.u32() / 0x1_0000_0000);
+      const count = Math.floor(share * 10 + (weight > 0 ? this.#random.u32() / 0x1_0000_0000 : 0));
       for (let i = 0; i < count; i++) this.#verbs.push(verb);
     }
     if (this.#verbs.length === 0) this.#verbs.push("update", "lookup");
@@ -131,6 +147,8 @@ export class Session {
         return this.#info();
       case "object":
         return this.#objectCommand();
+      case "owner":
+        return this.#owner();
       default:
         return this.#program(verb);
     }
@@ -194,7 +212,10 @@ export class Session {
     this.#ops.flag(FLAG.BLANK_ON_FAULT);
   }
 
+  /** Ends a record about a map; patches follow all buffers. */
   #patchFd(fd: { slot: number; literal: number }, offset = 0): void {
+    for (const patch of this.#pending) this.#ops.patch(...patch);
+    this.#pending.length = 0;
     if (fd.slot >= 0) this.#ops.patch(0, PATCH.FD, offset, fd.slot);
     else this.#ops.attr32(offset, fd.literal);
     this.#ops.endBpf();
@@ -217,13 +238,29 @@ export class Session {
 
   #updateFlags(): bigint {
     if (this.#wrong() && this.#random.chance(0.4)) return this.#random.pick(ILLEGAL_FLAGS);
-    return this.#random.pick([0n, 0n, 0n, 0n, 0n, 1n, 2n]);
+    return this.#random.pick([0n, 0n, 0n, 0n, 0n, 1n, 2n]) | this.#lockFlag();
+  }
+
+  /** BPF_F_LOCK every other time where there is a lock. */
+  #lockFlag(): bigint {
+    return (this.#shape.lockOffset ?? -1) >= 0 && this.#random.chance(0.5) ? 4n : 0n;
   }
 
   #keyPointer(): void {
+    if (this.#row.owner !== undefined) return this.#ownerKey();
     if (this.#shape.keySize > 0) return this.#input(KEY_AT, this.#randomKey());
     // Keyless types want NULL.
     if (this.#wrong() && this.#random.chance(0.2)) this.#ops.buffer(KEY_AT, BUF.IN, 8);
+  }
+
+  /** The key of a storage is an owner's descriptor. */
+  #ownerKey(): void {
+    if (this.#wrong() && this.#random.chance(0.25)) return this.#badPointer(KEY_AT);
+    this.#ops.buffer(KEY_AT, BUF.IN, 4);
+    const slot = this.#wrong()
+      ? this.#random.pick([EMPTY_SLOT, MAP_SLOT, BTF_SLOT])
+      : OWNER_SLOT + this.#random.below(OWNERS);
+    this.#pending.push([this.#bufferCount(), PATCH.FD, 0, slot]);
   }
 
   // --- single elements ---
@@ -236,16 +273,16 @@ export class Session {
       this.#row.key(this.#random, this.#shape, index, this.#key);
       if (this.#shape.keySize > 0) this.#ops.buffer(KEY_AT, BUF.IN, this.#key.length, this.#key);
     }
-    const buffers = this.#row.inner ? this.#innerValue() : 0;
-    if (!this.#row.inner) this.#input(VALUE_AT, this.#randomValue(this.#shape.userValueSize));
-    if (buffers > 0) this.#patchInner(buffers);
+    if (this.#row.inner) this.#innerValue();
+    else this.#input(VALUE_AT, this.#randomValue(this.#shape.userValueSize));
     this.#patchFd(this.#fd());
   }
 
   #lookup(cmd: number): void {
     const random = this.#random;
     this.#begin(cmd, ATTR_END.elem);
-    if (this.#wrong() && random.chance(0.4)) this.#ops.attr64(24, random.pick(ILLEGAL_FLAGS));
+    const illegal = this.#wrong() && random.chance(0.4);
+    this.#ops.attr64(24, illegal ? random.pick(ILLEGAL_FLAGS) : this.#lockFlag());
     this.#keyPointer();
     const fault = this.#wrong() && random.chance(0.25);
     if (fault) this.#badPointer(VALUE_AT);
@@ -254,7 +291,7 @@ export class Session {
       this.#ops.buffer(VALUE_AT, BUF.IN | BUF.OUT, value.length, value);
     } else this.#ops.buffer(VALUE_AT, BUF.OUT, this.#shape.userValueSize + MARGIN);
     // A map of maps answers with an id.
-    if (this.#row.inner && !fault) this.#ops.patch(this.#bufferCount(), PATCH.OUT_ID, 0);
+    if (this.#row.inner && !fault) this.#pending.push([this.#bufferCount(), PATCH.OUT_ID, 0]);
     this.#patchFd(this.#fd());
   }
 
@@ -284,6 +321,7 @@ export class Session {
     this.#begin(cmd, ATTR_END.batch);
     this.#ops.attr32(32, count);
     this.#ops.changed(32, 4);
+    this.#ops.attr64(40, this.#lockFlag());
     if (!this.#wrong() || !random.chance(0.4)) return;
     if (random.chance(0.6)) this.#ops.attr64(40, random.pick([...ILLEGAL_FLAGS, 1n, 2n]));
     else this.#ops.attr64(48, random.pick([1n, 4n, 1n << 40n]));
@@ -335,7 +373,8 @@ export class Session {
       this.#ops.buffer(16, BUF.IN | BUF.TAIL, readable, keys);
     } else this.#input(16, keys);
     if (cmd === CMD.MAP_UPDATE_BATCH) {
-      this.#input(24, random.fill(new Uint8Array(count * userValueSize)));
+      const values = new Uint8Array(count * userValueSize);
+      this.#input(24, random.fill(values));
     }
     this.#patchFd(this.#fd(), 36);
   }
@@ -344,7 +383,21 @@ export class Session {
 
   #create(): void {
     const shape = this.#shape;
+    const hasBtf = shape.lockOffset !== undefined;
+    const btf = mapBtf(shape.keySize, shape.valueSize, shape.lockOffset ?? -1);
+    if (hasBtf) {
+      this.#ops.bpf(CMD.BTF_LOAD, ATTR_END.btfLoad);
+      this.#ops.attr32(16, btf.bytes.length);
+      this.#ops.buffer(0, BUF.IN, btf.bytes.length, btf.bytes);
+      this.#ops.result(BTF_SLOT);
+      this.#ops.endBpf();
+    }
     this.#createAttr(this.#row.type, shape, MAP_SLOT);
+    if (hasBtf) {
+      this.#ops.attr32(52, btf.keyTypeId);
+      this.#ops.attr32(56, btf.valueTypeId);
+      this.#ops.patch(0, PATCH.FD, 48, BTF_SLOT);
+    }
     if (this.#row.inner) this.#ops.patch(0, PATCH.FD, 20, INNER_SLOT);
     this.#ops.endBpf();
   }
@@ -400,7 +453,9 @@ export class Session {
     if (this.#wrong()) this.#badPointer(8);
     else {
       this.#ops.buffer(8, BUF.IN | BUF.OUT, length, room);
-      if (length >= 8) this.#ops.patch(1, PATCH.OUT_ID, 4);
+      if (length >= 8) this.#pending.push([1, PATCH.OUT_ID, 4]);
+      // The id of the map's BTF.
+      if (length >= 68) this.#pending.push([1, PATCH.OUT_ANY, 64]);
     }
     this.#patchFd(this.#fd());
   }
@@ -483,21 +538,26 @@ export class Session {
     }
   }
 
-  /** A value that becomes an inner map's descriptor; its buffer's number, 0 for none. */
-  #innerValue(): number {
-    if (this.#wrong() && this.#random.chance(0.25)) {
-      this.#badPointer(VALUE_AT);
-      return 0;
-    }
+  /** A value that becomes an inner map's descriptor. */
+  #innerValue(): void {
+    if (this.#wrong() && this.#random.chance(0.25)) return this.#badPointer(VALUE_AT);
     this.#ops.buffer(VALUE_AT, BUF.IN, 4);
-    return this.#bufferCount();
-  }
-
-  #patchInner(buffer: number): void {
     const slot = this.#wrong()
       ? this.#random.pick([EMPTY_SLOT, MAP_SLOT])
       : INNER_SLOT + this.#random.below(INNER_MAPS);
-    this.#ops.patch(buffer, PATCH.FD, 0, slot);
+    this.#pending.push([this.#bufferCount(), PATCH.FD, 0, slot]);
+  }
+
+  // --- owners of storages ---
+
+  /** An owner goes, its descriptor goes, or a new owner takes the place. */
+  #owner(): void {
+    const slot = OWNER_SLOT + this.#random.below(OWNERS);
+    const choice = this.#random.below(4);
+    if (choice === 0) return this.#ops.close(slot);
+    if (choice === 1) return this.#ops.endObject(slot);
+    this.#ops.endObject(slot);
+    this.#ops.object(slot, this.#row.owner ?? 0);
   }
 
   /** Buffers of the record under construction. */

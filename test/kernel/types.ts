@@ -2,6 +2,7 @@
 
 import { F, TYPE } from "./abi.js";
 import type { Random } from "./random.js";
+import { OBJECT } from "./wire.js";
 
 /** What one session's map looks like. */
 export interface Shape {
@@ -14,30 +15,38 @@ export interface Shape {
   mapExtra: number;
   /** Keys are drawn from [0, universe). */
   universe: number;
+  /** Where the value's bpf_spin_lock is, -1 for a value of plain bytes; absent: no BTF. */
+  lockOffset?: number;
 }
 
-/** Relative frequencies of the operations of a session. */
-export interface Weights {
-  update: number;
-  lookup: number;
-  delete: number;
-  lookupAndDelete: number;
-  nextKey: number;
-  walk: number;
-  lookupBatch: number;
-  lookupAndDeleteBatch: number;
-  updateBatch: number;
-  deleteBatch: number;
-  info: number;
-  object: number;
-  progLookup: number;
-  progUpdate: number;
-  progDelete: number;
-  progLookupPercpu: number;
-  progPush: number;
-  progPop: number;
-  progPeek: number;
-}
+/** What a session does. */
+export const VERBS = [
+  "update",
+  "lookup",
+  "delete",
+  "lookupAndDelete",
+  "nextKey",
+  "walk",
+  "lookupBatch",
+  "lookupAndDeleteBatch",
+  "updateBatch",
+  "deleteBatch",
+  "info",
+  "object",
+  "progLookup",
+  "progUpdate",
+  "progDelete",
+  "progLookupPercpu",
+  "progPush",
+  "progPop",
+  "progPeek",
+  "owner",
+] as const;
+
+export type Verb = (typeof VERBS)[number];
+
+/** Relative frequencies of the verbs. */
+export type Weights = Partial<Record<Verb, number>>;
 
 export interface TypeRow {
   readonly name: string;
@@ -46,7 +55,7 @@ export interface TypeRow {
   readonly weight: number;
   /** Batch cursor: a bucket index, the last key, or none where the type has no batches. */
   readonly cursor: "bucket" | "key";
-  readonly weights: Partial<Weights>;
+  readonly weights: Weights;
   /** Flags that a MAP_CREATE of this type may have, tried together with illegal ones. */
   readonly createFlags: readonly number[];
   shape(random: Random, cpus: number): Shape;
@@ -54,13 +63,19 @@ export interface TypeRow {
   key(random: Random, shape: Shape, index: number, out: Uint8Array): void;
   /** Descriptors in the slots from INNER_SLOT on are the values (maps of maps). */
   readonly inner?: boolean;
+  /** Descriptors of objects of this kind, in the slots from OWNER_SLOT on, are the keys. */
+  readonly owner?: number;
 }
 
 /** Slots of the inner maps that a map of maps is filled with. */
 export const INNER_SLOT = 8;
 export const INNER_MAPS = 6;
 
-const HASH_WEIGHTS: Partial<Weights> = {
+/** Slots of the objects that storages hang on. */
+export const OWNER_SLOT = 16;
+export const OWNERS = 5;
+
+const HASH_WEIGHTS: Weights = {
   update: 30,
   lookup: 12,
   delete: 8,
@@ -166,7 +181,7 @@ function queueShape(random: Random): Shape {
 
 function noKey(): void {}
 
-const QUEUE_WEIGHTS: Partial<Weights> = {
+const QUEUE_WEIGHTS: Weights = {
   update: 30,
   lookup: 10,
   lookupAndDelete: 20,
@@ -247,7 +262,7 @@ function outerShape(random: Random, keySize: number, flags: number): Shape {
   };
 }
 
-const OUTER_WEIGHTS: Partial<Weights> = {
+const OUTER_WEIGHTS: Weights = {
   update: 30,
   lookup: 20,
   delete: 10,
@@ -258,12 +273,86 @@ const OUTER_WEIGHTS: Partial<Weights> = {
   object: 1,
 };
 
+/** A lock takes 4 aligned bytes of the value. */
+function lockIn(random: Random, valueSize: number): number {
+  return 4 * random.below(Math.floor(valueSize / 4));
+}
+
+const LOCK_WEIGHTS: Weights = {
+  ...HASH_WEIGHTS,
+  // The kernel keeps tracing programs away from maps with a lock.
+  progLookup: 0,
+  progUpdate: 0,
+  progDelete: 0,
+};
+
+function lockRow(row: TypeRow): TypeRow {
+  return {
+    ...row,
+    name: `${row.name} with a lock`,
+    weight: 0.5,
+    weights: { ...row.weights, ...LOCK_WEIGHTS },
+    shape(random, cpus) {
+      const shape = row.shape(random, cpus);
+      const valueSize = Math.max(4, shape.valueSize);
+      return {
+        ...shape,
+        valueSize,
+        userValueSize: valueSize,
+        lockOffset: lockIn(random, valueSize),
+      };
+    },
+  };
+}
+
+function storageRow(name: string, type: number, owner: number): TypeRow {
+  return {
+    name,
+    type,
+    weight: 0.3,
+    cursor: "key",
+    weights: {
+      update: 30,
+      lookup: 20,
+      delete: 10,
+      lookupAndDelete: 1,
+      nextKey: 1,
+      walk: 0.3,
+      lookupBatch: 0.5,
+      updateBatch: 0.5,
+      info: 1,
+      object: 1,
+      owner: 4,
+    },
+    createFlags: [F.NO_PREALLOC],
+    shape(random) {
+      const valueSize = random.pick(VALUE_SIZES);
+      const locked = valueSize >= 4 && random.chance(0.4);
+      return {
+        keySize: 4,
+        valueSize,
+        userValueSize: valueSize,
+        maxEntries: 0,
+        mapFlags: F.NO_PREALLOC,
+        mapExtra: 0,
+        universe: OWNERS,
+        lockOffset: locked ? lockIn(random, valueSize) : -1,
+      };
+    },
+    key: noKey,
+    owner,
+  };
+}
+
+const HASH_ROW = hashRow("hash", TYPE.HASH, false, false);
+const ARRAY_ROW = arrayRow("array", TYPE.ARRAY, false);
+
 export const TYPES: readonly TypeRow[] = [
-  hashRow("hash", TYPE.HASH, false, false),
+  HASH_ROW,
   hashRow("percpu_hash", TYPE.PERCPU_HASH, true, false),
   hashRow("lru_hash", TYPE.LRU_HASH, false, true),
   hashRow("lru_percpu_hash", TYPE.LRU_PERCPU_HASH, true, true),
-  arrayRow("array", TYPE.ARRAY, false),
+  ARRAY_ROW,
   arrayRow("percpu_array", TYPE.PERCPU_ARRAY, true),
   {
     name: "lpm_trie",
@@ -326,4 +415,10 @@ export const TYPES: readonly TypeRow[] = [
     key: hashKey,
     inner: true,
   },
+  lockRow(HASH_ROW),
+  lockRow(ARRAY_ROW),
+  storageRow("sk_storage", TYPE.SK_STORAGE, OBJECT.SOCKET),
+  storageRow("cgrp_storage", TYPE.CGRP_STORAGE, OBJECT.CGROUP),
+  storageRow("task_storage", TYPE.TASK_STORAGE, OBJECT.TASK),
+  storageRow("inode_storage", TYPE.INODE_STORAGE, OBJECT.FILE),
 ];

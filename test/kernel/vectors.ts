@@ -165,10 +165,10 @@ function row(
   type: number,
   maxEntries: number,
   steps: readonly Step[],
-  survivors: string,
+  left: string,
   flags = 0,
 ): Vector {
-  return { name, type, maxEntries, steps, survivors, flags };
+  return { name, type, maxEntries, steps, survivors: left, flags };
 }
 
 function u32(value: number): Uint8Array {

@@ -15,6 +15,7 @@
 //                                                           -> i32 result, valueSize bytes
 //   RESET                                                   -> nothing
 //   OBJECT  u8 slot, u8 kind                                -> i32 result
+//   END     u8 slot                                         -> nothing
 //
 // Descriptors go through slots and ids come back as slots, because ids differ from kernel to kernel.
 // Results that are descriptors are compared as they are: both sides hand out the lowest free number.
@@ -27,6 +28,7 @@ export const OP = {
   PROG: 5,
   RESET: 6,
   OBJECT: 7,
+  END: 8,
 } as const;
 
 /** How a buffer is handed over; bits. */
@@ -42,7 +44,15 @@ export const BUF = {
 } as const;
 
 /** What a patch does; the id kinds know a map by the slot it was last held in. */
-export const PATCH = { FD: 0, ID: 1, OUT_ID: 2, ID_BEFORE: 3 } as const;
+export const PATCH = {
+  /** Before the call: the slot's descriptor, its map's id, or the id before that. */
+  FD: 0,
+  ID: 1,
+  ID_BEFORE: 3,
+  /** In the answer: the slot in place of the id, or 1 in place of any id at all. */
+  OUT_ID: 2,
+  OUT_ANY: 4,
+} as const;
 
 export const FLAG = {
   /** After -EFAULT the contents of OUT buffers are unspecified: answer zeros. */
@@ -155,6 +165,13 @@ export class OpStream {
     this.#begin(OP.OBJECT);
     this.#u8(slot);
     this.#u8(kind);
+    this.#end();
+  }
+
+  /** Ends the life of the object in a slot: a task exits and is reaped, a cgroup is removed. */
+  endObject(slot: number): void {
+    this.#begin(OP.END);
+    this.#u8(slot);
     this.#end();
   }
 
