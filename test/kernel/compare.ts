@@ -10,7 +10,8 @@ const HISTORY = 60;
 
 export interface Difference {
   readonly seed: number;
-  readonly type: string;
+  /** Sessions that differ in the same operation with the same results. */
+  sessions: number;
   /** The report: what was asked, what either side answered, and what led to it. */
   readonly text: string;
 }
@@ -55,7 +56,8 @@ export class Comparison {
   /** Operations compared so far, and how many of them for each type. */
   compared = 0;
   readonly comparedByType = new Map<string, number>();
-  readonly differences: Difference[] = [];
+  /** By type, operation and results, so that one cause is reported once. */
+  readonly differences = new Map<string, Difference>();
 
   constructor(left: Side, right: Side, generator: Generator) {
     this.#left = left;
@@ -64,8 +66,8 @@ export class Comparison {
   }
 
   /** Runs sessions from `seed` on until `count` operations are compared or too much differs. */
-  async run(seed: number, count: number, differencesMax = 5): Promise<void> {
-    for (let at = seed; this.compared < count && this.differences.length < differencesMax; at++) {
+  async run(seed: number, count: number, differencesMax = 8): Promise<void> {
+    for (let at = seed; this.compared < count && this.differences.size < differencesMax; at++) {
       await this.session(at);
     }
   }
@@ -78,7 +80,25 @@ export class Comparison {
     this.compared += count;
     this.comparedByType.set(type, (this.comparedByType.get(type) ?? 0) + count);
     if (Buffer.compare(left, right) === 0) return;
-    this.differences.push({ seed, type, text: await this.#report(seed, type) });
+    const signature = `${type}: ${this.#signature(splitAnswers(left), splitAnswers(right))}`;
+    const known = this.differences.get(signature);
+    if (known) known.sessions++;
+    else {
+      const text = `${signature}\n${await this.#report(seed, type)}`;
+      this.differences.set(signature, { seed, sessions: 1, text });
+    }
+  }
+
+  /** What was asked and the two results, without the bytes. */
+  #signature(left: readonly Uint8Array[], right: readonly Uint8Array[]): string {
+    const at = firstDifference(left, right);
+    const words = describeRecord(this.#ops.record(at)).split(" ");
+    const asked = words.slice(0, words[0] === "PROGRAM" ? 2 : 1).join(" ");
+    const results = [left, right].map((side) => {
+      const answer = side[at] ?? new Uint8Array(0);
+      return describeAnswer(this.#ops.record(at), answer).split(" ", 1)[0];
+    });
+    return `${asked} ${results.join(" / ")}`;
   }
 
   async #both(ops: OpStream): Promise<[Uint8Array, Uint8Array]> {
@@ -103,8 +123,6 @@ export class Comparison {
   }
 
   async #report(seed: number, type: string): Promise<string> {
-    const ops = new OpStream();
-    ops.append(this.#ops.bytes.subarray(0, 0));
     const all = this.#ops.starts.map((_start, i) => this.#ops.record(i).slice());
     const whole = await this.#replay(all);
     const head = `seed ${seed}, ${type}, ${all.length} records`;

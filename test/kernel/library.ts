@@ -1,5 +1,6 @@
 // This library's side: replays records on a runtime, exactly as driver.c does on bpf(2).
 
+import { describeRecord } from "./describe.js";
 import type { Side } from "./driver.js";
 import {
   BUF,
@@ -106,7 +107,12 @@ export class LibrarySide implements Side {
       this.#at = at + 4;
       const head = this.#length;
       this.#put32(0);
-      this.#record();
+      try {
+        this.#record();
+      } catch (cause) {
+        const record = describeRecord(ops.bytes.subarray(at, at + length));
+        throw new Error(`the library threw in: ${record}`, { cause });
+      }
       this.#answersView.setUint32(head, this.#length - head - 4, true);
       at += length;
     }
