@@ -148,6 +148,7 @@ export class Comparison {
     records: readonly Uint8Array[],
     replaysMax = 400,
   ): Promise<readonly Uint8Array[]> {
+    const asked = records.at(-1);
     let kept = [...records];
     let replays = 0;
     for (let size = Math.ceil(kept.length / 2); size >= 1; size = Math.floor(size / 2)) {
@@ -160,7 +161,8 @@ export class Comparison {
         const tried = [...kept.slice(0, start), ...kept.slice(from + size)];
         replays++;
         const { at } = await this.#replay(tried);
-        if (at >= 0) kept = tried.slice(0, at + 1);
+        // The same question must differ: an answer about nothing at all is another difference.
+        if (at >= 0 && tried[at] === asked) kept = tried.slice(0, at + 1);
         if (from > kept.length - size) from = kept.length - 1;
       }
     }

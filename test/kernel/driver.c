@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 enum { OP_BPF = 1, OP_CPU, OP_CLOSE, OP_WALK, OP_PROG, OP_RESET, OP_OBJECT, OP_END };
-enum { BUF_IN = 1, BUF_OUT = 2, BUF_REG = 4, BUF_TAIL = 8 };
+enum { BUF_IN = 1, BUF_OUT = 2, BUF_REG = 4, BUF_TAIL = 8, BUF_PADDED = 16 };
 enum { PATCH_FD, PATCH_ID, PATCH_OUT_ID, PATCH_ID_BEFORE, PATCH_OUT_ANY };
 enum { FLAG_BLANK_ON_FAULT = 1, FLAG_WANT_ID = 2, FLAG_BAD_ATTR = 4 };
 enum { PROG_LOOKUP, PROG_UPDATE, PROG_DELETE, PROG_PUSH, PROG_POP, PROG_PEEK, PROG_LOOKUP_PERCPU, PROGS };
@@ -58,6 +58,7 @@ struct slot {
 
 struct buffer {
   uint8_t kind;
+  uint16_t value_size; // PADDED only
   uint32_t length;
   uint8_t *data;
 };
@@ -251,8 +252,14 @@ static void place_buffers(struct reader *in, int count, struct buffer *buffers) 
     }
     uint64_t pointer = (uintptr_t)data;
     memcpy(attr + offset, &pointer, 8);
-    buffers[i] = (struct buffer){kind, length, data};
+    buffers[i] = (struct buffer){kind, reg, length, data};
   }
+}
+
+static void clear_padding(uint8_t *values, uint32_t length, uint32_t value_size) {
+  uint32_t stride = (value_size + 7) & ~7u;
+  for (uint32_t at = 0; at + stride <= length; at += stride)
+    memset(values + at + value_size, 0, stride - value_size);
 }
 
 static void op_bpf(struct reader *in) {
@@ -277,7 +284,8 @@ static void op_bpf(struct reader *in) {
   put(attr + changed, changed_length);
   for (int i = 0; i < buffer_count; i++) {
     if (!(buffers[i].kind & BUF_OUT)) continue;
-    void *copy = put(buffers[i].data, buffers[i].length);
+    uint8_t *copy = put(buffers[i].data, buffers[i].length);
+    if (buffers[i].kind & BUF_PADDED) clear_padding(copy, buffers[i].length, buffers[i].value_size);
     if (ret == -EFAULT && (flags & FLAG_BLANK_ON_FAULT)) memset(copy, 0, buffers[i].length);
   }
 }
@@ -407,7 +415,7 @@ static void op_prog(struct reader *in) {
   memset(io + IO_VALUE + value_size, 0, 8);
   // A Bloom filter's peek takes the value in the buffer that others answer in.
   memcpy(io + IO_RESULT, in->at + key_size, value_size);
-  int fd = program_of(slot, what, value_size);
+  int fd = slot->fd < 0 ? -EBADF : program_of(slot, what, value_size);
   int ret = fd;
   if (fd >= 0) {
     memset(&run, 0, sizeof run);

@@ -10,10 +10,10 @@ export class Generator {
   readonly #options: SessionOptions;
   readonly #rows: readonly TypeRow[];
 
-  /** @param supported which types both sides have */
-  constructor(options: SessionOptions, supported: (type: number) => boolean) {
+  /** @param supported whether both sides have what a row is about */
+  constructor(options: SessionOptions, supported: (row: TypeRow) => boolean) {
     this.#options = options;
-    this.#rows = TYPES.filter((row) => supported(row.type));
+    this.#rows = TYPES.filter(supported);
   }
 
   /** Names of the types that sessions are about. */

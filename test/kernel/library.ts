@@ -53,6 +53,7 @@ export interface DrivenRuntime {
   inode?(options: object): HostObject;
 }
 
+const EBADF = 9;
 const EFAULT = 14;
 const EINVAL = 22;
 const ATTR_ROOM = 8192;
@@ -202,11 +203,22 @@ export class LibrarySide implements Side {
     let at = start;
     for (let i = 0; i < count; i++) {
       const kind = this.#inBytes[at + 1] ?? 0;
+      const size = this.#in.getUint16(at + 2, true);
       const length = this.#in.getUint32(at + 4, true);
       at += 8 + ((kind & BUF.IN) !== 0 ? length : 0);
       if ((kind & BUF.OUT) === 0) continue;
       this.#putMemory(this.#places[i] ?? 0, length);
+      if ((kind & BUF.PADDED) !== 0) this.#clearPadding(length, size);
       if (blank) this.#answers.fill(0, this.#length - length, this.#length);
+    }
+  }
+
+  /** Clears the padding in the last `length` bytes of the answers. */
+  #clearPadding(length: number, valueSize: number): void {
+    const stride = (valueSize + 7) & ~7;
+    const start = this.#length - length;
+    for (let at = start; at + stride <= this.#length; at += stride) {
+      this.#answers.fill(0, at + valueSize, at + stride);
     }
   }
 
@@ -310,7 +322,8 @@ export class LibrarySide implements Side {
     const map = exports.bpf_map_by_fd(fd);
     let ret: number = -EINVAL;
     let answer = room;
-    if (helper === PROG.LOOKUP || helper === PROG.LOOKUP_PERCPU) {
+    if (fd < 0) ret = -EBADF;
+    else if (helper === PROG.LOOKUP || helper === PROG.LOOKUP_PERCPU) {
       const found =
         helper === PROG.LOOKUP
           ? exports.bpf_map_lookup_elem(map, key)

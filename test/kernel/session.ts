@@ -67,6 +67,11 @@ export class Session {
   readonly #key: Uint8Array;
   readonly #value: Uint8Array;
   readonly #verbs: Verb[] = [];
+  /**
+   * A program's insert fills value_size bytes of each slot: the padding behind is whatever the recycled element had
+   * before, which depends on the allocator. (What bpf(2) writes there it reads back.)
+   */
+  readonly #stalePadding: boolean;
   #restricted = false;
   /** Patches that the record under construction will get. */
   readonly #pending: [target: number, what: number, offset: number, slot?: number][] = [];
@@ -82,6 +87,7 @@ export class Session {
     this.#key = new Uint8Array(this.#shape.keySize);
     this.#value = new Uint8Array(Math.max(this.#shape.userValueSize, this.#shape.valueSize));
     this.#chooseVerbs();
+    this.#stalePadding = row.recycledSlots === true && this.#verbs.includes("progUpdate");
   }
 
   /** Appends the whole session. */
@@ -207,6 +213,13 @@ export class Session {
     this.#ops.buffer(attrOffset, BUF.OUT, length + MARGIN);
   }
 
+  /** A buffer for values; `kind` in addition to OUT. */
+  #outputValues(attrOffset: number, length: number, kind = 0): void {
+    const padded = this.#stalePadding ? BUF.PADDED : 0;
+    const { valueSize } = this.#shape;
+    this.#ops.buffer(attrOffset, BUF.OUT | kind | padded, length, undefined, valueSize);
+  }
+
   #badPointer(attrOffset: number): void {
     this.#ops.attr64(attrOffset, this.#random.pick(BAD_POINTERS));
     this.#ops.flag(FLAG.BLANK_ON_FAULT);
@@ -289,7 +302,7 @@ export class Session {
     else if (this.#row.type === TYPE.BLOOM_FILTER) {
       const value = this.#randomValue(this.#shape.valueSize);
       this.#ops.buffer(VALUE_AT, BUF.IN | BUF.OUT, value.length, value);
-    } else this.#ops.buffer(VALUE_AT, BUF.OUT, this.#shape.userValueSize + MARGIN);
+    } else this.#outputValues(VALUE_AT, this.#shape.userValueSize + MARGIN);
     // A map of maps answers with an id.
     if (this.#row.inner && !fault) this.#pending.push([this.#bufferCount(), PATCH.OUT_ID, 0]);
     this.#patchFd(this.#fd());
@@ -344,11 +357,12 @@ export class Session {
     if (this.#options.tail && count > 1 && this.#wrong()) {
       // Room for fewer elements than asked for; what was written before the fault is unspecified.
       this.#ops.buffer(16, BUF.OUT, count * keySize + MARGIN);
-      this.#ops.buffer(24, BUF.OUT | BUF.TAIL, random.below(count) * userValueSize);
+      this.#outputValues(24, random.below(count) * userValueSize, BUF.TAIL);
       this.#ops.flag(FLAG.BLANK_ON_FAULT);
     } else {
       this.#output(16, count * keySize);
-      this.#output(24, count * userValueSize);
+      if (this.#wrong() && random.chance(0.25)) this.#badPointer(24);
+      else this.#outputValues(24, count * userValueSize + MARGIN);
     }
     this.#patchFd(this.#fd(), 36);
   }
@@ -491,14 +505,15 @@ export class Session {
 
   /** The id after the one before this map's is this map's, whatever other maps exist. */
   #nextId(): void {
-    this.#begin(CMD.MAP_GET_NEXT_ID, ATTR_END.nextId);
+    const start = this.#wrong() ? this.#random.pick([0x7fff_ffff, 0x8000_0000, 0xffff_ffff]) : 0;
+    // The attr stays whole: the first map of all is none of ours.
+    this.#ops.bpf(CMD.MAP_GET_NEXT_ID, ATTR_END.nextId);
     this.#ops.changed(4, 4);
-    if (this.#wrong()) {
-      this.#ops.attr32(0, this.#random.pick([0x7fff_ffff, 0x8000_0000, 0xffff_ffff]));
-      return this.#ops.endBpf();
+    this.#ops.attr32(0, start);
+    if (start === 0) {
+      this.#ops.patch(0, PATCH.ID_BEFORE, 0, MAP_SLOT);
+      this.#ops.patch(0, PATCH.OUT_ID, 4);
     }
-    this.#ops.patch(0, PATCH.ID_BEFORE, 0, MAP_SLOT);
-    this.#ops.patch(0, PATCH.OUT_ID, 4);
     this.#ops.endBpf();
   }
 

@@ -61,6 +61,10 @@ export interface TypeRow {
   shape(random: Random, cpus: number): Shape;
   /** Writes key number `index` to `out`, which has keySize bytes. */
   key(random: Random, shape: Shape, index: number, out: Uint8Array): void;
+  /** Values have a slot per CPU, and a new element's slots may be another's before it. */
+  readonly recycledSlots?: boolean;
+  /** The maps have BTF. */
+  readonly btf?: boolean;
   /** Descriptors in the slots from INNER_SLOT on are the values (maps of maps). */
   readonly inner?: boolean;
   /** Descriptors of objects of this kind, in the slots from OWNER_SLOT on, are the keys. */
@@ -209,6 +213,7 @@ function hashRow(name: string, type: number, perCpu: boolean, lru: boolean): Typ
     cursor: "bucket",
     weights: perCpu ? { ...HASH_WEIGHTS, progLookupPercpu: 4 } : HASH_WEIGHTS,
     createFlags: lru ? LRU_FLAGS : HASH_FLAGS,
+    recycledSlots: perCpu,
     shape: (random, cpus) => hashShape(random, cpus, perCpu, flags),
     key: hashKey,
   };
@@ -291,6 +296,7 @@ function lockRow(row: TypeRow): TypeRow {
     ...row,
     name: `${row.name} with a lock`,
     weight: 0.5,
+    btf: true,
     weights: { ...row.weights, ...LOCK_WEIGHTS },
     shape(random, cpus) {
       const shape = row.shape(random, cpus);
@@ -340,6 +346,7 @@ function storageRow(name: string, type: number, owner: number): TypeRow {
       };
     },
     key: noKey,
+    btf: true,
     owner,
   };
 }

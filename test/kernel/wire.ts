@@ -5,7 +5,8 @@
 //
 //   BPF     u8 buffers, u8 patches, u8 result slot (0xff = none), i32 cmd, u32 size, u8 attrLength,
 //           u8 changedOffset, u8 changedLength, u8 flags, attr bytes, buffers, patches
-//             buffer: u8 attr offset of its pointer, u8 kind, u16 register, u32 length, bytes if IN
+//             buffer: u8 attr offset of its pointer, u8 kind, u16 register or value size, u32 length,
+//                     bytes if IN
 //             patch:  u8 target (0 = attr, n = buffer n - 1), u8 what, u16 offset, u16 slot
 //           -> i32 result, attr bytes [changedOffset, +changedLength), bytes of the OUT buffers
 //   CPU     u8 cpu                                          -> nothing
@@ -41,6 +42,8 @@ export const BUF = {
   REG: 4,
   /** It ends where memory ends, so that one byte more faults. At most one per record. */
   TAIL: 8,
+  /** It holds per-CPU values of the size in the register's place: their padding is answered as 0. */
+  PADDED: 16,
 } as const;
 
 /** What a patch does; the id kinds know a map by the slot it was last held in. */
