@@ -1,5 +1,7 @@
 // This library's side: replays records on a runtime, exactly as driver.c does on bpf(2).
 
+import { ATTR_END, CMD } from "./abi.js";
+import { mapBtf } from "./btf.js";
 import { describeRecord } from "./describe.js";
 import type { Side } from "./driver.js";
 import {
@@ -14,7 +16,7 @@ import {
   REGISTERS,
   REGISTER_SIZE,
   SLOTS,
-  type OpStream,
+  OpStream,
 } from "./wire.js";
 
 /** Program-side exports that the records use; see the helper ABI. */
@@ -24,9 +26,9 @@ export interface HelperExports {
   bpf_map_lookup_percpu_elem(map: number, key: number, cpu: number): number;
   bpf_map_update_elem(map: number, key: number, value: number, flags: bigint): number;
   bpf_map_delete_elem(map: number, key: number): number;
-  bpf_map_push_elem(map: number, value: number, flags: bigint): number;
-  bpf_map_pop_elem(map: number, value: number): number;
-  bpf_map_peek_elem(map: number, value: number): number;
+  bpf_map_push_elem?(map: number, value: number, flags: bigint): number;
+  bpf_map_pop_elem?(map: number, value: number): number;
+  bpf_map_peek_elem?(map: number, value: number): number;
   bpf_valid_range(address: number, length: number): number;
   map_type_supported(type: number): number;
 }
@@ -334,9 +336,12 @@ export class LibrarySide implements Side {
       if (found !== 0) answer = found;
     } else if (helper === PROG.UPDATE) ret = exports.bpf_map_update_elem(map, key, value, flags);
     else if (helper === PROG.DELETE) ret = exports.bpf_map_delete_elem(map, key);
-    else if (helper === PROG.PUSH) ret = exports.bpf_map_push_elem(map, value, flags);
-    else if (helper === PROG.POP) ret = exports.bpf_map_pop_elem(map, room);
-    else if (helper === PROG.PEEK) ret = exports.bpf_map_peek_elem(map, room);
+    else if (helper === PROG.PUSH) {
+      ret = exports.bpf_map_push_elem?.(map, value, flags) ?? -EINVAL;
+    } else if (helper === PROG.POP) ret = exports.bpf_map_pop_elem?.(map, room) ?? -EINVAL;
+    else if (helper === PROG.PEEK) {
+      ret = exports.bpf_map_peek_elem?.(map, room) ?? -EINVAL;
+    }
     this.#refresh();
     this.#put32(ret);
     this.#putMemory(answer, valueSize);
@@ -414,4 +419,18 @@ export class LibrarySide implements Side {
     this.#answers.set(this.#u8.subarray(address, address + length), this.#length);
     this.#length += length;
   }
+}
+
+/** Whether a side takes BTF_LOAD: maps with locks and storages need it. */
+export async function loadsBtf(side: Side): Promise<boolean> {
+  const { bytes } = mapBtf(4, 4, -1);
+  const ops = new OpStream();
+  ops.bpf(CMD.BTF_LOAD, ATTR_END.btfLoad);
+  ops.attr32(16, bytes.length);
+  ops.buffer(0, BUF.IN, bytes.length, bytes);
+  ops.result(0);
+  ops.endBpf();
+  ops.reset();
+  const answers = await side.run(ops);
+  return new DataView(answers.buffer, answers.byteOffset).getInt32(4, true) >= 0;
 }
