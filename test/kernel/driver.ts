@@ -7,6 +7,7 @@ import {
   type ChildProcessWithoutNullStreams,
 } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { release } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { OpStream } from "./wire.js";
@@ -24,10 +25,19 @@ export function possibleCpus(): number {
   return Number(range.slice(range.lastIndexOf("-") + 1)) + 1;
 }
 
-/** Builds the driver in `directory` and tries it; a string is the reason why it cannot be used. */
+/** The kernel whose answers are the specification. */
+const KERNEL_RELEASE = "6.18";
+
+/**
+ * Builds the driver in `directory` and tries it; a string is the reason why it cannot be used.
+ * BPFMAPS_KERNEL_ANY=1 compares with whatever kernel this is.
+ */
 export function buildDriver(directory: string): { path: string } | string {
   if (process.platform !== "linux") return "this is not Linux";
   if (process.getuid?.() !== 0) return "bpf(2) needs root";
+  if (!`${release()}.`.startsWith(`${KERNEL_RELEASE}.`) && !process.env["BPFMAPS_KERNEL_ANY"]) {
+    return `the kernel is ${release()}, not ${KERNEL_RELEASE}`;
+  }
   const path = join(directory, "driver");
   const source = fileURLToPath(new URL("driver.c", import.meta.url));
   try {
@@ -37,7 +47,7 @@ export function buildDriver(directory: string): { path: string } | string {
     return missing ? "there is no gcc" : `gcc refused the driver: ${String(error)}`;
   }
   const tried = spawnSync(path, { input: "", encoding: "utf8" });
-  return tried.status === 0 ? { path } : `bpf(2) is not available (${tried.stderr.trim()})`;
+  return tried.status === 0 ? { path } : `bpf(2) cannot be driven here (${tried.stderr.trim()})`;
 }
 
 /** One driver process. */

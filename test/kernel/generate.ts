@@ -3,22 +3,17 @@
 import { createSession } from "./create.js";
 import { Random } from "./random.js";
 import { Session, type SessionOptions } from "./session.js";
-import { TYPES, type TypeRow } from "./types.js";
+import type { TypeRow } from "./types.js";
 import type { OpStream } from "./wire.js";
 
 export class Generator {
   readonly #options: SessionOptions;
   readonly #rows: readonly TypeRow[];
 
-  /** @param supported whether both sides have what a row is about */
-  constructor(options: SessionOptions, supported: (row: TypeRow) => boolean) {
+  /** @param rows what both sides have */
+  constructor(options: SessionOptions, rows: readonly TypeRow[]) {
     this.#options = options;
-    this.#rows = TYPES.filter(supported);
-  }
-
-  /** Names of the types that sessions are about. */
-  get types(): string[] {
-    return this.#rows.map((row) => row.name);
+    this.#rows = rows;
   }
 
   /** Replaces the contents of `ops` by session number `seed`; returns the type it is about. */

@@ -1,7 +1,5 @@
 // This library's side: replays records on a runtime, exactly as driver.c does on bpf(2).
 
-import { ATTR_END, CMD } from "./abi.js";
-import { mapBtf } from "./btf.js";
 import { describeRecord } from "./describe.js";
 import type { Side } from "./driver.js";
 import {
@@ -16,7 +14,7 @@ import {
   REGISTERS,
   REGISTER_SIZE,
   SLOTS,
-  OpStream,
+  type OpStream,
 } from "./wire.js";
 
 /** Program-side exports that the records use; see the helper ABI. */
@@ -419,18 +417,4 @@ export class LibrarySide implements Side {
     this.#answers.set(this.#u8.subarray(address, address + length), this.#length);
     this.#length += length;
   }
-}
-
-/** Whether a side takes BTF_LOAD: maps with locks and storages need it. */
-export async function loadsBtf(side: Side): Promise<boolean> {
-  const { bytes } = mapBtf(4, 4, -1);
-  const ops = new OpStream();
-  ops.bpf(CMD.BTF_LOAD, ATTR_END.btfLoad);
-  ops.attr32(16, bytes.length);
-  ops.buffer(0, BUF.IN, bytes.length, bytes);
-  ops.result(0);
-  ops.endBpf();
-  ops.reset();
-  const answers = await side.run(ops);
-  return new DataView(answers.buffer, answers.byteOffset).getInt32(4, true) >= 0;
 }
