@@ -1,5 +1,18 @@
 // The public surface: exports only.
 
+export * from "./codec.js";
+export { BatchCursor } from "./batch.js";
+export type { NumericArray } from "./batch.js";
+export type { CoreExports } from "./core.js";
+export type { MapOf } from "./create-map.js";
+export { MapCursor } from "./cursor.js";
 export { BpfError, errnoName } from "./errors.js";
+export { KeyedMap, TypedMap } from "./map.js";
+export type { MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
+export { ArrayMap, PerCpuArrayMap } from "./maps/array.js";
+export { HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap } from "./maps/hash.js";
 export type { Arena, RuntimeOptions } from "./options.js";
+export { ValueRef } from "./ref.js";
 export { BpfRuntime } from "./runtime.js";
+export type { MapInfo } from "./syscall.js";
+export * from "./uapi.js";

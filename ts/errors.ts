@@ -44,18 +44,22 @@ export class BpfError extends Error {
   readonly code: string;
   readonly errno: number;
   readonly syscall: string;
+  /** Batches: the number of elements done before the error. */
+  readonly count?: number;
 
   /**
    * @param syscall what was called
    * @param errno   negative errno it answered
-   * @param detail  what a user can do with: replaces the general text of the errno
+   * @param detail  replaces the general text of the errno
+   * @param count   batches: elements done
    */
-  constructor(syscall: string, errno: number, detail?: string) {
+  constructor(syscall: string, errno: number, detail?: string, count?: number) {
     const code = errnoName(errno);
     super(`${code}: ${detail ?? TEXTS[code] ?? "error"}, ${syscall}`);
     this.code = code;
     this.errno = -Math.abs(errno);
     this.syscall = syscall;
+    if (count !== undefined) this.count = count;
   }
 }
 

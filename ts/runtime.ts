@@ -1,8 +1,15 @@
+import type { AnyCodec } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { instantiate } from "./core.js";
-import { BpfError } from "./errors.js";
+import { createMap, mapFromFd } from "./create-map.js";
+import type { MapOf } from "./create-map.js";
+import { BpfError, check } from "./errors.js";
+import type { TypedMap } from "./map.js";
+import type { MapSpec, MapTypeName } from "./map-spec.js";
 import type { CheckedOptions } from "./options.js";
-import { EBADF, EFAULT, EINVAL, ENOMEM, PAGE_SIZE } from "./uapi.js";
+import { objPath } from "./syscall.js";
+import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOMEM, PAGE_SIZE } from "./uapi.js";
+import { LiveViews } from "./views.js";
 
 /** Offset of the window for attrs in the core's scratch area; bpf() itself uses what is in front of it. */
 const ATTR_WINDOW = 256;
@@ -19,7 +26,8 @@ export class BpfRuntime {
   readonly memory: WebAssembly.Memory;
   /** The raw Wasm exports: the helper ABI of the contract, under the kernel's names. */
   readonly exports: CoreExports;
-  #u8: Uint8Array;
+  /** @internal */
+  readonly views: LiveViews;
   #disposed = false;
 
   /** @internal */
@@ -36,7 +44,7 @@ export class BpfRuntime {
       options.seed,
     );
     if (root === 0) throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
-    this.#u8 = new Uint8Array(this.memory.buffer);
+    this.views = new LiveViews(this.memory);
   }
 
   /** Index of the CPU on which the following operations run: 0 <= cpu < cpus. */
@@ -118,9 +126,56 @@ export class BpfRuntime {
     this.dispose();
   }
 
+  /** True after dispose(). */
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  // ---- typed maps ----
+
+  /**
+   * Makes a map.
+   * @param spec type, codecs of key and value, maxEntries, and options
+   * @throws {BpfError} EINVAL, E2BIG, ENOMEM, ...: what BPF_MAP_CREATE says
+   * @throws {TypeError | RangeError} an option that cannot be
+   *
+   * @example
+   * ```ts
+   * const flows = rt.createMap({
+   *   type: "lru_hash",
+   *   key: u32,
+   *   value: struct({ packets: u64, bytes: u64 }),
+   *   maxEntries: 1024,
+   * });
+   * flows.set(1, { packets: 1n, bytes: 60n });
+   * ```
+   */
+  createMap<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
+    spec: MapSpec<T, KC, VC>,
+  ): MapOf<KC, VC>[T] {
+    return createMap(this, spec);
+  }
+
+  /**
+   * Wraps the map behind an fd, which the typed map takes over (its close() closes it).
+   * @throws {BpfError} EBADFD: not open; EINVAL: not a map
+   * @throws {RangeError} a codec of another size than the map's keys or values
+   */
+  mapFromFd(fd: number, codecs: { key?: AnyCodec; value: AnyCodec }): TypedMap {
+    return mapFromFd(this, fd, codecs);
+  }
+
+  /**
+   * Opens the map pinned at a path of the runtime's bpffs.
+   * @throws {BpfError} ENOENT: nothing there
+   */
+  open(path: string, codecs: { key?: AnyCodec; value: AnyCodec }): TypedMap {
+    return mapFromFd(this, check(objPath(this, BPF_OBJ_GET, path, 0, 0), "bpf_obj_get"), codecs);
+  }
+
   /** The whole memory as bytes; valid until the memory grows. */
   #fresh(): Uint8Array {
-    if (this.#u8.buffer !== this.memory.buffer) this.#u8 = new Uint8Array(this.memory.buffer);
-    return this.#u8;
+    if (this.views.u8.buffer !== this.memory.buffer) this.views.refresh();
+    return this.views.u8;
   }
 }

@@ -1,7 +1,7 @@
 // HASH, LRU_HASH, PERCPU_HASH, LRU_PERCPU_HASH as typed maps.
 
-import { Batches } from "../batch.js";
-import type { BatchCursor } from "../batch.js";
+import { BatchCursor, Batches } from "../batch.js";
+import type { NumericArray } from "../batch.js";
 import { perCpu } from "../codec.js";
 import type { Codec } from "../codec.js";
 import { BpfError } from "../errors.js";
@@ -9,19 +9,6 @@ import { KeyedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
-
-/** A typed array whose elements are keys or values of its size. */
-export type NumericArray =
-  | Uint8Array
-  | Int8Array
-  | Uint16Array
-  | Int16Array
-  | Uint32Array
-  | Int32Array
-  | Float32Array
-  | Float64Array
-  | BigUint64Array
-  | BigInt64Array;
 
 /** What the four hash types have in common: deletion, counting, batches. */
 export abstract class HashLikeMap<K, KI, V, VI> extends KeyedMap<K, KI, V, VI> {
@@ -85,7 +72,7 @@ export abstract class HashLikeMap<K, KI, V, VI> extends KeyedMap<K, KI, V, VI> {
   /** The start of a walk in batches. */
   batchCursor(): BatchCursor {
     this.mustBeOpen("bpf_map_lookup_batch");
-    return this.#batches.start();
+    return new BatchCursor();
   }
 
   /**
@@ -174,7 +161,8 @@ export abstract class PerCpuHashLikeMap<K, KI, V, VI> extends HashLikeMap<K, KI,
 
   /** All CPUs' values; LRU_PERCPU_HASH: a use. */
   override get(key: KI): V[] | undefined {
-    return this.door.find(key) === 0 ? this.lookup(key) : this.lookup(key);
+    this.door.find(key);
+    return this.lookup(key);
   }
 
   override peek(key: KI): V[] | undefined {
