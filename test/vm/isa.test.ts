@@ -186,6 +186,12 @@ test.for(MACHINES)("%s: lookups branch on NULL", ([, create]) => {
   expect(run(machine, lookup(1, "=="))).toBe(0x1005n);
   expect(run(machine, lookup(0, "!="))).toBe(5n);
   expect(run(machine, lookup(1, "!="))).toBe(0x1007n);
+  // As compilers write it. The second time the call is jumped to.
+  const again = (base: number, size: number) =>
+    `r6 = ${base}; r7 = 0; r2 = r6; r2 += ${size}; r1 = 9 ll; here: call bpf_map_lookup_elem
+     if r0 == 0 goto yes; r7 += r0; r2 = 0; goto here; yes: r0 = r7; r0 += 3; exit`;
+  expect(run(machine, again(4, -4))).toBe(3n);
+  expect(run(machine, again(4, 4))).toBe(0x1003n);
 });
 
 test.for(MACHINES)("%s: a helper's callback runs in a frame of its own", ([, create]) => {

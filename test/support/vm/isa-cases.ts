@@ -428,7 +428,51 @@ const FLOW_CASES: readonly IsaCase[] = [
     r0: 5040n,
     kernel: false,
   },
-  // Pairs that the WebAssembly machine joins, and jumps to their second halves.
+  // Sequences that the WebAssembly machine joins, close misses, and jumps into their middles.
+  {
+    name: "add and jump below",
+    text: "r0 = 0; again: r0 += 3; if r0 < 10 goto again; exit",
+    r0: 12n,
+  },
+  {
+    name: "add and jump unequal",
+    text: "r0 = 0; again: r0 += 3; if r0 != 12 goto again; exit",
+    r0: 12n,
+  },
+  {
+    name: "add and compare with itself",
+    text: "r0 = 1; r0 += 5; if r0 < r0 goto out; r0 += 1; out: exit",
+    r0: 7n,
+  },
+  {
+    name: "a jump between add and jump",
+    text: "r0 = 5; goto test; again: r0 += 3; test: if r0 < 10 goto again; exit",
+    r0: 11n,
+  },
+  {
+    name: "load, add and store",
+    text: `*(u64 *)(r10 - 8) = 5; r2 = 3; r0 = *(u64 *)(r10 - 8); r0 += r2; *(u64 *)(r10 - 8) = r0
+      r3 = *(u64 *)(r10 - 8); r0 *= 100; r0 += r3; exit`,
+    r0: 808n,
+  },
+  {
+    name: "load, add of the loaded value and store",
+    text: `*(u64 *)(r10 - 8) = 5; r0 = 1; r0 = *(u64 *)(r10 - 8); r0 += r0; *(u64 *)(r10 - 8) = r0
+      r0 = *(u64 *)(r10 - 8); exit`,
+    r0: 10n,
+  },
+  {
+    name: "load, add and store to another place",
+    text: `*(u64 *)(r10 - 8) = 5; *(u64 *)(r10 - 16) = 1; r0 = *(u64 *)(r10 - 8); r0 += -7
+      *(u64 *)(r10 - 16) = r0; r0 = *(u64 *)(r10 - 8); exit`,
+    r0: 5n,
+  },
+  {
+    name: "load, add and store through the loaded pointer",
+    text: `r2 = r10; r2 += -24; *(u64 *)(r10 - 8) = r2; r2 += 16; r2 = *(u64 *)(r2 + 0); r2 += 8
+      *(u64 *)(r2 + 0) = r2; r0 = *(u64 *)(r10 - 16); r0 -= r10; exit`,
+    r0: 0xffffffff_fffffff0n,
+  },
   {
     name: "move and add",
     text: "r2 = 5; r0 = r2; r0 += -7; r0 += r2; exit",

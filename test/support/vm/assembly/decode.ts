@@ -40,6 +40,9 @@ import {
   CONVERT_TRUNCATE,
   OP_ADD32,
   OP_ADD64,
+  OP_ADD_JLT,
+  OP_ADD_JNE,
+  OP_ADD_TO,
   OP_ATOMIC,
   OP_ATOMIC_ADD64,
   OP_CHECKED,
@@ -48,14 +51,18 @@ import {
   OP_HELPER,
   OP_JA,
   OP_JEQ64,
+  OP_JLT64,
   OP_JNE64,
+  OP_LDX64,
   OP_LDX8,
   OP_LDXS8,
   OP_LEA,
   OP_LOOKUP,
   OP_LOOKUP_JEQ,
   OP_LOOKUP_JNE,
+  OP_LOOKUP_MAP,
   OP_MOV64,
+  OP_STX64,
   OP_STX8,
   OP_UNKNOWN,
   OP_UPDATE,
@@ -109,7 +116,7 @@ function decodeAlu(insn: DecodedInsn, opcode: u32, dst: u32): i32 {
   if (dst == FRAME_POINTER) return VM_READ_ONLY_REG;
   if (code == BPF_END) return decodeEnd(insn, opcode, is64);
   if (code > <u32>BPF_END) return VM_UNKNOWN_INSN;
-  if ((opcode & BPF_X) == 0) insn.src = changetype<usize>(insn) + offsetof<DecodedInsn>("imm");
+  if ((opcode & BPF_X) == 0) insn.src = immPtr(insn);
   insn.op = (is64 ? OP_ADD64 : OP_ADD32) + (code >> 4);
   if (off == 0 || code == BPF_NEG) return VM_OK;
   if (code == BPF_MOV) {
@@ -148,7 +155,7 @@ function decodeJump(vm: VmState, insn: DecodedInsn, opcode: u32, src: u32, pc: u
   if (code == BPF_JA) insn.op = OP_JA;
   const target = <i64>pc + 1 + (isLong ? insn.imm : <i64>(<i32>insn.off));
   if (target < 0 || target >= <i64>vm.count) return VM_OUTSIDE;
-  if ((opcode & BPF_X) == 0) insn.src = changetype<usize>(insn) + offsetof<DecodedInsn>("imm");
+  if ((opcode & BPF_X) == 0) insn.src = immPtr(insn);
   insn.off = changetype<usize>(slotAt(vm, <u32>target));
   return VM_OK;
 }
@@ -172,7 +179,7 @@ function decodeWide(vm: VmState, insn: DecodedInsn, opcode: u32, at: usize, pc: 
   const second = slotAt(vm, pc + 1);
   second.op = OP_UNKNOWN;
   second.imm = 0;
-  insn.src = changetype<usize>(second) + offsetof<DecodedInsn>("imm");
+  insn.src = immPtr(second);
   insn.imm = <i64>(((<u64>load<u32>(at, INSN_SIZE + 4)) << 32) | <u64>load<u32>(at, 4));
   return VM_OK;
 }
@@ -200,11 +207,16 @@ function decodeAccess(vm: VmState, insn: DecodedInsn, opcode: u32, dst: u32, src
     else return VM_UNKNOWN_INSN;
   } else {
     if (mode != BPF_MEM) return VM_UNKNOWN_INSN;
-    if (kind != BPF_STX) insn.src = changetype<usize>(insn) + offsetof<DecodedInsn>("imm");
+    if (kind != BPF_STX) insn.src = immPtr(insn);
     insn.op = OP_STX8 + power;
   }
   if (vm.checks != 0) insn.op += OP_CHECKED;
   return VM_OK;
+}
+
+/** Address of an instruction's own immediate. */
+function immPtr(insn: DecodedInsn): usize {
+  return changetype<usize>(insn) + offsetof<DecodedInsn>("imm");
 }
 
 /**
@@ -215,16 +227,55 @@ export function fuse(vm: VmState, pc: u32): void {
   if (pc + 1 >= vm.count) return;
   const insn = slotAt(vm, pc);
   const next = slotAt(vm, pc + 1);
-  const nextImm = changetype<usize>(next) + offsetof<DecodedInsn>("imm");
-  if (insn.op == OP_MOV64 && next.op == OP_ADD64) {
-    const isRegister = insn.src != changetype<usize>(insn) + offsetof<DecodedInsn>("imm");
-    if (!isRegister || next.dst != insn.dst || next.src != nextImm) return;
-    insn.op = OP_LEA;
-    insn.imm = next.imm;
-  } else if (insn.op == OP_LOOKUP) {
-    const isTest = next.op == OP_JEQ64 || next.op == OP_JNE64;
-    if (!isTest || next.dst != regPtr(vm, 0) || next.src != nextImm || next.imm != 0) return;
-    insn.op = next.op == OP_JEQ64 ? OP_LOOKUP_JEQ : OP_LOOKUP_JNE;
-    insn.off = next.off;
-  }
+  if (insn.op == OP_MOV64) fuseMove(insn, next);
+  else if (insn.op == OP_LOOKUP) fuseLookup(insn, next, regPtr(vm, 0));
+  else if (insn.op == OP_ADD64) fuseAdd(insn, next);
+  else if (insn.op == OP_LDX64 && pc + 2 < vm.count) fuseLoad(insn, next, slotAt(vm, pc + 2));
+}
+
+function fuseMove(insn: DecodedInsn, next: DecodedInsn): void {
+  if (insn.src == immPtr(insn) || next.op != OP_ADD64) return;
+  if (next.dst != insn.dst || next.src != immPtr(next)) return;
+  insn.op = OP_LEA;
+  insn.imm = next.imm;
+}
+
+function fuseLookup(insn: DecodedInsn, next: DecodedInsn, r0: usize): void {
+  if (next.op != OP_JEQ64 && next.op != OP_JNE64) return;
+  if (next.dst != r0 || next.src != immPtr(next) || next.imm != 0) return;
+  insn.op = next.op == OP_JEQ64 ? OP_LOOKUP_JEQ : OP_LOOKUP_JNE;
+  insn.off = next.off;
+}
+
+function fuseAdd(insn: DecodedInsn, next: DecodedInsn): void {
+  if ((next.op != OP_JLT64 && next.op != OP_JNE64) || next.dst != insn.dst) return;
+  insn.op = next.op == OP_JLT64 ? OP_ADD_JLT : OP_ADD_JNE;
+  insn.off = next.off;
+  insn.aux = <u32>next.src;
+}
+
+function fuseLoad(insn: DecodedInsn, add: DecodedInsn, back: DecodedInsn): void {
+  const value = insn.dst;
+  // The base has to outlive the load, and the addend must not be the loaded value.
+  if (value == insn.src || add.op != OP_ADD64 || add.dst != value || add.src == value) return;
+  if (back.op != OP_STX64 || back.dst != insn.src || back.src != value) return;
+  if (back.off != insn.off) return;
+  insn.op = OP_ADD_TO;
+  insn.aux = <u32>add.src;
+}
+
+/** The longest sequence, of joined operations: see OP_LOOKUP_MAP. Run after fuse for the slots behind. */
+export function fuseLookupMap(vm: VmState, pc: u32): void {
+  if (pc + 5 >= vm.count) return;
+  const insn = slotAt(vm, pc);
+  const map = slotAt(vm, pc + 2);
+  const call = slotAt(vm, pc + 4);
+  if (insn.op != OP_LEA || map.op != OP_LEA || call.op != OP_LOOKUP_JEQ) return;
+  // Both loads of addresses and immediates are OP_LEA; the latter have a place of their own as source.
+  const isPair = insn.src != immPtr(slotAt(vm, pc + 1));
+  const isMap = map.src == immPtr(slotAt(vm, pc + 3));
+  if (!isPair || !isMap || insn.dst != regPtr(vm, 2) || map.dst != regPtr(vm, 1)) return;
+  insn.op = OP_LOOKUP_MAP;
+  insn.off = call.off;
+  insn.aux = <u32>immPtr(map);
 }

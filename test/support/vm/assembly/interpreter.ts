@@ -24,6 +24,9 @@ import {
 import {
   OP_ADD32,
   OP_ADD64,
+  OP_ADD_JLT,
+  OP_ADD_JNE,
+  OP_ADD_TO,
   OP_AND32,
   OP_AND64,
   OP_ARSH32,
@@ -72,6 +75,7 @@ import {
   OP_LOOKUP,
   OP_LOOKUP_JEQ,
   OP_LOOKUP_JNE,
+  OP_LOOKUP_MAP,
   OP_LSH32,
   OP_LSH64,
   OP_MOD32,
@@ -447,14 +451,48 @@ function run(vm: VmState, ip: usize): void {
         set64(insn, src64(insn) + insn.imm);
         ip += 2 * SLOT;
         continue;
-      case OP_LOOKUP_JEQ:
-        vm.r0 = lookup(vm);
-        ip = vm.r0 == 0 ? insn.off : ip + 2 * SLOT;
+      case OP_LOOKUP_JEQ: {
+        const value = lookup(vm);
+        vm.r0 = value;
+        ip = value == 0 ? insn.off : ip + 2 * SLOT;
         continue;
-      case OP_LOOKUP_JNE:
-        vm.r0 = lookup(vm);
-        ip = vm.r0 != 0 ? insn.off : ip + 2 * SLOT;
+      }
+      case OP_LOOKUP_JNE: {
+        const value = lookup(vm);
+        vm.r0 = value;
+        ip = value != 0 ? insn.off : ip + 2 * SLOT;
         continue;
+      }
+      case OP_ADD_JLT: {
+        const sum = dst64(insn) + src64(insn);
+        set64(insn, sum);
+        ip = sum < load<u64>(insn.aux) ? insn.off : ip + 2 * SLOT;
+        continue;
+      }
+      case OP_ADD_JNE: {
+        const sum = dst64(insn) + src64(insn);
+        set64(insn, sum);
+        ip = sum != load<u64>(insn.aux) ? insn.off : ip + 2 * SLOT;
+        continue;
+      }
+      case OP_ADD_TO: {
+        const address = from(insn);
+        const sum = load<u64>(address) + load<u64>(insn.aux);
+        set64(insn, sum);
+        store<u64>(address, sum);
+        ip += 3 * SLOT;
+        continue;
+      }
+      case OP_LOOKUP_MAP: {
+        const map = load<u64>(insn.aux);
+        const key = src64(insn) + insn.imm;
+        vm.r1 = map;
+        vm.r2 = key;
+        const value = <u64>(<u32>bpf_map_lookup_elem(<i32>map, <i32>key));
+        vm.r0 = value;
+        ip = value == 0 ? insn.off : ip + 6 * SLOT;
+        continue;
+      }
       default: {
         const error = runChecked(vm, insn);
         if (error != VM_OK) return fail(vm, ip, error);

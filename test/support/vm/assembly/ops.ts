@@ -85,15 +85,23 @@ export const OP_ATOMIC = 70;
 export const OP_ATOMIC_ADD64 = 71;
 export const OP_CONVERT = 72;
 export const OP_DELETE = 73;
-/** rA = rB; rA += imm. The operations from here on are two instructions that run as one. */
+/** rA = rB; rA += imm. From here on several instructions run as one. */
 export const OP_LEA = 74;
 /** call bpf_map_lookup_elem; if r0 == 0 goto */
 export const OP_LOOKUP_JEQ = 75;
 /** call bpf_map_lookup_elem; if r0 != 0 goto */
-export const OP_LOOKUP_JNE = 76;
+export const OP_LOOKUP_JNE = 76; /** rA += x; if rA < y goto */
+export const OP_ADD_JLT = 77;
+/** rA += x; if rA != y goto */
+export const OP_ADD_JNE = 78;
+/** rA = *(u64 *)(rB + off); rA += x; *(u64 *)(rB + off) = rA */
+export const OP_ADD_TO = 79;
+/** r2 = rB; r2 += imm; r1 = map ll; call bpf_map_lookup_elem; if r0 == 0 goto */
+export const OP_LOOKUP_MAP = 80;
+
 /** Stands behind the last instruction. */
-export const OP_OUTSIDE = 77;
-export const OP_UNKNOWN = 78;
+export const OP_OUTSIDE = 81;
+export const OP_UNKNOWN = 82;
 
 /** Added to a load or a store whose range is checked first. */
 export const OP_CHECKED = 0x80;

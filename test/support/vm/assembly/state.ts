@@ -70,7 +70,7 @@ export class DecodedInsn {
   /** Offset of an access in bytes; of a jump or a call: address of the target's DecodedInsn. */
   off: usize;
   imm: i64;
-  /** Size of an access in bytes; kind of a conversion or an atomic operation. */
+  /** Size of an access in bytes; kind of a conversion; address of a joined operation's third operand. */
   aux: u32;
   reserved: u32;
 }

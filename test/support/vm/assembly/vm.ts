@@ -5,7 +5,7 @@
 // A host calls vm_init, then vm_load, then vm_exec as often as it likes; vm_error and vm_error_pc
 // tell why the last of these failed.
 import { INSN_SIZE } from "../opcodes";
-import { decodeInsn, fuse, slotAt } from "./decode";
+import { decodeInsn, fuse, fuseLookupMap, slotAt } from "./decode";
 import { enter } from "./interpreter";
 import { OP_OUTSIDE } from "./ops";
 import { CODE_OFFSET, SLOT, VM_NO_ROOM, VM_OK, VM_OUTSIDE, VmState } from "./state";
@@ -54,6 +54,7 @@ export function vm_load(insnsPtr: u32, count: u32): i32 {
   }
   slotAt(vm, count).op = OP_OUTSIDE;
   for (let pc: u32 = 0; pc < count; pc++) fuse(vm, pc);
+  for (let pc: u32 = 0; pc < count; pc++) fuseLookupMap(vm, pc);
   return 0;
 }
 
