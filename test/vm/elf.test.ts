@@ -67,8 +67,8 @@ function checkObject(file: Uint8Array): void {
   expect(send(0x0800, 0x0a000001, 1500)).toBe(XDP_PASS);
   expect(send(0x86dd, 0x0a000001, 1500)).toBe(XDP_PASS);
   expect(send(0x0800, 0x0a000001, 33)).toBe(XDP_PASS);
-  expect(maps.pair(`4/${0x0a000001}`)).toEqual([2n, 1600n]);
-  expect(maps.pair(`4/${0x0a000002}`)).toEqual([1n, 60n]);
+  expect(maps.pair("4/167772161")).toEqual([2n, 1600n]);
+  expect(maps.pair("4/167772162")).toEqual([1n, 60n]);
   expect(maps.pair("5/0")).toEqual([2n, 0n]);
 }
 
@@ -80,9 +80,10 @@ test("the same from its source by clang", ({ skip }) => {
   const object = compileForBpf(SOURCE);
   if (typeof object === "string") {
     console.log(`skipped, the example from its source: ${object}`);
-    return skip(object);
+    skip(object);
+  } else {
+    checkObject(object);
   }
-  checkObject(object);
 });
 
 test("what is no object, or cut off, is refused", () => {

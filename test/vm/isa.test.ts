@@ -177,21 +177,23 @@ test.for(MACHINES)("%s: helpers get r1 to r5 and give r0", ([, create]) => {
   expect(calls[2]?.slice(0, 3)).toEqual([3, 1n, 2n]);
 });
 
+const lookupThen = (key: number, condition: string) =>
+  `r1 = 1; r2 = ${key}; call bpf_map_lookup_elem; if r0 ${condition} 0 goto yes
+   r0 += 5; exit; yes: r0 += 7; exit`;
+
+// A lookup as compilers write it, in a loop: the second time the call is jumped to.
+const lookupTwice = (base: number, size: number) =>
+  `r6 = ${base}; r7 = 0; r2 = r6; r2 += ${size}; r1 = 9 ll; here: call bpf_map_lookup_elem
+   if r0 == 0 goto yes; r7 += r0; r2 = 0; goto here; yes: r0 = r7; r0 += 3; exit`;
+
 test.for(MACHINES)("%s: lookups branch on NULL", ([, create]) => {
   const machine = create((_id, _map, key) => (key === 0n ? 0n : 0x1000n));
-  const lookup = (key: number, condition: string) =>
-    `r1 = 1; r2 = ${key}; call bpf_map_lookup_elem; if r0 ${condition} 0 goto yes
-     r0 += 5; exit; yes: r0 += 7; exit`;
-  expect(run(machine, lookup(0, "=="))).toBe(7n);
-  expect(run(machine, lookup(1, "=="))).toBe(0x1005n);
-  expect(run(machine, lookup(0, "!="))).toBe(5n);
-  expect(run(machine, lookup(1, "!="))).toBe(0x1007n);
-  // As compilers write it. The second time the call is jumped to.
-  const again = (base: number, size: number) =>
-    `r6 = ${base}; r7 = 0; r2 = r6; r2 += ${size}; r1 = 9 ll; here: call bpf_map_lookup_elem
-     if r0 == 0 goto yes; r7 += r0; r2 = 0; goto here; yes: r0 = r7; r0 += 3; exit`;
-  expect(run(machine, again(4, -4))).toBe(3n);
-  expect(run(machine, again(4, 4))).toBe(0x1003n);
+  expect(run(machine, lookupThen(0, "=="))).toBe(7n);
+  expect(run(machine, lookupThen(1, "=="))).toBe(0x1005n);
+  expect(run(machine, lookupThen(0, "!="))).toBe(5n);
+  expect(run(machine, lookupThen(1, "!="))).toBe(0x1007n);
+  expect(run(machine, lookupTwice(4, -4))).toBe(3n);
+  expect(run(machine, lookupTwice(4, 4))).toBe(0x1003n);
 });
 
 test.for(MACHINES)("%s: a helper's callback runs in a frame of its own", ([, create]) => {

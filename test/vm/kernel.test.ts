@@ -20,7 +20,8 @@ test("the kernel gives the table's results", ({ skip }) => {
   );
   if (typeof results === "string") {
     console.log(`skipped, programs against the kernel: ${results}`);
-    return skip(results);
+    skip(results);
+    return;
   }
   const seen = results.map(({ error, log, context }, index) => {
     const r0 = new DataView(context.buffer, context.byteOffset).getBigUint64(RESULT, true);

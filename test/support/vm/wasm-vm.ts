@@ -6,13 +6,13 @@ import * as op from "./opcodes.js";
 import { VmError } from "./vm.js";
 
 /** The functions that the machine imports. */
-export interface WasmVmHelpers {
+export type WasmVmHelpers = {
   bpf_helper_call(id: number, r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint): bigint;
   bpf_map_lookup_elem(map: number, key: number): number;
   bpf_map_update_elem(map: number, key: number, value: number, flags: bigint): number;
   bpf_map_delete_elem(map: number, key: number): number;
   bpf_valid_range(address: number, length: number): number;
-}
+};
 
 /** What a machine lives in. */
 export interface WasmVmOptions {
@@ -68,8 +68,7 @@ export class WasmVm {
 
   /** @throws {RangeError} when the room is too small or misaligned */
   constructor(module: WebAssembly.Module, options: WasmVmOptions) {
-    const helpers = { ...options.helpers };
-    const imports = { env: { memory: options.memory }, helpers };
+    const imports = { env: { memory: options.memory }, helpers: options.helpers };
     this.instance = new WebAssembly.Instance(module, imports);
     this.#exports = this.instance.exports as unknown as Exports;
     this.#options = options;
