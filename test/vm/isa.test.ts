@@ -33,7 +33,7 @@ function jsMachine(checks: boolean, helpers = noHelper): Machine {
   return Object.assign(vm, { memory });
 }
 
-function wasmMachine(checks: boolean, shared: boolean, call = noHelper): Machine {
+function wasmMachine(checks: boolean, shared: boolean, call = noHelper): WasmVm & Machine {
   const memory = new WebAssembly.Memory(
     shared ? { initial: 1, maximum: 65536, shared } : { initial: 1 },
   );
@@ -212,6 +212,42 @@ test.for(MACHINES)("%s: a helper's callback runs in a frame of its own", ([, cre
     call bpf_for_each_map_elem; r0 += r6; r1 = *(u64 *)(r10 - 8); r0 *= 100; r0 += r1; exit
     each: r6 = 9; r2 += 1; lock *(u64 *)(r4 + 0) += r2; r0 = 0; exit`;
   expect(run(machine, text)).toBe(4306n);
+});
+
+test("Wasm: callbacks through a table, one inside the other", () => {
+  // The helper calls the table's function with the numbers 1 to r1 and adds what comes back.
+  const table = new WebAssembly.Table({ element: "anyfunc", initial: 5 });
+  const machine = wasmMachine(false, false, (_id, count = 0n, index = 0n, context = 0n) => {
+    const callback = table.get(Number(index)) as (...regs: bigint[]) => bigint;
+    let sum = 0n;
+    for (let number = 1; number <= count; number++) {
+      sum += callback(BigInt(number), context, 0n, 0n, 0n);
+    }
+    return sum;
+  });
+  machine.useTable(table);
+  expect(table.length).toBe(6);
+  // 7 and 12 are the indices of `outer` and `inner`.
+  const text = `r1 = 3; r2 = 7; r3 = 10; call bpf_for_each_map_elem; r0 += 1000; exit; r0 = 0
+    outer: r3 = r2; r2 = 12; r6 = r1; call bpf_for_each_map_elem; exit
+    inner: r0 = r1; r0 *= r2; exit`;
+  // outer(n) = (1 + .. + n) * 10.
+  expect(run(machine, text)).toBe(1000n + 10n + 30n + 60n);
+});
+
+test("Wasm: an error in a callback ends the program", () => {
+  const table = new WebAssembly.Table({ element: "anyfunc", initial: 1 });
+  let calls = 0;
+  const machine = wasmMachine(true, false, (_id, _count, index = 0n) => {
+    const callback = table.get(Number(index)) as (...regs: bigint[]) => bigint;
+    while (callback(0n, 0n, 0n, 0n, 0n) === 0n) calls++;
+    return 0n;
+  });
+  machine.useTable(table);
+  const text =
+    "r1 = 3; r2 = 5; call bpf_for_each_map_elem; r0 = 1; exit; r0 = *(u8 *)(r1 + 0); exit";
+  expect(failure(() => run(machine, text)).pc).toBe(5);
+  expect(calls).toBe(0);
 });
 
 function failure(action: () => unknown): VmError {

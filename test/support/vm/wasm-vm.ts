@@ -26,13 +26,22 @@ export interface WasmVmOptions {
 }
 
 interface Exports {
-  vm_init(base: number, limit: number, checks: number): number;
-  vm_allow(start: number, end: number): void;
-  vm_load(insnsPtr: number, count: number): number;
-  vm_exec(ctxPtr: number, ctxLength: number): bigint;
-  vm_call(pc: number, r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint): bigint;
-  vm_error(): number;
-  vm_error_pc(): number;
+  readonly vm_init: (base: number, limit: number, checks: number) => number;
+  readonly vm_allow: (start: number, end: number) => void;
+  readonly vm_load: (insnsPtr: number, count: number) => number;
+  readonly vm_exec: (ctxPtr: number, ctxLength: number) => bigint;
+  readonly vm_call: (
+    pc: number,
+    r1: bigint,
+    r2: bigint,
+    r3: bigint,
+    r4: bigint,
+    r5: bigint,
+  ) => bigint;
+  readonly vm_callback_index: (index: number) => void;
+  readonly vm_callback: (r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint) => bigint;
+  readonly vm_error: () => number;
+  readonly vm_error_pc: () => number;
 }
 
 const ERRORS = [
@@ -51,7 +60,7 @@ const ERRORS = [
 /** Bytes of room that a machine needs for a program of `count` instructions, at most. */
 export function vmRoom(count: number): number {
   // State and stack; 32 bytes for each decoded instruction and the end mark; the original program.
-  return 128 + op.STACK_SIZE + (count + 1) * 32 + count * op.INSN_SIZE;
+  return 136 + op.STACK_SIZE + (count + 1) * 32 + count * op.INSN_SIZE;
 }
 
 /** The compiled module; `shared` selects the build for shared memories. */
@@ -94,6 +103,16 @@ export class WasmVm {
   /** Lets programs touch `length` bytes at `address` as well, when accesses are checked. */
   allow(address: number, length: number): void {
     this.#exports.vm_allow(address, address + length);
+  }
+
+  /**
+   * Lets helpers call back without JavaScript: puts the machine's callback into the table through
+   * which the helpers' module calls.
+   */
+  useTable(table: WebAssembly.Table): void {
+    const index = table.grow(1);
+    table.set(index, this.#exports.vm_callback);
+    this.#exports.vm_callback_index(index);
   }
 
   /**

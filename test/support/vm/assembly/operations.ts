@@ -13,7 +13,7 @@ import {
 } from "../opcodes";
 import { bpf_valid_range } from "./helpers";
 import { CONVERT_MOVSX32, CONVERT_MOVSX64, CONVERT_SWAP } from "./ops";
-import { DecodedInsn, VM_BAD_ACCESS, VM_MISALIGNED, VM_OK, VmState } from "./state";
+import { CODE_OFFSET, DecodedInsn, VM_BAD_ACCESS, VM_MISALIGNED, VM_OK, VmState } from "./state";
 
 // ---- division: x / 0 is 0, x % 0 is x; INT_MIN / -1 is INT_MIN, INT_MIN % -1 is 0
 
@@ -76,7 +76,7 @@ export function checkAccess(vm: VmState, base: u64, off: i64, size: u32): i32 {
   const end = address + size;
   if (address > 0xffffffff || end > 0x100000000) return VM_BAD_ACCESS;
   if (address >= vm.ctxStart && end <= vm.ctxEnd) return VM_OK;
-  const top = <u64>changetype<usize>(vm) + 128 + 4096;
+  const top = <u64>changetype<usize>(vm) + CODE_OFFSET;
   if (address >= top - vm.depth * 512 && end <= top) return VM_OK;
   if (address >= vm.allowStart && end <= vm.allowEnd) return VM_OK;
   return bpf_valid_range(<i32>address, size) == 1 ? VM_OK : VM_BAD_ACCESS;

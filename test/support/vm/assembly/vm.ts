@@ -98,6 +98,23 @@ export function vm_call(pc: u32, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): u
   return vm.r0;
 }
 
+/**
+ * Tells where vm_callback stands in the table through which the helpers' module calls back: then a
+ * helper with a callback (bpf_for_each_map_elem, bpf_user_ringbuf_drain, bpf_loop) gets `index` in r2
+ * instead of the program's instruction. 0: it gets the instruction, and its host uses vm_call.
+ */
+export function vm_callback_index(index: u32): void {
+  vm.callbackIndex = index;
+}
+
+/** The running helper's callback, registers as a program has them. @returns r0 */
+export function vm_callback(r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): u64 {
+  // After an error there is nothing to go on with; 1 ends an iteration.
+  if (vm.error != VM_OK) return 1;
+  const result = vm_call(vm.callbackPc, r1, r2, r3, r4, r5);
+  return vm.error != VM_OK ? 1 : result;
+}
+
 /** Why the last vm_load, vm_exec or vm_call failed: one of VM_*, 0 for success. */
 export function vm_error(): i32 {
   return vm.error;
