@@ -12,6 +12,9 @@ import { flowTupleSize, linkPkt40 } from "./packet.js";
 import { CaptureError, PcapngReader, PcapReader, PushReader } from "./pcap.js";
 import type { CaptureReader, OnPacket } from "./pcap.js";
 
+// Bytes read or unpacked at a time: larger pieces mean fewer trips through the streams.
+const pieceSize = 1 << 18;
+
 /** What to read and whom to tell. */
 export interface CaptureSource {
   /** A path, or "-" for standard input. */
@@ -29,7 +32,10 @@ export interface CaptureSource {
  * @throws CaptureError when the capture cannot be opened, is none, is damaged or is cut off.
  */
 export async function readCapture(source: CaptureSource): Promise<void> {
-  const input = source.name === "-" ? process.stdin : createReadStream(source.name);
+  const input =
+    source.name === "-"
+      ? process.stdin
+      : createReadStream(source.name, { highWaterMark: pieceSize });
   const isPkt40 = /\.pkt40(\.gz)?$/.test(source.name);
   const reader = new DetectingReader(isPkt40, source.onPacket);
   source.signal?.addEventListener("abort", () => input.destroy(), { once: true });
@@ -79,7 +85,7 @@ async function* prepend(
 
 /** Unpacks into `reader`, which gets everything that could be unpacked before an error. */
 async function gunzip(packed: AsyncGenerator<Uint8Array>, reader: DetectingReader): Promise<void> {
-  const unpacked = createGunzip();
+  const unpacked = createGunzip({ chunkSize: pieceSize });
   // "data" and not `for await`: the latter drops what is still buffered when an error follows.
   unpacked.on("data", (chunk: Uint8Array) => {
     try {

@@ -50,7 +50,7 @@ export abstract class PushReader implements CaptureReader {
     const taken = this.consume(data, view);
     this.fileOffset += taken;
     // A copy: the caller may use the memory of its chunk again, and a rest must not pin it.
-    this.#rest = taken === data.length ? new Uint8Array(0) : data.slice(taken);
+    this.#rest = new Uint8Array(data.subarray(taken));
   }
 
   end(): void {
