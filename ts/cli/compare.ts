@@ -1,6 +1,6 @@
 /** How fast the counting is, next to the same job on a JavaScript Map, on the capture's packets. */
 
-import type { Runtime } from "../index.js";
+import type { BpfRuntime } from "../index.js";
 import { JsCounter, MapCounter, PacketBatch } from "./counter.js";
 import type { CounterOptions } from "./counter.js";
 import { flowTupleSize } from "./packet.js";
@@ -39,7 +39,7 @@ export function keepPackets(kept: KeptPackets, batch: PacketBatch): void {
  * not reading, decoding, nor the creation of maps. The first rounds warm both up and do not count.
  */
 export function compareCounters(
-  rt: Runtime,
+  rt: BpfRuntime,
   options: CounterOptions,
   kept: KeptPackets,
 ): Comparison | undefined {
@@ -72,7 +72,7 @@ export function compareCounters(
 
 /** One pass over the packets with empty maps. The result is in milliseconds. */
 function timeRound(
-  rt: Runtime,
+  rt: BpfRuntime,
   options: CounterOptions,
   kept: KeptPackets,
   batch: PacketBatch,

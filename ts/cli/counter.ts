@@ -4,7 +4,7 @@
  */
 
 import { bytes, struct, u64 } from "../index.js";
-import type { Runtime } from "../index.js";
+import type { BpfRuntime } from "../index.js";
 import { flowTupleSize } from "./packet.js";
 
 /** The map types that `flows` can count in. */
@@ -35,10 +35,10 @@ export class PacketBatch {
   readonly address: number;
   readonly lengths: Uint32Array;
   count = 0;
-  readonly #rt: Runtime;
+  readonly #rt: BpfRuntime;
   #tuples: Uint8Array;
 
-  constructor(rt: Runtime, capacity: number) {
+  constructor(rt: BpfRuntime, capacity: number) {
     this.#rt = rt;
     this.capacity = capacity;
     this.address = allocate(rt, capacity * flowTupleSize);
@@ -68,12 +68,12 @@ export class MapCounter {
   /** Packets that found the map full, and their bytes. Maps with LRU make room instead. */
   refusedPackets = 0;
   refusedBytes = 0;
-  readonly #rt: Runtime;
+  readonly #rt: BpfRuntime;
   readonly #map: ReturnType<typeof createCounterMap>;
   readonly #handle: number;
   readonly #newValue: number;
 
-  constructor(rt: Runtime, options: CounterOptions) {
+  constructor(rt: BpfRuntime, options: CounterOptions) {
     this.#rt = rt;
     this.#map = createCounterMap(rt, options);
     this.#handle = rt.exports.bpf_map_by_fd(this.#map.fd);
@@ -82,14 +82,14 @@ export class MapCounter {
 
   /** Counts every packet of the batch on the current CPU. */
   count(batch: PacketBatch): void {
-    const { bpf_map_lookup_elem, bpf_map_update_elem } = this.#rt.exports;
-    const words = new Uint32Array(this.#rt.memory.buffer);
+    const { exports, memory } = this.#rt;
+    const words = new Uint32Array(memory.buffer);
     const handle = this.#handle;
     const newValue = this.#newValue;
     const { count, lengths } = batch;
     for (let i = 0, key = batch.address; i < count; i++, key += flowTupleSize) {
       const length = lengths[i]!;
-      const value = bpf_map_lookup_elem(handle, key) >>> 0;
+      const value = exports.bpf_map_lookup_elem(handle, key) >>> 0;
       if (value !== 0) {
         add(words, value >>> 2, 1);
         add(words, (value >>> 2) + 2, length);
@@ -97,7 +97,7 @@ export class MapCounter {
       }
       words[newValue >>> 2] = 1;
       words[(newValue >>> 2) + 2] = length;
-      if (bpf_map_update_elem(handle, key, newValue, BPF_NOEXIST) === 0) {
+      if (exports.bpf_map_update_elem(handle, key, newValue, BPF_NOEXIST) === 0) {
         this.inserted++;
       } else {
         this.refusedPackets++;
@@ -128,7 +128,7 @@ export class MapCounter {
   }
 }
 
-function createCounterMap(rt: Runtime, options: CounterOptions) {
+function createCounterMap(rt: BpfRuntime, options: CounterOptions) {
   return rt.createMap({
     type: options.type,
     key: bytes(options.keySize),
@@ -145,7 +145,7 @@ function add(words: Uint32Array, at: number, amount: number): void {
   if (sum > 0xffffffff) words[at + 1] = words[at + 1]! + 1;
 }
 
-function allocate(rt: Runtime, size: number): number {
+function allocate(rt: BpfRuntime, size: number): number {
   const address = rt.alloc(size);
   if (address === 0) throw new RangeError(`no room for ${size} bytes`);
   return address;

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 import { BpfError, createRuntime } from "../index.js";
-import type { Runtime } from "../index.js";
+import type { BpfRuntime } from "../index.js";
 import { readCapture } from "./capture.js";
 import { compareCounters, keepPackets } from "./compare.js";
 import type { KeptPackets } from "./compare.js";
@@ -129,7 +129,7 @@ async function countFlows(options: FlowsOptions): Promise<FlowsReport> {
   };
 }
 
-function createJob(rt: Runtime, options: FlowsOptions): FlowsJob {
+function createJob(rt: BpfRuntime, options: FlowsOptions): FlowsJob {
   try {
     return new FlowsJob(rt, options);
   } catch (error) {
@@ -146,10 +146,10 @@ class FlowsJob {
   ipBytes = 0;
   /** The first packets, for the comparison. */
   readonly kept: KeptPackets;
-  readonly #rt: Runtime;
+  readonly #rt: BpfRuntime;
   readonly #batch: PacketBatch;
 
-  constructor(rt: Runtime, options: FlowsOptions) {
+  constructor(rt: BpfRuntime, options: FlowsOptions) {
     this.#rt = rt;
     this.counter = new MapCounter(rt, options);
     this.#batch = new PacketBatch(rt, batchCapacity);
