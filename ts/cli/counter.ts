@@ -78,6 +78,7 @@ export class MapCounter {
     this.#map = createCounterMap(rt, options);
     this.#handle = rt.exports.bpf_map_by_fd(this.#map.fd);
     this.#newValue = allocate(rt, 16);
+    new Uint32Array(rt.memory.buffer, this.#newValue, 4).fill(0);
   }
 
   /** Counts every packet of the batch on the current CPU. */
