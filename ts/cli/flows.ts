@@ -84,6 +84,9 @@ function parseFlowsArgs(args: readonly string[]): FlowsOptions | undefined {
   });
   if (values.help) return undefined;
   if (positionals.length > 1) throw new UsageError("flows reads one FILE at a time");
+  if (positionals[0] === "-" && process.stdin.isTTY) {
+    throw new UsageError("- reads a capture from a pipe, and standard input is a terminal");
+  }
   const { key } = values;
   if (key !== "srcip" && key !== "flow") throw new UsageError("--key is srcip or flow");
   const type = counterTypes.find((name) => name === values.type);
@@ -117,7 +120,7 @@ async function countFlows(options: FlowsOptions): Promise<FlowsReport> {
   const comparison = options.compare ? compareCounters(rt, options, job.kept) : undefined;
   rt.dispose();
   return {
-    file: options.file ?? "examples/sample.pcap.gz",
+    file: displayName(options.file),
     options,
     packets: { ...job.packets, refused: refusedPackets },
     bytes: { ip: job.ipBytes, refused: refusedBytes },
@@ -187,6 +190,11 @@ class FlowsJob {
     batch.count = 0;
     this.#rt.cpu = (this.#rt.cpu + 1) % this.#rt.cpus;
   }
+}
+
+function displayName(file: string | undefined): string {
+  if (file === undefined) return "examples/sample.pcap.gz";
+  return file === "-" ? "standard input" : file;
 }
 
 function byBytes(a: Counted, b: Counted): number {
