@@ -12,7 +12,7 @@ import { BpfError, createRuntime } from "../index.js";
 import type { BpfRuntime } from "../index.js";
 import { readCapture } from "./capture.js";
 import { compareCounters, keepPackets } from "./compare.js";
-import type { KeptPackets } from "./compare.js";
+import type { Comparison, KeptPackets } from "./compare.js";
 import { counterTypes, MapCounter, PacketBatch } from "./counter.js";
 import type { Counted } from "./counter.js";
 import { decodeFrame, decoded, flowTupleSize } from "./packet.js";
@@ -117,7 +117,7 @@ async function countFlows(options: FlowsOptions): Promise<FlowsReport> {
   const { inserted, refusedPackets, refusedBytes } = job.counter;
   entries.sort(byBytes);
   job.counter.close(); // makes room for the maps of the comparison
-  const comparison = options.compare ? compareCounters(rt, options, job.kept) : undefined;
+  const comparison = options.compare ? tryComparison(rt, options, job.kept) : undefined;
   rt.dispose();
   return {
     file: displayName(options.file),
@@ -130,6 +130,20 @@ async function countFlows(options: FlowsOptions): Promise<FlowsReport> {
     comparison,
     problem,
   };
+}
+
+/** The comparison makes maps of its own: without room for those, the counts are still worth having. */
+function tryComparison(
+  rt: BpfRuntime,
+  options: FlowsOptions,
+  kept: KeptPackets,
+): Comparison | undefined {
+  try {
+    return compareCounters(rt, options, kept);
+  } catch (error) {
+    if (error instanceof BpfError) return undefined;
+    throw error;
+  }
 }
 
 function createJob(rt: BpfRuntime, options: FlowsOptions): FlowsJob {
