@@ -1,11 +1,11 @@
 // The doors of the typed API: one call an operation, keys of 4, 8 and 16 bytes as arguments. They do what bpf(2) does
 // after its envelope, for a caller whose fd may read and write.
 //
-// The doors with a key size in the name are for hash types (and check that); all others are for any type.
+// The doors with a key size in the name are for hash types with keys of that size, array_lookup for ARRAY: the caller
+// knows what it has. All others are for any type.
 
 import {
   BPF_F_LOCK,
-  BPF_MAP_TYPE_ARRAY,
   EFAULT,
   EINVAL,
   ENOENT,
@@ -13,12 +13,21 @@ import {
 } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
 import { BpfHtab, htabDelete, htabUpdate, htabUse, isHtab } from "./hashtab";
-import { find, hashKey } from "./htab_table";
+import { SmallTable, find, hashKey } from "./htab_table";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
-import { BpfMap, NO_LOCK, mapByHandle } from "./map";
+import { BpfMap, NO_LOCK, copyMapValue, mapByHandle } from "./map";
 
 function key64(low: u32, high: u32): u64 {
   return (<u64>high << 32) | low;
+}
+
+/**
+ * Is `map` still the map with this handle? The sized doors take both: the address saves the way through the table of
+ * handles, which costs as much as the lookup. A map that ends clears its handle, and callers
+ * never pass 0 (a closed typed map passes a handle that cannot be).
+ */
+function isOpen(map: usize, handle: u32): bool {
+  return changetype<BpfMap>(map).handle == handle;
 }
 
 /** The hash map of a handle; 0 when it is none. */
@@ -27,84 +36,102 @@ function htabByHandle(handle: u32): usize {
   return map != 0 && isHtab(changetype<BpfMap>(map)) ? map : 0;
 }
 
-function lookup<K>(handle: u32, a: u64, b: u64): usize {
-  const ptr = htabByHandle(handle);
-  if (ptr == 0) return 0;
-  const h = changetype<BpfHtab>(ptr);
+function lookup<K>(map: usize, handle: u32, a: u64, b: u64): usize {
+  if (!isOpen(map, handle)) return 0;
+  const h = changetype<BpfHtab>(map);
   const pos = find<K>(h, hashKey<K>(h, a, b), a, b);
   return pos == 0 ? 0 : htabUse(h, pos);
 }
 
-function update<K>(handle: u32, a: u64, b: u64, value: usize, flags: u32): i32 {
-  const ptr = htabByHandle(handle);
-  if (ptr == 0) return -EINVAL;
-  const h = changetype<BpfHtab>(ptr);
+function update<K>(map: usize, handle: u32, a: u64, b: u64, value: usize, flags: u32): i32 {
+  if (!isOpen(map, handle)) return -EINVAL;
+  const h = changetype<BpfHtab>(map);
   if (h.frozen) return -EPERM;
+  if (sizeof<K>() == 4) {
+    if (h.isSmall && flags == 0) {
+      const to = SmallTable.lookup(h, <u32>a);
+      if (to != 0) {
+        storeSmall(h, to, value);
+        return 0;
+      }
+    }
+  }
   return htabUpdate<K>(h, a, b, value, flags, true);
 }
 
-function remove<K>(handle: u32, a: u64, b: u64): i32 {
-  const ptr = htabByHandle(handle);
-  if (ptr == 0) return -EINVAL;
-  const h = changetype<BpfHtab>(ptr);
+/**
+ * Replaces a value where it stands. Without BPF_F_ZERO_SEED nobody can tell whether its bucket's order changed, so it
+ * does not. In the shared build a reader may see half of it, as in the kernel's ARRAY.
+ */
+function storeSmall(h: BpfHtab, to: usize, value: usize): void {
+  const size = h.valueSize;
+  if (size == 8 && h.lockOffset < 0) store<u64>(to, load<u64>(value));
+  else if (size == 4 && h.lockOffset < 0) store<u32>(to, load<u32>(value));
+  else copyMapValue(h, to, value);
+}
+
+function remove<K>(map: usize, handle: u32, a: u64, b: u64): i32 {
+  if (!isOpen(map, handle)) return -EINVAL;
+  const h = changetype<BpfHtab>(map);
   return h.frozen ? -EPERM : htabDelete<K>(h, a, b);
 }
 
 /** Hash maps with 4-byte keys: address of the value, 0 when absent. */
-export function map_lookup4(handle: u32, k0: u32): usize {
-  return lookup<u32>(handle, k0, 0);
+export function map_lookup4(map: usize, handle: u32, k0: u32): usize {
+  if (!isOpen(map, handle)) return 0;
+  const h = changetype<BpfHtab>(map);
+  return h.isSmall ? SmallTable.lookup(h, k0) : lookup<u32>(map, handle, k0, 0);
 }
 
-export function map_lookup8(handle: u32, k0: u32, k1: u32): usize {
-  return lookup<u64>(handle, key64(k0, k1), 0);
+export function map_lookup8(map: usize, handle: u32, k0: u32, k1: u32): usize {
+  return lookup<u64>(map, handle, key64(k0, k1), 0);
 }
 
-export function map_lookup16(handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): usize {
-  return lookup<v128>(handle, key64(k0, k1), key64(k2, k3));
+export function map_lookup16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): usize {
+  return lookup<v128>(map, handle, key64(k0, k1), key64(k2, k3));
 }
 
 /** Hash maps with 4-byte keys; `value` is an address the caller owns. */
-export function map_update4(handle: u32, k0: u32, value: usize, flags: u32): i32 {
-  return update<u32>(handle, k0, 0, value, flags);
+export function map_update4(map: usize, handle: u32, k0: u32, value: usize, flags: u32): i32 {
+  return update<u32>(map, handle, k0, 0, value, flags);
 }
 
-export function map_update8(handle: u32, k0: u32, k1: u32, value: usize, flags: u32): i32 {
-  return update<u64>(handle, key64(k0, k1), 0, value, flags);
+export function map_update8(map: usize, handle: u32, k0: u32, k1: u32, value: usize, flags: u32): i32 {
+  return update<u64>(map, handle, key64(k0, k1), 0, value, flags);
 }
 
-export function map_update16(handle: u32, k0: u32, k1: u32, k2: u32, k3: u32, value: usize, flags: u32): i32 {
-  return update<v128>(handle, key64(k0, k1), key64(k2, k3), value, flags);
+export function map_update16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32, value: usize, flags: u32): i32 {
+  return update<v128>(map, handle, key64(k0, k1), key64(k2, k3), value, flags);
 }
 
-export function map_delete4(handle: u32, k0: u32): i32 {
-  return remove<u32>(handle, k0, 0);
+export function map_delete4(map: usize, handle: u32, k0: u32): i32 {
+  return remove<u32>(map, handle, k0, 0);
 }
 
-export function map_delete8(handle: u32, k0: u32, k1: u32): i32 {
-  return remove<u64>(handle, key64(k0, k1), 0);
+export function map_delete8(map: usize, handle: u32, k0: u32, k1: u32): i32 {
+  return remove<u64>(map, handle, key64(k0, k1), 0);
 }
 
-export function map_delete16(handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): i32 {
-  return remove<v128>(handle, key64(k0, k1), key64(k2, k3));
+export function map_delete16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): i32 {
+  return remove<v128>(map, handle, key64(k0, k1), key64(k2, k3));
 }
 
 /** Hash maps with 8-byte keys, as one i64. */
-export function map_lookup_u64(handle: u32, key: u64): usize {
-  return lookup<u64>(handle, key, 0);
+export function map_lookup_u64(map: usize, handle: u32, key: u64): usize {
+  return lookup<u64>(map, handle, key, 0);
 }
 
-export function map_update_u64(handle: u32, key: u64, value: usize, flags: u32): i32 {
-  return update<u64>(handle, key, 0, value, flags);
+export function map_update_u64(map: usize, handle: u32, key: u64, value: usize, flags: u32): i32 {
+  return update<u64>(map, handle, key, 0, value, flags);
 }
 
-export function map_delete_u64(handle: u32, key: u64): i32 {
-  return remove<u64>(handle, key, 0);
+export function map_delete_u64(map: usize, handle: u32, key: u64): i32 {
+  return remove<u64>(map, handle, key, 0);
 }
 
 /** ARRAY: address of the value, 0 when the index is out of range. */
-export function array_lookup(handle: u32, index: u32): usize {
-  const map = mapByHandle(handle);
-  if (map == 0 || changetype<BpfMap>(map).mapType != BPF_MAP_TYPE_ARRAY) return 0;
+export function array_lookup(map: usize, handle: u32, index: u32): usize {
+  if (!isOpen(map, handle)) return 0;
   const array = changetype<BpfArray>(map);
   return index < array.maxEntries ? array.values + index * array.stride : 0;
 }
@@ -172,6 +199,11 @@ export function map_count(handle: u32): f64 {
   return map == 0 ? -EINVAL : <f64>changetype<BpfMap>(map).elemCount();
 }
 
+/** Address of the map behind a handle, for the sized doors; 0 when there is none. */
+export function map_by_handle(handle: u32): usize {
+  return mapByHandle(handle);
+}
+
 // ---- many at once ---------------------------------------------------------------------------------------------------
 // keys: `count` keys of keySize bytes one behind the other; values likewise, of valueSize bytes (per-CPU types:
 // userValueSize). Every address is the caller's own.
@@ -200,6 +232,22 @@ function getMany<K>(h: BpfHtab, keys: usize, count: u32, values: usize, found: u
   return hits;
 }
 
+/** getMany for the smallest elements: no per-element decisions. */
+function getManySmall(h: BpfHtab, keys: usize, count: u32, values: usize, found: usize): u32 {
+  const wide = h.valueSize == 8;
+  let hits: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const from = SmallTable.lookup(h, load<u32>(keys + (i << 2)));
+    const hit: u32 = from == 0 ? 0 : 1;
+    hits += hit;
+    // Address 0 is NULL, and readable: what is there does not matter when it is masked.
+    if (wide) store<u64>(values + (i << 3), hit ? load<u64>(from) : 0);
+    else store<u32>(values + (i << 2), hit ? load<u32>(from) : 0);
+    if (found != 0) store<u8>(found + i, hit);
+  }
+  return hits;
+}
+
 /**
  * Looks `count` keys up (hash types; LRU types: marked as used; per-CPU types: the current CPU's slots). Misses read as
  * zeros; found[i] says which, when `found` is not 0.
@@ -211,6 +259,7 @@ export function map_get_many(handle: u32, keys: usize, count: u32, values: usize
   const h = changetype<BpfHtab>(ptr);
   switch (h.keySize) {
     case 4:
+      if (h.isSmall && (h.valueSize == 8 || h.valueSize == 4)) return getManySmall(h, keys, count, values, found);
       return getMany<u32>(h, keys, count, values, found);
     case 8:
       return getMany<u64>(h, keys, count, values, found);

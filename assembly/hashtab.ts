@@ -58,7 +58,7 @@ import {
   ELEM_LIVE,
   ELEM_REF,
   INLINE_SLOTS,
-  SEPARATE_SLOTS,
+  SMALL_CHUNK,
   elemAt,
   fillInline,
   fillSeparate,
@@ -108,8 +108,12 @@ export class BpfHtab extends BpfMap {
   chunkSize: u32;
   nChunks: u32;
   bucketMask: u32;
+  /** The bits of a hash that are the bucket: the topmost. */
+  hashMask: u32;
   bucketShift: u32;
   isInline: bool;
+  /** SmallTable knows the layout. */
+  isSmall: bool;
   zeroSeed: bool;
   isPercpu: bool;
   isLru: bool;
@@ -184,6 +188,7 @@ export class BpfHtab extends BpfMap {
     if (nBuckets > BUCKETS_MAX) return -E2BIG;
     this.bucketMask = nBuckets - 1;
     this.bucketShift = ctz(nBuckets);
+    this.hashMask = this.bucketShift == 0 ? 0 : ~0 << (32 - this.bucketShift);
     const small = <u64>this.keySize + this.valueSize <= INLINE_BYTES_MAX;
     this.isInline = small && this.isPrealloc && !this.isLru && !this.isPercpu && this.valuesInline();
     return this.isInline ? this.initInline() : this.initSeparate();
@@ -198,10 +203,11 @@ export class BpfHtab extends BpfMap {
     this.keyStride = (this.keySize + 3) & ~3;
     this.valueOff = CHUNK_HDR + INLINE_SLOTS * this.keyStride;
     this.valueStride = round8(this.valueSize);
-    // A load of three quarters, in chunks that are whole cache lines where that costs little.
+    // A load of 70 %, in chunks that are whole cache lines where that costs little.
     const bytes = this.valueOff + INLINE_SLOTS * this.valueStride;
-    this.chunkSize = bytes > 48 && bytes < 64 ? 64 : bytes;
-    this.nChunks = this.maxEntries / (INLINE_SLOTS - 1) + 1;
+    this.isSmall = this.keySize == 4 && this.valueStride == 8 && !this.zeroSeed;
+    this.chunkSize = bytes > 48 && bytes < 64 ? SMALL_CHUNK : bytes;
+    this.nChunks = <u32>((<u64>this.maxEntries * 5) / 14) + 1;
     return this.allocChunks(true);
   }
 

@@ -4,7 +4,7 @@
 import { EFAULT, EINVAL, ENOENT, ENOSPC } from "../ts/uapi";
 import { batchFlagsLegal } from "./batch";
 import { BpfHtab, removeAt } from "./hashtab";
-import { firstFrom, hashAt, keyAt, nextInBucket } from "./htab_table";
+import { bucketOf, firstFrom, hashAt, keyAt, nextInBucket } from "./htab_table";
 import { BatchAttr } from "./map";
 import { copyOut } from "./map";
 import { isUserRange } from "./lib/bytes";
@@ -26,7 +26,7 @@ export function htabLookupBatch(h: BpfHtab, attr: BatchAttr, userCount: usize, a
   while (true) {
     const first = firstFrom(h, bucket);
     if (first == 0) break;
-    bucket = hashAt(h, first) & h.bucketMask;
+    bucket = bucketOf(h, hashAt(h, first));
     const size = bucketSize(h, first);
     if (size > room - total) {
       ret = total == 0 ? -ENOSPC : 0;

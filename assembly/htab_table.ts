@@ -12,18 +12,19 @@
 //                             | hash | stamp | live | ref | key                  | value, or u32 address of CPU 0's slot |
 //     with LRU links          8: next u32, 12: prev u32, 16: cpu u16, 18: list u8 (bpf_lru_list.ts)
 //
-// tag = 0x80 | 7 hash bits, 0 for an empty slot. overflow counts the elems that wanted this chunk and went on to a later
+// tag = 0x80 | 7 low hash bits, 0 for an empty slot. overflow counts the elems that wanted this chunk and went on to a later
 // one (65535 sticks): a search ends at a chunk without overflow.
 //
-// The kernel's order, for iteration and batch cursors: bucket = hash & (nBuckets - 1), within a bucket the newest first.
-// The home chunk is a monotone function of the bucket, so walking the homes in order and sorting each home's few elems
+// The kernel's order, for iteration and batch cursors: bucket = jhash & (nBuckets - 1), within a bucket the newest first.
+// Our hashes carry the bucket in their top bits (jhash is rotated accordingly), the tag in the low ones. The home chunk
+// is a monotone function of the bucket, so walking the homes in order and sorting each home's few elems
 // by (bucket, newest first) gives it exactly. "Newest" is the stamp, drawn from the home's clock; when a clock runs out,
 // the stamps of its home are renumbered.
 //
 // A position names a slot: chunk address | slot (chunks are 16-aligned).
 
 import { BpfHtab } from "./hashtab";
-import { hash16, hash8, hashBytes } from "./lib/hash";
+import { hash16, hash4, hash8, hashBytes } from "./lib/hash";
 import { jhash, jhash16, jhash4, jhash8 } from "./lib/jhash";
 import { equalBytes } from "./lib/bytes";
 
@@ -43,15 +44,20 @@ export const ELEM_REF: u32 = 7;
 
 export function hashKey<K>(h: BpfHtab, a: u64, b: u64): u32 {
   if (h.zeroSeed) {
-    if (sizeof<K>() == 4) return jhash4(<u32>a, 0);
-    if (sizeof<K>() == 8) return jhash8(a, 0);
-    if (sizeof<K>() == 16) return jhash16(a, b, 0);
-    return jhash(<usize>a, h.keySize, 0);
+    // The kernel's bucket, the low bits, goes to the top.
+    return rotr<u32>(jhashKey<K>(h, a, b), h.bucketShift);
   }
-  if (sizeof<K>() == 4) return hash8(a, h.seed);
+  if (sizeof<K>() == 4) return hash4(<u32>a, h.seed);
   if (sizeof<K>() == 8) return hash8(a, h.seed);
   if (sizeof<K>() == 16) return hash16(a, b, h.seed);
   return hashBytes(<usize>a, h.keySize, h.seed);
+}
+
+function jhashKey<K>(h: BpfHtab, a: u64, b: u64): u32 {
+  if (sizeof<K>() == 4) return jhash4(<u32>a, 0);
+  if (sizeof<K>() == 8) return jhash8(a, 0);
+  if (sizeof<K>() == 16) return jhash16(a, b, 0);
+  return jhash(<usize>a, h.keySize, 0);
 }
 
 function keyEquals<K>(h: BpfHtab, at: usize, a: u64, b: u64): bool {
@@ -76,8 +82,20 @@ function storeKey<K>(h: BpfHtab, at: usize, a: u64, b: u64): void {
 
 // ---- positions ------------------------------------------------------------------------------------------------------
 
+/** Index of the home chunk: the bucket, scaled to the number of chunks. */
 function homeIndex(h: BpfHtab, hash: u32): u32 {
-  return <u32>((<u64>(hash & h.bucketMask) * h.nChunks) >> h.bucketShift);
+  return <u32>((<u64>(hash & h.hashMask) * h.nChunks) >> 32);
+}
+
+/** The kernel's bucket of a hash. */
+export function bucketOf(h: BpfHtab, hash: u32): u32 {
+  // In two steps, since with one bucket the shift is by 32.
+  return (hash >> 1) >> (31 - h.bucketShift);
+}
+
+/** The smallest hash of a bucket. */
+function hashOfBucket(h: BpfHtab, bucket: u32): u32 {
+  return (bucket << 1) << (31 - h.bucketShift);
 }
 
 function chunkAt(h: BpfHtab, index: u32): u32 {
@@ -210,7 +228,7 @@ function findSeparate<K>(h: BpfHtab, chunk: u32, hash: u32, a: u64, b: u64): u32
 }
 
 function tagOf(hash: u32): u32 {
-  return 0x80 | (hash >> 25);
+  return 0x80 | (hash & 0x7f);
 }
 
 /** Slots in use, a bit each. */
@@ -291,7 +309,7 @@ export function makeNewest(h: BpfHtab, pos: u32, hash: u32): void {
 
 /** Rank of an element in iteration order: bucket, then newest first. */
 function rankOf(h: BpfHtab, pos: u32, hash: u32): u64 {
-  return ((<u64>(hash & h.bucketMask)) << 16) | (0xffff - load<u16>(stampPtr(h, pos)));
+  return ((<u64>bucketOf(h, hash)) << 16) | (0xffff - load<u16>(stampPtr(h, pos)));
 }
 
 /**
@@ -324,7 +342,7 @@ function homeNext(h: BpfHtab, home: u32, rank: u64, at: u32): u32 {
 
 /** The first element at or behind a bucket in iteration order; 0 when there is none. */
 export function firstFrom(h: BpfHtab, bucket: u32): u32 {
-  let home = homeIndex(h, bucket);
+  let home = homeIndex(h, hashOfBucket(h, bucket));
   let rank = (<u64>bucket) << 16;
   while (home < h.nChunks) {
     const chunk = chunkAt(h, home);
@@ -348,7 +366,7 @@ export function nextAfter(h: BpfHtab, pos: u32): u32 {
  * @param rank bucket << 16 | inverse stamp of the last element (rankAt), at: its position
  */
 export function nextBehind(h: BpfHtab, rank: u64, at: u32): u32 {
-  const home = homeIndex(h, <u32>(rank >> 16));
+  const home = homeIndex(h, hashOfBucket(h, <u32>(rank >> 16)));
   const next = homeNext(h, home, rank, at);
   if (next != 0 || home + 1 >= h.nChunks) return next;
   return firstFrom(h, firstBucketOf(h, home + 1));
@@ -362,7 +380,7 @@ export function rankAt(h: BpfHtab, pos: u32): u64 {
 export function nextInBucket(h: BpfHtab, pos: u32): u32 {
   const hash = hashAt(h, pos);
   const next = homeNext(h, homeIndex(h, hash), rankOf(h, pos, hash), pos);
-  return next != 0 && (hashAt(h, next) & h.bucketMask) == (hash & h.bucketMask) ? next : 0;
+  return next != 0 && bucketOf(h, hashAt(h, next)) == bucketOf(h, hash) ? next : 0;
 }
 
 /** The lowest bucket whose home is `home`. */
@@ -403,5 +421,38 @@ function oldestAfter(h: BpfHtab, home: u32, stamp: u32): u32 {
     }
     if (overflowOf(chunk) == 0 || --left == 0) return best;
     chunk = chunkAfter(h, chunk);
+  }
+}
+
+// ---- the fast case --------------------------------------------------------------------------------------------------
+
+export const SMALL_CHUNK: u32 = 64;
+const SMALL_VALUES: u32 = 32;
+
+/** Inline tables with 4-byte keys, values of up to 8 bytes and no BPF_F_ZERO_SEED: one cache line a chunk, constants. */
+export class SmallTable {
+  /** Address of the value of a key; 0 when absent. Inlined, because the calls cost a fifth of it. */
+  @inline
+  static lookup(h: BpfHtab, key: u32): u32 {
+    const hash = hash4(key, h.seed);
+    let chunk = h.chunks + (<u32>((<u64>(hash & h.hashMask) * h.nChunks) >> 32) << 6);
+    const splat = i32x4.splat(key);
+    let left = h.nChunks;
+    let found: u32 = 0;
+    do {
+      let candidates = i32x4.bitmask(i32x4.eq(v128.load(chunk, CHUNK_HDR), splat));
+      while (candidates != 0) {
+        const slot = ctz(candidates);
+        if (load<u8>(chunk + slot) != 0) {
+          found = chunk + SMALL_VALUES + (slot << 3);
+          break;
+        }
+        candidates &= candidates - 1;
+      }
+      if (found != 0 || overflowOf(chunk) == 0) break;
+      chunk += SMALL_CHUNK;
+      if (chunk == h.chunksEnd) chunk = h.chunks;
+    } while (--left != 0);
+    return found;
   }
 }

@@ -30,6 +30,7 @@ export {
 } from "./helpers";
 export {
   array_lookup,
+  map_by_handle,
   map_count,
   map_delete,
   map_delete16,

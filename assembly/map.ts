@@ -260,6 +260,7 @@ export function placeMap<T extends BpfMap>(attr: MapCreateAttr): usize {
 /** Frees a map that has no id (yet, or any more), with all it owns. */
 export function freeMap(map: BpfMap): void {
   map.release();
+  map.handle = 0;
   free(changetype<usize>(map) - OBJECT_HDR);
 }
 

@@ -14,14 +14,7 @@ export interface CoreExports {
   bpf_map_lookup_percpu_elem(map: number, key: number, cpu: number): number;
   bpf_map_sum_elem_count(map: number): bigint;
   bpf_get_smp_processor_id(): number;
-  bpf_helper_call(
-    id: number,
-    r1: bigint,
-    r2: bigint,
-    r3: bigint,
-    r4: bigint,
-    r5: bigint,
-  ): bigint;
+  bpf_helper_call(id: number, r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint): bigint;
   bpf_valid_range(addr: number, len: number): number;
   map_type_supported(type: number): number;
 
@@ -44,13 +37,21 @@ export interface CoreExports {
   mem_free(ptr: number): void;
   mem_used(): number;
   fd_close(fd: number): number;
-  map_lookup4(map: number, k0: number): number;
-  map_lookup8(map: number, k0: number, k1: number): number;
-  map_lookup16(map: number, k0: number, k1: number, k2: number, k3: number): number;
-  map_update4(map: number, k0: number, value: number, flags: number): number;
-  map_update8(map: number, k0: number, k1: number, value: number, flags: number): number;
+  map_lookup4(map: number, handle: number, k0: number): number;
+  map_lookup8(map: number, handle: number, k0: number, k1: number): number;
+  map_lookup16(map: number, handle: number, k0: number, k1: number, k2: number, k3: number): number;
+  map_update4(map: number, handle: number, k0: number, value: number, flags: number): number;
+  map_update8(
+    map: number,
+    handle: number,
+    k0: number,
+    k1: number,
+    value: number,
+    flags: number,
+  ): number;
   map_update16(
     map: number,
+    handle: number,
     k0: number,
     k1: number,
     k2: number,
@@ -58,16 +59,17 @@ export interface CoreExports {
     value: number,
     flags: number,
   ): number;
-  map_lookup_u64(map: number, key: bigint): number;
-  map_update_u64(map: number, key: bigint, value: number, flags: number): number;
-  map_delete4(map: number, k0: number): number;
-  map_delete8(map: number, k0: number, k1: number): number;
-  map_delete16(map: number, k0: number, k1: number, k2: number, k3: number): number;
-  map_delete_u64(map: number, key: bigint): number;
-  array_lookup(map: number, index: number): number;
+  map_lookup_u64(map: number, handle: number, key: bigint): number;
+  map_update_u64(map: number, handle: number, key: bigint, value: number, flags: number): number;
+  map_delete4(map: number, handle: number, k0: number): number;
+  map_delete8(map: number, handle: number, k0: number, k1: number): number;
+  map_delete16(map: number, handle: number, k0: number, k1: number, k2: number, k3: number): number;
+  map_delete_u64(map: number, handle: number, key: bigint): number;
+  array_lookup(map: number, handle: number, index: number): number;
   map_lookup_copy(map: number, key: number, value: number, flags: number): number;
   map_lookup_and_delete(map: number, key: number, value: number): number;
   map_iter_next(map: number, iter: number, key: number): number;
+  map_by_handle(handle: number): number;
   map_count(map: number): number;
   map_get_many(map: number, keys: number, count: number, values: number, found: number): number;
   map_set_many(

@@ -63,6 +63,8 @@ export interface DoorOptions<K, KI, V, VI> {
 /** The operations of one map on encoded and decoded values. Results of updates are 0 or -errno. */
 export class MapDoor<K, KI, V, VI> {
   readonly mem: LiveViews;
+  /** Address of the map, for the sized doors; only good together with the handle. */
+  private readonly map: number;
   handle: number;
   readonly key: Codec<K, KI>;
   readonly value: Codec<V, VI>;
@@ -93,6 +95,7 @@ export class MapDoor<K, KI, V, VI> {
     const { exports } = options;
     this.mem = options.mem;
     this.handle = options.handle;
+    this.map = exports.map_by_handle(options.handle);
     this.key = options.key;
     this.value = options.value;
     this.keyPtr = options.keyPtr;
@@ -127,13 +130,20 @@ export class MapDoor<K, KI, V, VI> {
 
   /** Encodes a value into the window. */
   encodeValue(value: VI): void {
-    const { mem, valuePtr } = this;
-    mem.reach(valuePtr);
-    if (this.valueKind === KIND.U32 && typeof value === "number" && value >>> 0 === value) {
-      mem.u32[valuePtr >>> 2] = value;
-    } else {
-      this.value.write(mem, valuePtr, value, "value");
+    const { mem, valuePtr, valueKind } = this;
+    if (valuePtr < mem.u8.length && typeof value === "number") {
+      if (valueKind === KIND.U32 && value >>> 0 === value) {
+        mem.u32[valuePtr >>> 2] = value;
+        return;
+      }
+      if (valueKind === KIND.U64_NUMBER && value >= 0 && Number.isSafeInteger(value)) {
+        mem.u32[valuePtr >>> 2] = value >>> 0;
+        mem.u32[(valuePtr >>> 2) + 1] = value < TWO_32 ? 0 : Math.floor(value / TWO_32);
+        return;
+      }
     }
+    mem.reach(valuePtr);
+    this.value.write(mem, valuePtr, value, "value");
   }
 
   /** Word i of the encoded key. */
@@ -141,37 +151,32 @@ export class MapDoor<K, KI, V, VI> {
     return this.mem.u32[(this.keyPtr >>> 2) + i] as number;
   }
 
-  /** A key that is not of the codec's plain kind: the codec says what is wrong with it. */
-  private isWord(key: unknown): key is number {
-    return typeof key === "number" && key >>> 0 === key;
+  /**
+   * Address of the value of a key, 0 when absent. LRU types: marks the entry as used. Short, so that it is inlined: the
+   * commonest key first.
+   */
+  find(key: KI): number {
+    if (this.path === BY.U32 && isU32(key)) return this.lookup4(this.map, this.handle, key) >>> 0;
+    return this.findOther(key);
   }
 
-  /** Address of the value of a key, 0 when absent. LRU types: marks the entry as used. */
-  find(key: KI): number {
-    switch (this.path) {
-      case BY.U32:
-        if (this.isWord(key)) return this.lookup4(this.handle, key) >>> 0;
-        break;
-      case BY.INDEX:
-        if (this.isWord(key)) return this.arrayLookup(this.handle, key) >>> 0;
-        break;
-      case BY.U64:
-        if (isU64(key)) return this.lookupU64(this.handle, key) >>> 0;
-        break;
-      default:
-    }
+  private findOther(key: KI): number {
+    const { map, handle } = this;
+    if (this.path === BY.U64 && isU64(key)) return this.lookupU64(map, handle, key) >>> 0;
+    if (this.path === BY.INDEX && isU32(key)) return this.arrayLookup(map, handle, key) >>> 0;
+    // A key that is not what its codec takes goes this way too: the codec says what is wrong with it.
     this.encodeKey(key);
     switch (this.path) {
       case BY.WORDS1:
       case BY.I32:
-        return this.lookup4(this.handle, this.word(0)) >>> 0;
+        return this.lookup4(map, handle, this.word(0)) >>> 0;
       case BY.WORDS2:
       case BY.I64:
-        return this.lookup8(this.handle, this.word(0), this.word(1)) >>> 0;
+        return this.lookup8(map, handle, this.word(0), this.word(1)) >>> 0;
       case BY.WORDS4:
-        return this.lookup16(this.handle, this.word(0), this.word(1), this.word(2), this.word(3)) >>> 0;
+        return this.lookup16(map, handle, this.word(0), this.word(1), this.word(2), this.word(3)) >>> 0;
       default:
-        return this.lookupAt(this.handle, this.keyPtr) >>> 0;
+        return this.lookupAt(handle, this.keyPtr) >>> 0;
     }
   }
 
@@ -184,26 +189,23 @@ export class MapDoor<K, KI, V, VI> {
 
   /** Updates with the value in the window. @returns 0 or -errno */
   update(key: KI, flags: number): number {
-    const { handle, valuePtr } = this;
-    switch (this.path) {
-      case BY.U32:
-        if (this.isWord(key)) return this.update4(handle, key, valuePtr, flags);
-        break;
-      case BY.U64:
-        if (isU64(key)) return this.updateU64(handle, key, valuePtr, flags);
-        break;
-      default:
-    }
+    if (this.path === BY.U32 && isU32(key)) return this.update4(this.map, this.handle, key, this.valuePtr, flags);
+    return this.updateOther(key, flags);
+  }
+
+  private updateOther(key: KI, flags: number): number {
+    const { map, handle, valuePtr } = this;
+    if (this.path === BY.U64 && isU64(key)) return this.updateU64(map, handle, key, valuePtr, flags);
     this.encodeKey(key);
     switch (this.path) {
       case BY.WORDS1:
       case BY.I32:
-        return this.update4(handle, this.word(0), valuePtr, flags);
+        return this.update4(map, handle, this.word(0), valuePtr, flags);
       case BY.WORDS2:
       case BY.I64:
-        return this.update8(handle, this.word(0), this.word(1), valuePtr, flags);
+        return this.update8(map, handle, this.word(0), this.word(1), valuePtr, flags);
       case BY.WORDS4:
-        return this.update16(handle, this.word(0), this.word(1), this.word(2), this.word(3), valuePtr, flags);
+        return this.update16(map, handle, this.word(0), this.word(1), this.word(2), this.word(3), valuePtr, flags);
       default:
         return this.updateAt(handle, this.keyPtr, valuePtr, flags);
     }
@@ -211,50 +213,57 @@ export class MapDoor<K, KI, V, VI> {
 
   /** @returns 0 or -errno */
   delete(key: KI): number {
-    switch (this.path) {
-      case BY.U32:
-        if (this.isWord(key)) return this.delete4(this.handle, key);
-        break;
-      case BY.U64:
-        if (isU64(key)) return this.deleteU64(this.handle, key);
-        break;
-      default:
-    }
+    if (this.path === BY.U32 && isU32(key)) return this.delete4(this.map, this.handle, key);
+    return this.deleteOther(key);
+  }
+
+  private deleteOther(key: KI): number {
+    const { map, handle } = this;
+    if (this.path === BY.U64 && isU64(key)) return this.deleteU64(map, handle, key);
     this.encodeKey(key);
     switch (this.path) {
       case BY.WORDS1:
       case BY.I32:
-        return this.delete4(this.handle, this.word(0));
+        return this.delete4(map, handle, this.word(0));
       case BY.WORDS2:
       case BY.I64:
-        return this.delete8(this.handle, this.word(0), this.word(1));
+        return this.delete8(map, handle, this.word(0), this.word(1));
       case BY.WORDS4:
-        return this.delete16(this.handle, this.word(0), this.word(1), this.word(2), this.word(3));
+        return this.delete16(map, handle, this.word(0), this.word(1), this.word(2), this.word(3));
       default:
-        return this.deleteAt(this.handle, this.keyPtr);
+        return this.deleteAt(handle, this.keyPtr);
     }
   }
 
-  /** Decodes the value at an address the core returned. */
+  /** Decodes the value at an address the core returned. A read beyond stale views gives undefined: then again. */
   read(ptr: number): V {
+    const { mem, valueKind } = this;
+    if (valueKind === KIND.U32) {
+      const value = mem.u32[ptr >>> 2];
+      if (value !== undefined) return value as V;
+    } else if (valueKind === KIND.U64_NUMBER) {
+      const high = mem.u32[(ptr >>> 2) + 1] as number;
+      if (high <= SAFE_HIGH) return (high * TWO_32 + (mem.u32[ptr >>> 2] as number)) as V;
+    }
+    return this.readOther(ptr);
+  }
+
+  private readOther(ptr: number): V {
     const { mem } = this;
     if (ptr >= mem.u8.length) mem.refresh();
     switch (this.valueKind) {
-      case KIND.U32:
-        return mem.u32[ptr >>> 2] as V;
       case KIND.U64:
         return mem.u64[ptr >>> 3] as V;
-      case KIND.U64_NUMBER: {
-        const high = mem.u32[(ptr >>> 2) + 1] as number;
-        if (high <= SAFE_HIGH) return (high * TWO_32 + (mem.u32[ptr >>> 2] as number)) as V;
-        break;
-      }
       case KIND.F64:
         return mem.f64[ptr >>> 3] as V;
       default:
+        return this.value.read(mem, ptr);
     }
-    return this.value.read(mem, ptr);
   }
+}
+
+function isU32(key: unknown): key is number {
+  return typeof key === "number" && key >>> 0 === key;
 }
 
 /** A bigint that fits 64 unsigned bits. */

@@ -129,6 +129,9 @@ export abstract class TypedMap {
   }
 }
 
+/** A handle no map has: index 0 is never used. */
+const CLOSED_HANDLE = 0xfff00000 | 0;
+
 function round8(bytes: number): number {
   return Math.ceil(bytes / 8) * 8;
 }
@@ -161,7 +164,7 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
   }
 
   override close(): void {
-    this.door.handle = 0;
+    this.door.handle = CLOSED_HANDLE;
     super.close();
   }
 
