@@ -4,13 +4,7 @@
 // The doors with a key size in the name are for hash types with keys of that size, array_lookup for ARRAY: the caller
 // knows what it has. All others are for any type.
 
-import {
-  BPF_F_LOCK,
-  EFAULT,
-  EINVAL,
-  ENOENT,
-  EPERM,
-} from "../ts/uapi";
+import { BPF_F_LOCK, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
 import { BpfHtab, htabDelete, htabUpdate, htabUse, isHtab } from "./hashtab";
 import { SmallTable, find, hashKey } from "./htab_table";
@@ -18,7 +12,7 @@ import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
 import { BpfMap, NO_LOCK, copyMapValue, mapByHandle } from "./map";
 
 function key64(low: u32, high: u32): u64 {
-  return (<u64>high << 32) | low;
+  return ((<u64>high) << 32) | low;
 }
 
 /**
@@ -65,7 +59,8 @@ function update<K>(map: usize, handle: u32, a: u64, b: u64, value: usize, flags:
  */
 function storeSmall(h: BpfHtab, to: usize, value: usize): void {
   const size = h.valueSize;
-  if (size == 8 && h.lockOffset < 0) store<u64>(to, load<u64>(value));
+  // Two words in, one out: JavaScript may have stored two, and a wide load of fresh narrow stores stalls.
+  if (size == 8 && h.lockOffset < 0) store<u64>(to, key64(load<u32>(value), load<u32>(value, 4)));
   else if (size == 4 && h.lockOffset < 0) store<u32>(to, load<u32>(value));
   else copyMapValue(h, to, value);
 }
@@ -96,11 +91,27 @@ export function map_update4(map: usize, handle: u32, k0: u32, value: usize, flag
   return update<u32>(map, handle, k0, 0, value, flags);
 }
 
-export function map_update8(map: usize, handle: u32, k0: u32, k1: u32, value: usize, flags: u32): i32 {
+export function map_update8(
+  map: usize,
+  handle: u32,
+  k0: u32,
+  k1: u32,
+  value: usize,
+  flags: u32,
+): i32 {
   return update<u64>(map, handle, key64(k0, k1), 0, value, flags);
 }
 
-export function map_update16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32, value: usize, flags: u32): i32 {
+export function map_update16(
+  map: usize,
+  handle: u32,
+  k0: u32,
+  k1: u32,
+  k2: u32,
+  k3: u32,
+  value: usize,
+  flags: u32,
+): i32 {
   return update<v128>(map, handle, key64(k0, k1), key64(k2, k3), value, flags);
 }
 
@@ -213,7 +224,8 @@ function getMany<K>(h: BpfHtab, keys: usize, count: u32, values: usize, found: u
   const valueSize = h.valueSize;
   let hits: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
-    const a = sizeof<K>() == 4 ? <u64>load<u32>(keys) : sizeof<K>() == 1 ? <u64>keys : load<u64>(keys);
+    const a =
+      sizeof<K>() == 4 ? <u64>load<u32>(keys) : sizeof<K>() == 1 ? <u64>keys : load<u64>(keys);
     const b = sizeof<K>() == 16 ? load<u64>(keys, 8) : 0;
     const pos = find<K>(h, hashKey<K>(h, a, b), a, b);
     if (pos == 0) {
@@ -253,13 +265,20 @@ function getManySmall(h: BpfHtab, keys: usize, count: u32, values: usize, found:
  * zeros; found[i] says which, when `found` is not 0.
  * @returns the number of hits
  */
-export function map_get_many(handle: u32, keys: usize, count: u32, values: usize, found: usize): u32 {
+export function map_get_many(
+  handle: u32,
+  keys: usize,
+  count: u32,
+  values: usize,
+  found: usize,
+): u32 {
   const ptr = htabByHandle(handle);
   if (ptr == 0) return 0;
   const h = changetype<BpfHtab>(ptr);
   switch (h.keySize) {
     case 4:
-      if (h.isSmall && (h.valueSize == 8 || h.valueSize == 4)) return getManySmall(h, keys, count, values, found);
+      if (h.isSmall && (h.valueSize == 8 || h.valueSize == 4))
+        return getManySmall(h, keys, count, values, found);
       return getMany<u32>(h, keys, count, values, found);
     case 8:
       return getMany<u64>(h, keys, count, values, found);
@@ -275,7 +294,14 @@ export function map_get_many(handle: u32, keys: usize, count: u32, values: usize
  * @param error address of an i32 for it: 0 or -errno
  * @returns the number of elements done
  */
-export function map_set_many(handle: u32, keys: usize, count: u32, values: usize, flags: u32, error: usize): u32 {
+export function map_set_many(
+  handle: u32,
+  keys: usize,
+  count: u32,
+  values: usize,
+  flags: u32,
+  error: usize,
+): u32 {
   store<i32>(error, -EINVAL);
   const ptr = mapByHandle(handle);
   if (ptr == 0) return 0;

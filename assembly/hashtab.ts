@@ -78,12 +78,27 @@ import {
   takeSlot,
   valueAt,
 } from "./htab_table";
-import { LRU_ELEM_HDR, lruInit, lruPopFree, lruPushFree, lruRelease, lruReplace } from "./bpf_lru_list";
+import {
+  LRU_ELEM_HDR,
+  lruInit,
+  lruPopFree,
+  lruPushFree,
+  lruRelease,
+  lruReplace,
+} from "./bpf_lru_list";
 import { htabLookupBatch } from "./htab_batch";
 import { allocZeroed, allocGrow, cpu, free, kernel, random64 } from "./kernel";
 import { copyBytes, isUserRange, round8, roundupPow2, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
-import { Pool, poolAlloc, poolDestroy, poolElemAt, poolExtra, poolFree, poolInit } from "./lib/pool";
+import {
+  Pool,
+  poolAlloc,
+  poolDestroy,
+  poolElemAt,
+  poolExtra,
+  poolFree,
+  poolInit,
+} from "./lib/pool";
 import { addRegion, removeRegion } from "./lib/region";
 
 const HTAB_FLAGS: u32 =
@@ -190,7 +205,8 @@ export class BpfHtab extends BpfMap {
     this.bucketShift = ctz(nBuckets);
     this.hashMask = this.bucketShift == 0 ? 0 : ~0 << (32 - this.bucketShift);
     const small = <u64>this.keySize + this.valueSize <= INLINE_BYTES_MAX;
-    this.isInline = small && this.isPrealloc && !this.isLru && !this.isPercpu && this.valuesInline();
+    this.isInline =
+      small && this.isPrealloc && !this.isLru && !this.isPercpu && this.valuesInline();
     return this.isInline ? this.initInline() : this.initSeparate();
   }
 
@@ -226,14 +242,21 @@ export class BpfHtab extends BpfMap {
       this.pool = <u32>allocZeroed(offsetof<Pool>());
       if (this.pool == 0) return -ENOMEM;
       const extra = this.isPercpu ? this.slotSize * nrCpus : 0;
-      poolInit(changetype<Pool>(this.pool), changetype<usize>(this), this.elemSize, extra, this.maxEntries);
+      poolInit(
+        changetype<Pool>(this.pool),
+        changetype<usize>(this),
+        this.elemSize,
+        extra,
+        this.maxEntries,
+      );
       this.cpuStride = changetype<Pool>(this.pool).slabCount * this.slotSize;
       return 0;
     }
     const bytes = <u64>this.elemSize * this.maxEntries;
     this.elems = <u32>allocGrow(bytes);
     if (this.elems == 0) return -ENOMEM;
-    if (!addRegion(this.elems, this.elems + <usize>bytes, changetype<usize>(this), true)) return -ENOMEM;
+    if (!addRegion(this.elems, this.elems + <usize>bytes, changetype<usize>(this), true))
+      return -ENOMEM;
     this.fresh = this.maxEntries;
     if (this.isPercpu) {
       const perCpu = (<u64>this.slotSize * this.maxEntries + 63) & ~63;
@@ -257,7 +280,8 @@ export class BpfHtab extends BpfMap {
     this.chunks = <u32>allocZeroed(bytes, 64);
     if (this.chunks == 0) return -ENOMEM;
     this.chunksEnd = this.chunks + <u32>bytes;
-    if (isRegion && !addRegion(this.chunks, this.chunksEnd, changetype<usize>(this), true)) return -ENOMEM;
+    if (isRegion && !addRegion(this.chunks, this.chunksEnd, changetype<usize>(this), true))
+      return -ENOMEM;
     return 0;
   }
 
@@ -343,7 +367,9 @@ export class BpfHtab extends BpfMap {
   /** iter: rank u64, position u32, started u32. */
   override iterNext(iter: usize, key: usize): usize {
     const started = load<u32>(iter, 12) != 0;
-    const pos = started ? nextBehind(this, load<u64>(iter), load<u32>(iter, 8)) : firstFrom(this, 0);
+    const pos = started
+      ? nextBehind(this, load<u64>(iter), load<u32>(iter, 8))
+      : firstFrom(this, 0);
     if (pos == 0) return 0;
     store<u64>(iter, rankAt(this, pos));
     store<u32>(iter, pos, 8);
@@ -413,7 +439,8 @@ export class BpfHtab extends BpfMap {
       if (slot >= INLINE_SLOTS || load<u8>(addr - offset + slot) == 0) return false;
       return ((offset - this.valueOff) % this.valueStride) + <u64>len <= this.valueSize;
     }
-    if (lo == this.slots) return this.isSlotLive(this.elems, (addr - lo) % this.cpuStride, len, this.maxEntries);
+    if (lo == this.slots)
+      return this.isSlotLive(this.elems, (addr - lo) % this.cpuStride, len, this.maxEntries);
     if (lo == this.elems) {
       const index = (addr - lo) / this.elemSize;
       if (!this.isLru && !this.isPercpu && index >= this.maxEntries - this.fresh) return false;
@@ -428,7 +455,8 @@ export class BpfHtab extends BpfMap {
   }
 
   private isElemLive(elem: u32, addr: u32, len: u32): bool {
-    if (this.isPercpu || load<u8>(elem, ELEM_LIVE) == 0 || addr < elem + this.valueOff) return false;
+    if (this.isPercpu || load<u8>(elem, ELEM_LIVE) == 0 || addr < elem + this.valueOff)
+      return false;
     return addr - elem - this.valueOff + <u64>len <= this.valueSize;
   }
 
@@ -537,7 +565,14 @@ export function htabDelete<K>(h: BpfHtab, a: u64, b: u64): i32 {
 // ---- update ---------------------------------------------------------------------------------------------------------
 
 /** Order of checks: flags; then, for LRU types, a node is taken (which may evict); then the key. */
-export function htabUpdate<K>(h: BpfHtab, a: u64, b: u64, value: usize, flags: u64, syscall: bool): i32 {
+export function htabUpdate<K>(
+  h: BpfHtab,
+  a: u64,
+  b: u64,
+  value: usize,
+  flags: u64,
+  syscall: bool,
+): i32 {
   if (flags > <u64>BPF_EXIST && !updateFlagsLegal(h, flags)) return -EINVAL;
   const hash = hashKey<K>(h, a, b);
   lock(lockOf(h));
@@ -548,7 +583,15 @@ export function htabUpdate<K>(h: BpfHtab, a: u64, b: u64, value: usize, flags: u
   return ret;
 }
 
-function plainUpdate<K>(h: BpfHtab, hash: u32, a: u64, b: u64, value: usize, flags: u64, syscall: bool): i32 {
+function plainUpdate<K>(
+  h: BpfHtab,
+  hash: u32,
+  a: u64,
+  b: u64,
+  value: usize,
+  flags: u64,
+  syscall: bool,
+): i32 {
   const pos = find<K>(h, hash, a, b);
   if (pos != 0) {
     if (flags & BPF_NOEXIST) return -EEXIST;
@@ -563,7 +606,15 @@ function plainUpdate<K>(h: BpfHtab, hash: u32, a: u64, b: u64, value: usize, fla
   return 0;
 }
 
-function lruUpdate<K>(h: BpfHtab, hash: u32, a: u64, b: u64, value: usize, flags: u64, syscall: bool): i32 {
+function lruUpdate<K>(
+  h: BpfHtab,
+  hash: u32,
+  a: u64,
+  b: u64,
+  value: usize,
+  flags: u64,
+  syscall: bool,
+): i32 {
   // A per-CPU value is written in place, so BPF_EXIST needs no node there.
   const needsNode = !h.isPercpu || flags != BPF_EXIST;
   const node = needsNode ? lruPopFree(h, cpu()) : 0;
@@ -590,7 +641,15 @@ function lruUpdate<K>(h: BpfHtab, hash: u32, a: u64, b: u64, value: usize, flags
   return ret;
 }
 
-function insertElem<K>(h: BpfHtab, elem: usize, hash: u32, a: u64, b: u64, value: usize, syscall: bool): void {
+function insertElem<K>(
+  h: BpfHtab,
+  elem: usize,
+  hash: u32,
+  a: u64,
+  b: u64,
+  value: usize,
+  syscall: bool,
+): void {
   const pos = takeSlot(h, hash);
   if (h.isInline) fillInline<K>(h, pos, a, b);
   else fillSeparate<K>(h, pos, elem, hash, a, b);
@@ -606,7 +665,14 @@ function insertElem<K>(h: BpfHtab, elem: usize, hash: u32, a: u64, b: u64, value
 }
 
 /** BPF_F_LOCK overwrites where the element stands; otherwise a replaced element is its bucket's newest. */
-function replaceValue(h: BpfHtab, pos: u32, hash: u32, value: usize, flags: u64, syscall: bool): void {
+function replaceValue(
+  h: BpfHtab,
+  pos: u32,
+  hash: u32,
+  value: usize,
+  flags: u64,
+  syscall: bool,
+): void {
   if (h.isPercpu) {
     writePercpu(h, pos, value, syscall, false);
   } else if (flags & BPF_F_LOCK) {

@@ -66,7 +66,7 @@ export function bpf_valid_range(addr: u32, len: u32): i32 {
 }
 
 /** Narrows a register to an address: one beyond 4 GiB is no address here. */
-function addr(r: u64): u32 {
+function toAddress(r: u64): u32 {
   return r > 0xffffffff ? 0 : <u32>r;
 }
 
@@ -77,15 +77,15 @@ function addr(r: u64): u32 {
 export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): i64 {
   switch (id) {
     case BPF_FUNC_map_lookup_elem:
-      return bpf_map_lookup_elem(addr(r1), addr(r2));
+      return bpf_map_lookup_elem(toAddress(r1), toAddress(r2));
     case BPF_FUNC_map_update_elem:
-      return bpf_map_update_elem(addr(r1), addr(r2), addr(r3), r4);
+      return bpf_map_update_elem(toAddress(r1), toAddress(r2), toAddress(r3), r4);
     case BPF_FUNC_map_delete_elem:
-      return bpf_map_delete_elem(addr(r1), addr(r2));
+      return bpf_map_delete_elem(toAddress(r1), toAddress(r2));
     case BPF_FUNC_get_smp_processor_id:
       return bpf_get_smp_processor_id();
     case BPF_FUNC_map_lookup_percpu_elem:
-      return bpf_map_lookup_percpu_elem(addr(r1), addr(r2), <u32>r3);
+      return bpf_map_lookup_percpu_elem(toAddress(r1), toAddress(r2), <u32>r3);
     default:
       return -EINVAL;
   }

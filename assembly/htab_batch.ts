@@ -9,7 +9,12 @@ import { BatchAttr } from "./map";
 import { copyOut } from "./map";
 import { isUserRange } from "./lib/bytes";
 
-export function htabLookupBatch(h: BpfHtab, attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
+export function htabLookupBatch(
+  h: BpfHtab,
+  attr: BatchAttr,
+  userCount: usize,
+  andDelete: bool,
+): i32 {
   if (!batchFlagsLegal(h, attr.elemFlags) || attr.flags != 0) return -EINVAL;
   const room = attr.count;
   if (room == 0) return 0;
@@ -58,14 +63,24 @@ function bucketSize(h: BpfHtab, pos: u32): u32 {
  * Copies (and unlinks) a bucket's elements to the user's arrays from index `at` on.
  * @returns false when an address is bad; what was to be deleted is gone all the same
  */
-function copyBucket(h: BpfHtab, attr: BatchAttr, pos: u32, at: u32, size: u32, andDelete: bool): bool {
+function copyBucket(
+  h: BpfHtab,
+  attr: BatchAttr,
+  pos: u32,
+  at: u32,
+  size: u32,
+  andDelete: bool,
+): bool {
   let ok = true;
   for (let i: u32 = 0; i < size; i++) {
     const next = nextInBucket(h, pos);
     const key = attr.keys + <u64>(at + i) * h.keySize;
     const value = attr.values + <u64>(at + i) * h.userValueSize();
     if (key < attr.keys || value < attr.values) ok = false;
-    if (ok) ok = copyOut(key, keyAt(h, pos), h.keySize) == 0 && h.copyValueTo(value, pos, attr.elemFlags) == 0;
+    if (ok)
+      ok =
+        copyOut(key, keyAt(h, pos), h.keySize) == 0 &&
+        h.copyValueTo(value, pos, attr.elemFlags) == 0;
     if (andDelete) removeAt(h, pos, hashAt(h, pos));
     pos = next;
   }

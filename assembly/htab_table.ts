@@ -255,7 +255,14 @@ export function fillInline<K>(h: BpfHtab, pos: u32, a: u64, b: u64): void {
 }
 
 /** Fills a slot of the separate layout. */
-export function fillSeparate<K>(h: BpfHtab, pos: u32, elem: usize, hash: u32, a: u64, b: u64): void {
+export function fillSeparate<K>(
+  h: BpfHtab,
+  pos: u32,
+  elem: usize,
+  hash: u32,
+  a: u64,
+  b: u64,
+): void {
   store<u32>(elem, hash);
   store<u8>(elem, 1, ELEM_LIVE);
   storeKey<K>(h, elem + h.keyOff, a, b);
@@ -435,7 +442,7 @@ export class SmallTable {
   @inline
   static lookup(h: BpfHtab, key: u32): u32 {
     const hash = hash4(key, h.seed);
-    let chunk = h.chunks + (<u32>((<u64>(hash & h.hashMask) * h.nChunks) >> 32) << 6);
+    let chunk = h.chunks + ((<u32>((<u64>(hash & h.hashMask) * h.nChunks) >> 32)) << 6);
     const splat = i32x4.splat(key);
     let left = h.nChunks;
     let found: u32 = 0;

@@ -60,7 +60,14 @@ export {
 // ---- life of the kernel ---------------------------------------------------------------------------------------------
 
 /** See kernelInit. @returns the root's address, 0 when there is no room */
-export function kernel_init(source: u32, base: u32, limit: u32, maxBytes: u64, nrCpus: u32, seed: u64): usize {
+export function kernel_init(
+  source: u32,
+  base: u32,
+  limit: u32,
+  maxBytes: u64,
+  nrCpus: u32,
+  seed: u64,
+): usize {
   const root = kernelInit(source, base, limit, maxBytes, nrCpus, seed);
   return root != 0 && fdTableInit() ? root : 0;
 }

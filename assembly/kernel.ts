@@ -4,7 +4,6 @@
 // area. Several instances attached to one root (shared memory) are the CPUs of one kernel.
 
 import {
-  HEAP_ARENA,
   HEAP_GROW,
   HEAP_MALLOC,
   HEAP_SIZE,
@@ -103,7 +102,14 @@ export function scratchPtr(): usize {
  * @param seed     start of the random numbers
  * @returns the address of the root, 0 when there is no room
  */
-export function kernelInit(source: u32, base: u32, limit: u32, maxBytes: u64, nrCpus: u32, seed: u64): usize {
+export function kernelInit(
+  source: u32,
+  base: u32,
+  limit: u32,
+  maxBytes: u64,
+  nrCpus: u32,
+  seed: u64,
+): usize {
   const rootBytes = KERNEL_SIZE + HEAP_SIZE;
   let at: usize = 0;
   if (source == HEAP_MALLOC) {

@@ -51,7 +51,8 @@ export class MapCreateAttr {
   exclProgHashSize: u32;
 }
 if (offsetof<MapCreateAttr>("mapExtra") != 64) ERROR("MapCreateAttr mirrors union bpf_attr");
-if (offsetof<MapCreateAttr>("exclProgHashSize") != 88) ERROR("MapCreateAttr mirrors union bpf_attr");
+if (offsetof<MapCreateAttr>("exclProgHashSize") != 88)
+  ERROR("MapCreateAttr mirrors union bpf_attr");
 
 /** The attr of the *_BATCH commands, and where it came from (count is written back there). */
 @unmanaged

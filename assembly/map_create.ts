@@ -60,7 +60,8 @@ export function openMode(flags: u32): u32 {
 function checkAttr(attr: MapCreateAttr): i32 {
   const type = attr.mapType;
   if (attr.btfVmlinuxValueTypeId != 0) {
-    if (type != BPF_MAP_TYPE_STRUCT_OPS || attr.btfKeyTypeId != 0 || attr.btfValueTypeId != 0) return -EINVAL;
+    if (type != BPF_MAP_TYPE_STRUCT_OPS || attr.btfKeyTypeId != 0 || attr.btfValueTypeId != 0)
+      return -EINVAL;
   } else if (attr.btfKeyTypeId != 0 && attr.btfValueTypeId == 0) {
     return -EINVAL;
   }
@@ -68,7 +69,8 @@ function checkAttr(attr: MapCreateAttr): i32 {
   if (attr.mapExtra != 0 && !hasExtra) return -EINVAL;
   if (attr.mapFlags & BPF_F_RDONLY && attr.mapFlags & BPF_F_WRONLY) return -EINVAL;
   // One NUMA node, number 0; -1 is "any".
-  if (attr.mapFlags & BPF_F_NUMA_NODE && attr.numaNode != 0 && attr.numaNode != 0xffffffff) return -EINVAL;
+  if (attr.mapFlags & BPF_F_NUMA_NODE && attr.numaNode != 0 && attr.numaNode != 0xffffffff)
+    return -EINVAL;
   return 0;
 }
 

@@ -83,7 +83,12 @@ export function objGetInfoByFd(copy: usize, userAttr: u32): i32 {
   const kind = fdKind(fd);
   if (kind == FD_FREE) return -EBADFD;
   if (kind != FD_MAP) return -EINVAL;
-  return mapInfo(changetype<BpfMap>(fdObject(fd)), load<u32>(copy, 4), load<u64>(copy, 8), userAttr);
+  return mapInfo(
+    changetype<BpfMap>(fdObject(fd)),
+    load<u32>(copy, 4),
+    load<u64>(copy, 8),
+    userAttr,
+  );
 }
 
 /** The buffer is input too: the program hash it may ask for is not here, so those fields must be zero. */
@@ -91,7 +96,8 @@ function mapInfo(map: BpfMap, length: u32, info: u64, userAttr: u32): i32 {
   if (length > <u32>PAGE_SIZE) return -E2BIG;
   if (length > 0 && !isUserRange(info, length)) return -EFAULT;
   const user = <usize>info;
-  if (length > INFO_FIELDS_END && !isZero(user + INFO_FIELDS_END, length - INFO_FIELDS_END)) return -E2BIG;
+  if (length > INFO_FIELDS_END && !isZero(user + INFO_FIELDS_END, length - INFO_FIELDS_END))
+    return -E2BIG;
   const taken = min<u32>(length, BPF_MAP_INFO_SIZE);
   const buffer = scratchPtr() + 128;
   zeroBytes(buffer, BPF_MAP_INFO_SIZE);

@@ -100,7 +100,8 @@ function attrEnd(cmd: u32): u32 {
 export function bpf(cmd: i32, attr: u32, size: u32): i32 {
   if (size > <u32>PAGE_SIZE) return -E2BIG;
   if (size > 0 && !isUserRange(attr, size)) return -EFAULT;
-  if (size > <u32>BPF_ATTR_SIZE && !isZero(attr + BPF_ATTR_SIZE, size - BPF_ATTR_SIZE)) return -E2BIG;
+  if (size > <u32>BPF_ATTR_SIZE && !isZero(attr + BPF_ATTR_SIZE, size - BPF_ATTR_SIZE))
+    return -E2BIG;
   const copy = scratchPtr();
   const taken = min<u32>(size, BPF_ATTR_SIZE);
   if (taken > 0) memory.copy(copy, attr, taken);
@@ -118,7 +119,9 @@ export function bpf(cmd: i32, attr: u32, size: u32): i32 {
     case BPF_OBJ_GET_INFO_BY_FD:
       return objGetInfoByFd(copy, attr);
     default:
-      return cmd >= BPF_MAP_LOOKUP_BATCH ? mapCommand(cmd, load<i32>(copy, 36), copy, attr) : elemCommand(cmd, copy);
+      return cmd >= BPF_MAP_LOOKUP_BATCH
+        ? mapCommand(cmd, load<i32>(copy, 36), copy, attr)
+        : elemCommand(cmd, copy);
   }
 }
 

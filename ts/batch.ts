@@ -107,7 +107,9 @@ export class Batches<K, KI, V, VI> {
     // The cursor has 4 bytes (hash types) or those of a key.
     const cursorBytes = Math.max(8, round8(key.size));
     for (let room = count; !cursor.done; room *= 2) {
-      const inBatch = this.#room.take(cursorBytes * 2 + round8(room * key.size) + room * round8(value.size));
+      const inBatch = this.#room.take(
+        cursorBytes * 2 + round8(room * key.size) + room * round8(value.size),
+      );
       const outBatch = inBatch + cursorBytes;
       const keys = outBatch + cursorBytes;
       const values = keys + round8(room * key.size);
@@ -268,12 +270,20 @@ export class Batches<K, KI, V, VI> {
     if (!ArrayBuffer.isView(values)) throw new TypeError("values: expected a typed array");
     const bytes = count * this.#door.value.size;
     if (values.byteLength < bytes) {
-      throw new RangeError(`values: expected ${bytes} bytes for ${count} keys, got ${values.byteLength}`);
+      throw new RangeError(
+        `values: expected ${bytes} bytes for ${count} keys, got ${values.byteLength}`,
+      );
     }
   }
 }
 
-function copyIn(u8: Uint8Array, ptr: number, from: NumericArray, offset: number, bytes: number): void {
+function copyIn(
+  u8: Uint8Array,
+  ptr: number,
+  from: NumericArray,
+  offset: number,
+  bytes: number,
+): void {
   u8.set(new Uint8Array(from.buffer, from.byteOffset + offset, bytes), ptr);
 }
 

@@ -48,10 +48,13 @@ export function createMap<T extends MapTypeName, KC extends AnyCodec, VC extends
   runtime: BpfRuntime,
   spec: MapSpec<T, KC, VC>,
 ): MapOf<KC, VC>[T] {
-  if (typeof spec !== "object" || spec === null) throw new TypeError("createMap: expected an object");
+  if (typeof spec !== "object" || spec === null)
+    throw new TypeError("createMap: expected an object");
   const mapType = MAP_TYPES[spec.type];
   if (mapType === undefined) {
-    throw new RangeError(`type: expected one of ${Object.keys(MAP_TYPES).join(", ")}, got ${String(spec.type)}`);
+    throw new RangeError(
+      `type: expected one of ${Object.keys(MAP_TYPES).join(", ")}, got ${spec.type}`,
+    );
   }
   const key = keyCodec(spec.type, spec.key);
   const value = codec("value", spec.value);
@@ -61,16 +64,24 @@ export function createMap<T extends MapTypeName, KC extends AnyCodec, VC extends
 }
 
 /** See {@link BpfRuntime.mapFromFd}. */
-export function mapFromFd(runtime: BpfRuntime, fd: number, codecs: { key?: AnyCodec; value: AnyCodec }): TypedMap {
+export function mapFromFd(
+  runtime: BpfRuntime,
+  fd: number,
+  codecs: { key?: AnyCodec; value: AnyCodec },
+): TypedMap {
   const info = mapInfo(runtime, fd);
   const name = typeName(info.type);
   const key = keyCodec(name, codecs.key);
   const value = codec("value", codecs.value);
   if (key.size !== info.keySize) {
-    throw new RangeError(`key: the map's keys have ${info.keySize} bytes, the codec has ${key.size}`);
+    throw new RangeError(
+      `key: the map's keys have ${info.keySize} bytes, the codec has ${key.size}`,
+    );
   }
   if (value.size !== info.valueSize) {
-    throw new RangeError(`value: the map's values have ${info.valueSize} bytes, the codec has ${value.size}`);
+    throw new RangeError(
+      `value: the map's values have ${info.valueSize} bytes, the codec has ${value.size}`,
+    );
   }
   return wrap(runtime, fd, name, key, value);
 }
@@ -79,13 +90,28 @@ function typeName(mapType: number): MapTypeName {
   for (const [name, number] of Object.entries(MAP_TYPES)) {
     if (number === mapType) return name as MapTypeName;
   }
-  throw new BpfError("bpf_obj_get_info_by_fd", -uapi.EINVAL, `no typed class for map type ${mapType}`);
+  throw new BpfError(
+    "bpf_obj_get_info_by_fd",
+    -uapi.EINVAL,
+    `no typed class for map type ${mapType}`,
+  );
 }
 
-function wrap(runtime: BpfRuntime, fd: number, type: MapTypeName, key: AnyCodec, value: AnyCodec): TypedMap {
+function wrap(
+  runtime: BpfRuntime,
+  fd: number,
+  type: MapTypeName,
+  key: AnyCodec,
+  value: AnyCodec,
+): TypedMap {
   try {
     const MapClass = MAP_CLASSES[type];
-    return new MapClass(runtime, { fd, info: mapInfo(runtime, fd) }, key as LooseCodec, value as LooseCodec);
+    return new MapClass(
+      runtime,
+      { fd, info: mapInfo(runtime, fd) },
+      key as LooseCodec,
+      value as LooseCodec,
+    );
   } catch (error) {
     runtime.close(fd);
     throw error;

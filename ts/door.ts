@@ -174,7 +174,9 @@ export class MapDoor<K, KI, V, VI> {
       case BY.I64:
         return this.lookup8(map, handle, this.word(0), this.word(1)) >>> 0;
       case BY.WORDS4:
-        return this.lookup16(map, handle, this.word(0), this.word(1), this.word(2), this.word(3)) >>> 0;
+        return (
+          this.lookup16(map, handle, this.word(0), this.word(1), this.word(2), this.word(3)) >>> 0
+        );
       default:
         return this.lookupAt(handle, this.keyPtr) >>> 0;
     }
@@ -189,13 +191,15 @@ export class MapDoor<K, KI, V, VI> {
 
   /** Updates with the value in the window. @returns 0 or -errno */
   update(key: KI, flags: number): number {
-    if (this.path === BY.U32 && isU32(key)) return this.update4(this.map, this.handle, key, this.valuePtr, flags);
+    if (this.path === BY.U32 && isU32(key))
+      return this.update4(this.map, this.handle, key, this.valuePtr, flags);
     return this.updateOther(key, flags);
   }
 
   private updateOther(key: KI, flags: number): number {
     const { map, handle, valuePtr } = this;
-    if (this.path === BY.U64 && isU64(key)) return this.updateU64(map, handle, key, valuePtr, flags);
+    if (this.path === BY.U64 && isU64(key))
+      return this.updateU64(map, handle, key, valuePtr, flags);
     this.encodeKey(key);
     switch (this.path) {
       case BY.WORDS1:
@@ -205,7 +209,16 @@ export class MapDoor<K, KI, V, VI> {
       case BY.I64:
         return this.update8(map, handle, this.word(0), this.word(1), valuePtr, flags);
       case BY.WORDS4:
-        return this.update16(map, handle, this.word(0), this.word(1), this.word(2), this.word(3), valuePtr, flags);
+        return this.update16(
+          map,
+          handle,
+          this.word(0),
+          this.word(1),
+          this.word(2),
+          this.word(3),
+          valuePtr,
+          flags,
+        );
       default:
         return this.updateAt(handle, this.keyPtr, valuePtr, flags);
     }

@@ -12,7 +12,8 @@ async function compile(core: NonNullable<RuntimeOptions["core"]>): Promise<WebAs
 
 async function fetchModule(url: URL | string): Promise<WebAssembly.Module> {
   const response = await fetch(url);
-  if (!response.ok) throw new Error(`cannot load the core from ${String(url)}: HTTP ${response.status}`);
+  if (!response.ok)
+    throw new Error(`cannot load the core from ${String(url)}: HTTP ${response.status}`);
   // Servers that do not know application/wasm are common.
   return WebAssembly.compile(await response.arrayBuffer());
 }

@@ -97,7 +97,9 @@ export function commonAttr(
   if (!Number.isInteger(numaNode)) throw new TypeError("numaNode: expected an integer");
   if (typeof name !== "string") throw new TypeError(`name: expected a string, got ${typeof name}`);
   if (!/^[A-Za-z0-9_.]*$/.test(name)) {
-    throw new RangeError(`name: expected letters, digits, "_" and ".", got ${JSON.stringify(name)}`);
+    throw new RangeError(
+      `name: expected letters, digits, "_" and ".", got ${JSON.stringify(name)}`,
+    );
   }
   if (name.length >= uapi.BPF_OBJ_NAME_LEN) {
     throw new RangeError(`name: expected at most 15 characters, got ${name.length}`);
@@ -106,7 +108,8 @@ export function commonAttr(
 }
 
 function word(name: string, value: unknown): void {
-  if (typeof value !== "number") throw new TypeError(`${name}: expected a number, got ${typeof value}`);
+  if (typeof value !== "number")
+    throw new TypeError(`${name}: expected a number, got ${typeof value}`);
   if (!Number.isInteger(value) || value < 0 || value > 0xffffffff) {
     throw new RangeError(`${name}: expected an integer in 0..4294967295, got ${value}`);
   }

@@ -27,7 +27,10 @@ const HASH_TYPES: readonly number[] = [
   uapi.BPF_MAP_TYPE_PERCPU_HASH,
   uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
 ];
-const LRU_TYPES: readonly number[] = [uapi.BPF_MAP_TYPE_LRU_HASH, uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH];
+const LRU_TYPES: readonly number[] = [
+  uapi.BPF_MAP_TYPE_LRU_HASH,
+  uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+];
 
 /** Maps that were dropped without close(): their fds are closed when the collector finds them. */
 const forgotten = new FinalizationRegistry<{ runtime: BpfRuntime; fd: number; window: number }>(
@@ -124,7 +127,10 @@ export abstract class TypedMap {
   /** The error of an operation that answered -errno. */
   protected failed(syscall: string, ret: number): BpfError {
     this.mustBeOpen(syscall);
-    const detail = ret === -uapi.E2BIG ? `map '${this.name}' is full (maxEntries ${this.maxEntries})` : undefined;
+    const detail =
+      ret === -uapi.E2BIG
+        ? `map '${this.name}' is full (maxEntries ${this.maxEntries})`
+        : undefined;
     return new BpfError(syscall, ret, detail);
   }
 }
@@ -215,7 +221,9 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
     const ptr = door.find(key);
     if (ptr === 0) return this.get(key);
     door.mem.reach(ptr);
-    return door.value.readInto === undefined ? door.read(ptr) : door.value.readInto(door.mem, ptr, out);
+    return door.value.readInto === undefined
+      ? door.read(ptr)
+      : door.value.readInto(door.mem, ptr, out);
   }
 
   /**
@@ -273,7 +281,10 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
   lookup(key: KI, flags = 0): V | undefined {
     const { door } = this;
     door.encodeKey(key);
-    const ret = flags & ~uapi.BPF_F_LOCK ? -uapi.EINVAL : this.core.map_lookup_copy(door.handle, door.keyPtr, door.valuePtr, flags);
+    const ret =
+      flags & ~uapi.BPF_F_LOCK
+        ? -uapi.EINVAL
+        : this.core.map_lookup_copy(door.handle, door.keyPtr, door.valuePtr, flags);
     if (ret === 0) return door.value.read(door.mem, door.valuePtr);
     if (ret === -uapi.ENOENT) return undefined;
     throw this.failed("bpf_map_lookup_elem", ret);

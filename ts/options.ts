@@ -54,7 +54,8 @@ export interface CheckedOptions {
  * @throws {RangeError} a number outside its range
  */
 export function checkOptions(options: RuntimeOptions): CheckedOptions {
-  if (typeof options !== "object" || options === null) throw new TypeError("options: expected an object");
+  if (typeof options !== "object" || options === null)
+    throw new TypeError("options: expected an object");
   const cpus = integer("cpus", options.cpus ?? 1, 1, CPUS_MAX);
   const shared = options.shared ?? false;
   if (typeof shared !== "boolean") throw new TypeError("shared: expected a boolean");
@@ -86,16 +87,23 @@ function place(options: RuntimeOptions, shared: boolean, maxBytes: number): Plac
     const own = new WebAssembly.Memory({ initial: Math.min(4, maximum), maximum, shared });
     return { memory: own, source: SOURCE.grow, base: 64, limit: own.buffer.byteLength, ...none };
   }
-  if (!(memory instanceof WebAssembly.Memory)) throw new TypeError("memory: expected a WebAssembly.Memory");
+  if (!(memory instanceof WebAssembly.Memory))
+    throw new TypeError("memory: expected a WebAssembly.Memory");
   const isShared = !(memory.buffer instanceof ArrayBuffer);
   if (isShared !== shared) {
-    throw new TypeError(`memory is ${isShared ? "" : "not "}shared: set the option shared accordingly`);
+    throw new TypeError(
+      `memory is ${isShared ? "" : "not "}shared: set the option shared accordingly`,
+    );
   }
-  if (arena !== undefined && malloc !== undefined) throw new TypeError("arena and malloc exclude each other");
-  if (arena !== undefined) return { memory, source: SOURCE.arena, ...checkArena(arena, memory), ...none };
-  if (malloc === undefined && free === undefined) return { memory, source: SOURCE.grow, ...takeOver(memory), ...none };
+  if (arena !== undefined && malloc !== undefined)
+    throw new TypeError("arena and malloc exclude each other");
+  if (arena !== undefined)
+    return { memory, source: SOURCE.arena, ...checkArena(arena, memory), ...none };
+  if (malloc === undefined && free === undefined)
+    return { memory, source: SOURCE.grow, ...takeOver(memory), ...none };
   if (typeof malloc !== "function") throw new TypeError("malloc: expected a function");
-  if (typeof free !== "function") throw new TypeError("free: expected a function (malloc's counterpart)");
+  if (typeof free !== "function")
+    throw new TypeError("free: expected a function (malloc's counterpart)");
   return { memory, source: SOURCE.malloc, base: 0, limit: 0, malloc, free };
 }
 
@@ -116,7 +124,8 @@ function takeOver(memory: WebAssembly.Memory): { base: number; limit: number } {
 }
 
 function checkArena(arena: Arena, memory: WebAssembly.Memory): { base: number; limit: number } {
-  if (typeof arena !== "object" || arena === null) throw new TypeError("arena: expected { base, limit }");
+  if (typeof arena !== "object" || arena === null)
+    throw new TypeError("arena: expected { base, limit }");
   const size = memory.buffer.byteLength;
   const base = integer("arena.base", arena.base, 0, size);
   const limit = integer("arena.limit", arena.limit, 0, size);
@@ -126,7 +135,8 @@ function checkArena(arena: Arena, memory: WebAssembly.Memory): { base: number; l
 }
 
 function integer(name: string, value: unknown, min: number, max: number): number {
-  if (typeof value !== "number") throw new TypeError(`${name}: expected a number, got ${typeof value}`);
+  if (typeof value !== "number")
+    throw new TypeError(`${name}: expected a number, got ${typeof value}`);
   if (!Number.isInteger(value) || value < min || value > max) {
     throw new RangeError(`${name}: expected an integer in ${min}..${max}, got ${value}`);
   }
@@ -136,7 +146,9 @@ function integer(name: string, value: unknown, min: number, max: number): number
 function seedOf(seed: unknown): bigint {
   if (seed === undefined) return crypto.getRandomValues(new BigUint64Array(1))[0] as bigint;
   if (typeof seed === "bigint") return BigInt.asUintN(64, seed);
-  if (typeof seed !== "number") throw new TypeError(`seed: expected a number or bigint, got ${typeof seed}`);
-  if (!Number.isSafeInteger(seed)) throw new RangeError("seed: expected a safe integer or a bigint");
+  if (typeof seed !== "number")
+    throw new TypeError(`seed: expected a number or bigint, got ${typeof seed}`);
+  if (!Number.isSafeInteger(seed))
+    throw new RangeError("seed: expected a safe integer or a bigint");
   return BigInt.asUintN(64, BigInt(seed));
 }

@@ -19,7 +19,10 @@ function placesOf(codec: Codec<unknown, never>): ReadonlyMap<string, Place> {
   if (codec.kind !== KIND.STRUCT) return places;
   for (const field of (codec as unknown as Fields).fields) {
     if (field.bits === undefined) {
-      places.set(field.name, { offset: field.offset, kind: (field.member as Codec<unknown, never>).kind });
+      places.set(field.name, {
+        offset: field.offset,
+        kind: (field.member as Codec<unknown, never>).kind,
+      });
     }
   }
   return places;
@@ -40,7 +43,7 @@ export class ValueRef<V, VI = V> {
   constructor(mem: LiveViews, codec: Codec<V, VI>) {
     this.#mem = mem;
     this.#codec = codec;
-    this.#places = placesOf(codec as Codec<unknown, never>);
+    this.#places = placesOf(codec);
   }
 
   /** Aims at another value. */
@@ -70,7 +73,8 @@ export class ValueRef<V, VI = V> {
   add(field: string | number | bigint, amount?: number | bigint): void {
     if (typeof field === "string") {
       const place = this.#places.get(field);
-      if (place === undefined) throw new TypeError(`add: no integer field ${JSON.stringify(field)}`);
+      if (place === undefined)
+        throw new TypeError(`add: no integer field ${JSON.stringify(field)}`);
       this.#addAt(this.ptr + place.offset, place.kind, amount as number | bigint);
     } else {
       this.#addAt(this.ptr, this.#codec.kind, field);
@@ -107,7 +111,11 @@ export class ValueRef<V, VI = V> {
   /** On memory of one thread two 32-bit halves do, without a BigInt. */
   #add64(ptr: number, amount: number | bigint): void {
     const { u32, i64 } = this.#mem;
-    if (typeof amount === "bigint" || u32.buffer instanceof ArrayBuffer === false || !Number.isSafeInteger(amount)) {
+    if (
+      typeof amount === "bigint" ||
+      !(u32.buffer instanceof ArrayBuffer) ||
+      !Number.isSafeInteger(amount)
+    ) {
       Atomics.add(i64, aligned(ptr, 8) >>> 3, BigInt.asIntN(64, BigInt(amount)));
       return;
     }

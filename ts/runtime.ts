@@ -43,7 +43,8 @@ export class BpfRuntime {
       options.cpus,
       options.seed,
     );
-    if (root === 0) throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
+    if (root === 0)
+      throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
     this.views = new LiveViews(this.memory);
   }
 
@@ -53,7 +54,8 @@ export class BpfRuntime {
   }
 
   set cpu(index: number) {
-    if (typeof index !== "number") throw new TypeError(`cpu: expected a number, got ${typeof index}`);
+    if (typeof index !== "number")
+      throw new TypeError(`cpu: expected a number, got ${typeof index}`);
     if (!Number.isInteger(index) || index < 0 || index >= this.cpus) {
       throw new RangeError(`cpu: expected an integer in 0..${this.cpus - 1}, got ${index}`);
     }
@@ -104,7 +106,11 @@ export class BpfRuntime {
   #bpfAt(cmd: number, ptr: number, size: unknown): number {
     if (typeof size !== "number" || !Number.isInteger(size)) return -EINVAL;
     const isAddress = Number.isInteger(ptr) && ptr >= 0 && ptr <= 0xffffffff;
-    return this.exports.bpf(cmd, isAddress ? ptr : 0, size >= 0 && size <= 0xffffffff ? size : 0xffffffff);
+    return this.exports.bpf(
+      cmd,
+      isAddress ? ptr : 0,
+      size >= 0 && size <= 0xffffffff ? size : 0xffffffff,
+    );
   }
 
   /**

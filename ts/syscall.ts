@@ -64,7 +64,13 @@ export function mapFreeze(rt: BpfRuntime, fd: number): void {
 }
 
 /** OBJ_PIN, and OBJ_GET for fd 0. @returns 0, or the new fd */
-export function objPath(rt: BpfRuntime, cmd: number, path: string, fd: number, flags: number): number {
+export function objPath(
+  rt: BpfRuntime,
+  cmd: number,
+  path: string,
+  fd: number,
+  flags: number,
+): number {
   const name = new TextEncoder().encode(`${path}\0`);
   const ptr = allocate(rt, name.length);
   try {

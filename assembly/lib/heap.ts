@@ -14,6 +14,7 @@
 // Invariants (checkHeap in debug.ts): neighbours in memory are never both free; a block is on the free list of its size
 // class exactly when its FREE bit is set; each segment ends in a used block of size 0; usedBytes is the sum of the used.
 
+import { free as hostFree, malloc } from "../env";
 import { lock, unlock } from "./lock";
 import { memoryBytes } from "./bytes";
 
@@ -30,11 +31,6 @@ const FL_COUNT: u32 = 26;
 /** No block ends beyond this, so that the highest addresses can stand for errors (map.ts isErr). */
 const ADDRESS_MAX: u64 = 0xfffff000;
 const GROW_MIN: u64 = 1 << 20;
-
-@external("env", "malloc")
-declare function hostMalloc(bytes: u32): u32;
-@external("env", "free")
-declare function hostFree(ptr: u32): void;
 
 @unmanaged
 export class Heap {
@@ -113,7 +109,10 @@ export function heapAlloc(heap: Heap, bytes: u64, align: u32): usize {
     if (heap.failAfter > 0) heap.failAfter--;
   }
   lock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
-  const ptr = heap.source == HEAP_MALLOC ? mallocBlock(heap, <u32>bytes, align) : takeBlock(heap, <u32>bytes, align);
+  const ptr =
+    heap.source == HEAP_MALLOC
+      ? mallocBlock(heap, <u32>bytes, align)
+      : takeBlock(heap, <u32>bytes, align);
   unlock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
   return ptr;
 }
@@ -354,7 +353,7 @@ const MALLOC_HDR: u32 = 16;
 function mallocBlock(heap: Heap, bytes: u32, align: u32): usize {
   const whole = <u64>bytes + align + MALLOC_HDR;
   if (whole > 0xffff0000) return 0;
-  const raw = hostMalloc(<u32>whole);
+  const raw = malloc(<u32>whole);
   if (raw == 0) return 0;
   // The host's word is not trusted beyond the memory's end.
   if (<u64>raw + whole > min(memoryBytes(), ADDRESS_MAX)) {
@@ -391,7 +390,7 @@ export function heapFreeAll(heap: Heap): void {
 
 /** The host's allocator itself, for the block that holds the Heap. */
 export function hostAlloc(bytes: u32): u32 {
-  return hostMalloc(bytes);
+  return malloc(bytes);
 }
 
 export function hostRelease(ptr: u32): void {

@@ -33,7 +33,13 @@ export class Pool {
 /** Promises above this are not made: nobody fills such a map here. */
 const RESERVE_MAX: u64 = 1 << 30;
 
-export function poolInit(pool: Pool, owner: usize, elemSize: u32, extraSize: u32, maxCount: u32): void {
+export function poolInit(
+  pool: Pool,
+  owner: usize,
+  elemSize: u32,
+  extraSize: u32,
+  maxCount: u32,
+): void {
   pool.owner = <u32>owner;
   pool.elemSize = elemSize;
   pool.extraSize = extraSize;

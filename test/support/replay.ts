@@ -48,10 +48,10 @@ class SkipList {
   readonly #supported: (type: number) => boolean;
   readonly #hasBtf: boolean;
 
-  constructor(kernel: Kernel, supported: (type: number) => boolean, hasBtf: boolean) {
+  constructor(kernel: Kernel, supported: (type: number) => boolean, btfIsThere: boolean) {
     this.#kernel = kernel;
     this.#supported = supported;
-    this.#hasBtf = hasBtf;
+    this.#hasBtf = btfIsThere;
   }
 
   /** Name of the missing map type (or "btf"), or undefined when the operation can run. */

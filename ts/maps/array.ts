@@ -18,7 +18,11 @@ abstract class ArrayLikeMap<V, VI> extends KeyedMap<number, number, V, VI> {
 
   protected override failed(syscall: string, ret: number): BpfError {
     if (ret !== -uapi.E2BIG) return super.failed(syscall, ret);
-    return new BpfError(syscall, ret, `index outside map '${this.name}' (maxEntries ${this.maxEntries})`);
+    return new BpfError(
+      syscall,
+      ret,
+      `index outside map '${this.name}' (maxEntries ${this.maxEntries})`,
+    );
   }
 }
 
@@ -39,7 +43,7 @@ export class PerCpuArrayMap<V, VI = V> extends ArrayLikeMap<V[], readonly VI[]> 
   readonly #one: Codec<V, VI>;
 
   constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<number>, value: Codec<V, VI>) {
-    super(runtime, identity, key, perCpu(value, runtime.cpus) as unknown as Codec<V[], readonly VI[]>);
+    super(runtime, identity, key, perCpu(value, runtime.cpus));
     this.#one = value;
   }
 
@@ -59,7 +63,11 @@ export class PerCpuArrayMap<V, VI = V> extends ArrayLikeMap<V[], readonly VI[]> 
   }
 
   override ref(): never {
-    throw new BpfError("bpf_map_lookup_elem", -uapi.EINVAL, "a per-CPU value has one address a CPU: use getOn");
+    throw new BpfError(
+      "bpf_map_lookup_elem",
+      -uapi.EINVAL,
+      "a per-CPU value has one address a CPU: use getOn",
+    );
   }
 
   override *entries(): IterableIterator<[number, V[]]> {

@@ -150,12 +150,17 @@ export class HashMap<K, KI = K, V = unknown, VI = V> extends HashLikeMap<K, KI, 
 export class LruHashMap<K, KI = K, V = unknown, VI = V> extends HashLikeMap<K, KI, V, VI> {}
 
 /** What the per-CPU hash types have in common: a value is an array with one element a CPU. */
-export abstract class PerCpuHashLikeMap<K, KI, V, VI> extends HashLikeMap<K, KI, V[], readonly VI[]> {
+export abstract class PerCpuHashLikeMap<K, KI, V, VI> extends HashLikeMap<
+  K,
+  KI,
+  V[],
+  readonly VI[]
+> {
   /** The codec of one CPU's value. */
   readonly #one: Codec<V, VI>;
 
   constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<K, KI>, value: Codec<V, VI>) {
-    super(runtime, identity, key, perCpu(value, runtime.cpus) as unknown as Codec<V[], readonly VI[]>);
+    super(runtime, identity, key, perCpu(value, runtime.cpus));
     this.#one = value;
   }
 
@@ -177,7 +182,11 @@ export abstract class PerCpuHashLikeMap<K, KI, V, VI> extends HashLikeMap<K, KI,
   }
 
   override ref(): never {
-    throw new BpfError("bpf_map_lookup_elem", -uapi.EINVAL, "a per-CPU value has one address a CPU: use refOn");
+    throw new BpfError(
+      "bpf_map_lookup_elem",
+      -uapi.EINVAL,
+      "a per-CPU value has one address a CPU: use refOn",
+    );
   }
 
   override *entries(): IterableIterator<[K, V[]]> {
@@ -226,7 +235,17 @@ export function sumOf<V>(values: readonly V[]): V {
 }
 
 /** BPF_MAP_TYPE_PERCPU_HASH: values are arrays with one element a CPU. */
-export class PerCpuHashMap<K, KI = K, V = unknown, VI = V> extends PerCpuHashLikeMap<K, KI, V, VI> {}
+export class PerCpuHashMap<K, KI = K, V = unknown, VI = V> extends PerCpuHashLikeMap<
+  K,
+  KI,
+  V,
+  VI
+> {}
 
 /** BPF_MAP_TYPE_LRU_PERCPU_HASH: an LRU hash whose values are arrays with one element a CPU. */
-export class LruPerCpuHashMap<K, KI = K, V = unknown, VI = V> extends PerCpuHashLikeMap<K, KI, V, VI> {}
+export class LruPerCpuHashMap<K, KI = K, V = unknown, VI = V> extends PerCpuHashLikeMap<
+  K,
+  KI,
+  V,
+  VI
+> {}
