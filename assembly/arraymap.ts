@@ -29,7 +29,7 @@ import {
   EPERM,
   PAGE_SIZE,
 } from "../ts/uapi";
-import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr, Visitor } from "./map";
+import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr, mapByHandle } from "./map";
 import {
   copyMapValue,
   copyMapValueLocked,
@@ -41,6 +41,7 @@ import {
   updateFlagsLegal,
 } from "./map";
 import { genericLookupBatch } from "./batch";
+import { callBack, enterKeyWord, leaveKeyWord } from "./callback";
 import { allocZeroed, cpu, free, kernel, scratchPtr } from "./kernel";
 import { copyBytes, isUserRange, round8 } from "./lib/bytes";
 import { addRegion, removeRegion } from "./lib/region";
@@ -56,8 +57,7 @@ const ARRAY_FLAGS: u32 =
   BPF_F_WRONLY_PROG |
   BPF_F_MMAPABLE |
   BPF_F_INNER_MAP;
-const PERCPU_ARRAY_FLAGS: u32 =
-  BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG;
+const PERCPU_ARRAY_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG;
 
 export class BpfArray extends BpfMap {
   values: u32;
@@ -197,14 +197,18 @@ export class BpfArray extends BpfMap {
     return offset / this.stride < this.maxEntries && within + <u64>len <= this.valueSize;
   }
 
-  override forEach(visitor: Visitor): i64 {
-    const key = scratchPtr() + 240;
+  override forEach(fn: u64, ctx: u64): i64 {
+    const handle = this.handle;
+    const count = this.maxEntries;
+    const key = enterKeyWord();
     let index: u32 = 0;
-    while (index < this.maxEntries) {
+    while (index < count) {
       store<u32>(key, index);
+      const value = this.valueAt(index, cpu());
       index++;
-      if (visitor.visit(this, key, this.valueAt(index - 1, cpu())) != 0) break;
+      if (callBack(fn, handle, key, value, ctx) != 0 || mapByHandle(handle) == 0) break;
     }
+    leaveKeyWord();
     return index;
   }
 

@@ -19,7 +19,9 @@ import { BpfMap, MapCreateAttr, mapByHandle, mapPut } from "./map";
 import { PROBE, mapType } from "./map_types";
 
 export { bpf } from "./syscall";
+export { setCallbackSlot as set_callback_slot } from "./callback";
 export {
+  bpf_for_each_map_elem,
   bpf_get_smp_processor_id,
   bpf_helper_call,
   bpf_map_delete_elem,

@@ -3,15 +3,7 @@
 // A map type is a class that extends BpfMap and overrides what it can do. AssemblyScript turns the overrides into a
 // br_table on the class id, which it reads in front of the object; placeMap puts it there. That is the one trick.
 
-import {
-  BPF_EXIST,
-  BPF_F_LOCK,
-  BPF_F_RDONLY,
-  BPF_F_WRONLY,
-  EFAULT,
-  EINVAL,
-  ENOTSUPP,
-} from "../ts/uapi";
+import { BPF_EXIST, BPF_F_LOCK, BPF_F_RDONLY, BPF_F_WRONLY, EFAULT, EINVAL, ENOTSUPP } from "../ts/uapi";
 import { allocGrow, allocZeroed, free, kernel, Kernel } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -207,8 +199,12 @@ export abstract class BpfMap {
     return this.getNextKey(last, key) == 0 ? this.peekElem(key) : 0;
   }
 
-  /** Calls `visit` for each element in iteration order until it answers non-zero; @returns the number of calls. */
-  forEach(visitor: Visitor): i64 {
+  /**
+   * Calls the program's callback `fn` with (map, key, value, ctx) for each element in iteration order until it answers
+   * non-zero. The callback may change the map, and end it.
+   * @returns the number of calls
+   */
+  forEach(fn: u64, ctx: u64): i64 {
     return -EINVAL;
   }
 
@@ -218,13 +214,6 @@ export abstract class BpfMap {
   /** Debug builds: walks the structure; 0 when every invariant holds, else the number of the broken one. */
   check(): i32 {
     return 0;
-  }
-}
-
-/** Receiver of forEach. */
-export abstract class Visitor {
-  visit(map: BpfMap, key: usize, value: usize): i32 {
-    return 1;
   }
 }
 

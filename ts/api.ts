@@ -14,5 +14,6 @@ export { HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap } from "./maps/has
 export type { Arena, RuntimeOptions } from "./options.js";
 export { ValueRef } from "./ref.js";
 export { BpfRuntime } from "./runtime.js";
+export type { CallbackDispatcher } from "./runtime.js";
 export type { MapInfo } from "./syscall.js";
 export * from "./uapi.js";

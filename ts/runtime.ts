@@ -11,6 +11,15 @@ import { objPath } from "./syscall.js";
 import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOMEM, PAGE_SIZE } from "./uapi.js";
 import { LiveViews } from "./views.js";
 
+/**
+ * Runs callbacks of a program (`bpf_for_each_map_elem`, `bpf_user_ringbuf_drain`): `fn` is what the program passed as
+ * callback_fn, r1.. are the callback's registers, the result is its r0 (0: go on, 1: stop).
+ */
+export type CallbackDispatcher = (fn: bigint, r1: bigint, r2: bigint, r3: bigint, r4: bigint) => bigint | number;
+
+/** Without a dispatcher a walk stops at its first element. */
+const STOP: CallbackDispatcher = () => 1n;
+
 /** Offset of the window for attrs in the core's scratch area; bpf() itself uses what is in front of it. */
 const ATTR_WINDOW = 256;
 
@@ -29,12 +38,18 @@ export class BpfRuntime {
   /** @internal */
   readonly views: LiveViews;
   #disposed = false;
+  #callback: CallbackDispatcher = STOP;
+  #callbackSlot = 0;
 
   /** @internal */
   constructor(module: WebAssembly.Module, options: CheckedOptions) {
     this.cpus = options.cpus;
     this.memory = options.memory;
-    this.exports = instantiate(module, options.memory, options);
+    this.exports = instantiate(module, options.memory, {
+      malloc: options.malloc,
+      free: options.free,
+      callback: (fn, r1, r2, r3, r4) => BigInt(this.#callback(fn, r1, r2, r3, r4)),
+    });
     const root = this.exports.kernel_init(
       options.source,
       options.base,
@@ -113,6 +128,34 @@ export class BpfRuntime {
    */
   close(fd: number): number {
     return Number.isInteger(fd) && fd >= 0 && fd <= 0x7fffffff ? this.exports.fd_close(fd) : -EBADF;
+  }
+
+  /**
+   * Says who runs the callbacks of programs; `null` takes the dispatcher away again.
+   *
+   * A function exported by a WebAssembly instance, of type `(i64, i64, i64, i64, i64) -> i64`, is called from the core
+   * directly; one of another type traps when it is called. Any other function is called with bigints; what it throws
+   * passes through the helper to the caller.
+   */
+  setCallback(dispatcher: CallbackDispatcher | null): void {
+    if (dispatcher !== null && typeof dispatcher !== "function") {
+      throw new TypeError(`dispatcher: expected a function or null, got ${typeof dispatcher}`);
+    }
+    const isWasm = dispatcher !== null && this.#placeInTable(dispatcher);
+    this.#callback = dispatcher ?? STOP;
+    this.exports.set_callback_slot(isWasm ? this.#callbackSlot : 0);
+  }
+
+  /** Puts a Wasm function into the core's table; false for a function that is none. */
+  #placeInTable(fn: CallbackDispatcher): boolean {
+    const { table } = this.exports;
+    if (this.#callbackSlot === 0) this.#callbackSlot = table.grow(1);
+    try {
+      table.set(this.#callbackSlot, fn);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** Ends this kernel with all its maps. A foreign arena can be used again, the host's allocator has everything back. */

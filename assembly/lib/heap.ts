@@ -16,6 +16,7 @@
 
 import { lock, unlock } from "./lock";
 import { memoryBytes } from "./bytes";
+import { free as hostFree, malloc as hostMalloc } from "./env";
 
 export const HEAP_GROW: u32 = 0;
 export const HEAP_ARENA: u32 = 1;
@@ -30,11 +31,6 @@ const FL_COUNT: u32 = 26;
 /** No block ends beyond this, so that the highest addresses can stand for errors (map.ts isErr). */
 const ADDRESS_MAX: u64 = 0xfffff000;
 const GROW_MIN: u64 = 1 << 20;
-
-@external("env", "malloc")
-declare function hostMalloc(bytes: u32): u32;
-@external("env", "free")
-declare function hostFree(ptr: u32): void;
 
 @unmanaged
 export class Heap {
