@@ -2,7 +2,8 @@
 // simulators"); the others serve ts/ and may change.
 
 import { BPF_MAP_TYPE_UNSPEC, EBADF, EINVAL } from "../ts/uapi";
-import { FD_FREE, FD_MAP, fdKind, fdObject, fdRemove, fdTableInit } from "./fd";
+import { directoryPut } from "./bpffs";
+import { FD_DIRECTORY, FD_FREE, FD_MAP, fdKind, fdObject, fdRemove, fdTableInit } from "./fd";
 import {
   allocGrow,
   attach,
@@ -19,6 +20,13 @@ import { BpfMap, MapCreateAttr, mapByHandle, mapPut } from "./map";
 import { PROBE, mapType } from "./map_types";
 
 export { bpf } from "./syscall";
+export {
+  bpffsMkdir as bpffs_mkdir,
+  bpffsOpen as bpffs_open,
+  bpffsReaddir as bpffs_readdir,
+  bpffsRmdir as bpffs_rmdir,
+  bpffsUnlink as bpffs_unlink,
+} from "./bpffs";
 export { setCallbackSlot as set_callback_slot } from "./callback";
 export {
   bpf_for_each_map_elem,
@@ -117,6 +125,7 @@ export function fd_close(fd: i32): i32 {
   if (kind == FD_FREE) return -EBADF;
   const object = fdRemove(fd);
   if (kind == FD_MAP) mapPut(changetype<BpfMap>(object));
+  else if (kind == FD_DIRECTORY) directoryPut(object);
   return 0;
 }
 

@@ -6,6 +6,7 @@ export type { NumericArray } from "./batch.js";
 export type { CoreExports } from "./core.js";
 export type { MapOf } from "./create-map.js";
 export { MapCursor } from "./cursor.js";
+export type { Bpffs, BpffsEntry } from "./bpffs.js";
 export { BpfError, errnoName } from "./errors.js";
 export { KeyedMap, TypedMap } from "./map.js";
 export type { MapOptions, MapSpec, MapTypeName } from "./map-spec.js";

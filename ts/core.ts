@@ -40,6 +40,11 @@ export interface CoreExports {
   mem_free(ptr: number): void;
   mem_used(): number;
   fd_close(fd: number): number;
+  bpffs_mkdir(path: number): number;
+  bpffs_unlink(path: number): number;
+  bpffs_rmdir(path: number): number;
+  bpffs_open(path: number): number;
+  bpffs_readdir(path: number, buffer: number, size: number): number;
   map_lookup4(map: number, handle: number, k0: number): number;
   map_lookup8(map: number, handle: number, k0: number, k1: number): number;
   map_lookup16(map: number, handle: number, k0: number, k1: number, k2: number, k3: number): number;

@@ -1,3 +1,4 @@
+import { Bpffs } from "./bpffs.js";
 import type { AnyCodec } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { instantiate } from "./core.js";
@@ -15,7 +16,13 @@ import { LiveViews } from "./views.js";
  * Runs callbacks of a program (`bpf_for_each_map_elem`, `bpf_user_ringbuf_drain`): `fn` is what the program passed as
  * callback_fn, r1.. are the callback's registers, the result is its r0 (0: go on, 1: stop).
  */
-export type CallbackDispatcher = (fn: bigint, r1: bigint, r2: bigint, r3: bigint, r4: bigint) => bigint | number;
+export type CallbackDispatcher = (
+  fn: bigint,
+  r1: bigint,
+  r2: bigint,
+  r3: bigint,
+  r4: bigint,
+) => bigint | number;
 
 /** Without a dispatcher a walk stops at its first element. */
 const STOP: CallbackDispatcher = () => 1n;
@@ -37,6 +44,8 @@ export class BpfRuntime {
   readonly exports: CoreExports;
   /** @internal */
   readonly views: LiveViews;
+  /** The file system at /sys/fs/bpf, which BPF_OBJ_PIN and BPF_OBJ_GET work on. */
+  readonly bpffs: Bpffs;
   #disposed = false;
   #callback: CallbackDispatcher = STOP;
   #callbackSlot = 0;
@@ -58,8 +67,10 @@ export class BpfRuntime {
       options.cpus,
       options.seed,
     );
-    if (root === 0) throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
+    if (root === 0)
+      throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
     this.views = new LiveViews(this.memory);
+    this.bpffs = new Bpffs(this.exports, this.memory);
   }
 
   /** Index of the CPU on which the following operations run: 0 <= cpu < cpus. */
@@ -68,7 +79,8 @@ export class BpfRuntime {
   }
 
   set cpu(index: number) {
-    if (typeof index !== "number") throw new TypeError(`cpu: expected a number, got ${typeof index}`);
+    if (typeof index !== "number")
+      throw new TypeError(`cpu: expected a number, got ${typeof index}`);
     if (!Number.isInteger(index) || index < 0 || index >= this.cpus) {
       throw new RangeError(`cpu: expected an integer in 0..${this.cpus - 1}, got ${index}`);
     }
@@ -119,7 +131,11 @@ export class BpfRuntime {
   #bpfAt(cmd: number, ptr: number, size: unknown): number {
     if (typeof size !== "number" || !Number.isInteger(size)) return -EINVAL;
     const isAddress = Number.isInteger(ptr) && ptr >= 0 && ptr <= 0xffffffff;
-    return this.exports.bpf(cmd, isAddress ? ptr : 0, size >= 0 && size <= 0xffffffff ? size : 0xffffffff);
+    return this.exports.bpf(
+      cmd,
+      isAddress ? ptr : 0,
+      size >= 0 && size <= 0xffffffff ? size : 0xffffffff,
+    );
   }
 
   /**
