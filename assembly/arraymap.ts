@@ -173,14 +173,16 @@ export class BpfArray extends BpfMap {
     return this.cpuStride == 0 ? this.valueSize : this.stride * kernel().nrCpus;
   }
 
+  override mmapBytes(): u64 {
+    return this.cpuStride == 0 && this.mapFlags & BPF_F_MMAPABLE ? <u64>this.stride * this.maxEntries : 0;
+  }
+
   override mmap(offset: u64, length: u64, writable: bool): usize {
     if (this.cpuStride != 0) return <usize>-ENOTSUPP;
     if ((this.mapFlags & BPF_F_MMAPABLE) == 0 || length == 0) return <usize>-EINVAL;
     const page: u64 = PAGE_SIZE;
     const bytes = (<u64>this.stride * this.maxEntries + page - 1) & ~(page - 1);
     if (offset & (page - 1) || offset > bytes || length > bytes - offset) return <usize>-EINVAL;
-    if (writable && this.frozen) return <usize>-EPERM;
-    if (writable && this.mapFlags & BPF_F_RDONLY_PROG) return <usize>-EACCES;
     if (writable) this.writableMmaps++;
     return this.values + <usize>offset;
   }

@@ -17,6 +17,7 @@ import {
   setCpu,
 } from "./kernel";
 import { BpfMap, MapCreateAttr, mapByHandle, mapPut } from "./map";
+import { mapMmap, mapMunmap } from "./map_obj";
 import { PROBE, mapType } from "./map_types";
 
 export { bpf } from "./syscall";
@@ -115,6 +116,24 @@ export function mem_free(ptr: usize): void {
 /** Bytes allocated at the moment, by everybody. */
 export function mem_used(): u32 {
   return heapUsedBytes();
+}
+
+// ---- windows --------------------------------------------------------------------------------------------------------
+
+/** See mapMmap. offset and length are bytes, integers below 2^53. */
+export function map_mmap(fd: i32, offset: f64, length: f64, writable: i32): usize {
+  return mapMmap(fd, <u64>offset, <u64>length, writable != 0);
+}
+
+/** Bytes of the map behind fd that can be mapped; 0 when it has none. */
+export function map_mmap_bytes(fd: i32): f64 {
+  return fdKind(fd) == FD_MAP ? <f64>changetype<BpfMap>(fdObject(fd)).mmapBytes() : 0;
+}
+
+/** Closes a window of map_mmap; once only. */
+export function map_munmap(handle: u32, writable: i32): void {
+  const map = mapByHandle(handle);
+  if (map != 0) mapMunmap(changetype<BpfMap>(map), writable != 0);
 }
 
 // ---- fds and handles ------------------------------------------------------------------------------------------------

@@ -165,7 +165,12 @@ export abstract class BpfMap {
     return this.valueSize;
   }
 
-  /** Maps a part of the values. @returns the address, or -errno as an address (isErr) */
+  /** Bytes that mmap can map at most; 0 for types without it. */
+  mmapBytes(): u64 {
+    return 0;
+  }
+
+  /** Maps a part of the values; counts a writable window. @returns the address, or -errno as an address (isErr) */
   mmap(offset: u64, length: u64, writable: bool): usize {
     return <usize>-ENOTSUPP;
   }

@@ -40,6 +40,9 @@ export interface CoreExports {
   mem_free(ptr: number): void;
   mem_used(): number;
   fd_close(fd: number): number;
+  map_mmap(fd: number, offset: number, length: number, writable: number): number;
+  map_mmap_bytes(fd: number): number;
+  map_munmap(map: number, writable: number): void;
   bpffs_mkdir(path: number): number;
   bpffs_unlink(path: number): number;
   bpffs_rmdir(path: number): number;

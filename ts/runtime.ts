@@ -7,6 +7,8 @@ import type { MapOf } from "./create-map.js";
 import { BpfError, check } from "./errors.js";
 import type { TypedMap } from "./map.js";
 import type { MapSpec, MapTypeName } from "./map-spec.js";
+import { MmapWindow } from "./mmap.js";
+import type { MmapOptions } from "./mmap.js";
 import type { CheckedOptions } from "./options.js";
 import { objPath } from "./syscall.js";
 import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOMEM, PAGE_SIZE } from "./uapi.js";
@@ -144,6 +146,17 @@ export class BpfRuntime {
    */
   close(fd: number): number {
     return Number.isInteger(fd) && fd >= 0 && fd <= 0x7fffffff ? this.exports.fd_close(fd) : -EBADF;
+  }
+
+  /**
+   * mmap(2), shared: a window over the values of a BPF_F_MMAPABLE array (or over a ring buffer).
+   * @param fd of the map
+   * @throws {BpfError} as mmap: EINVAL (not mmapable; outside the map; offset no multiple of 4096; read-only fd), ENOTSUPP
+   * (a type without mmap), EACCES (write-only fd; writable window of a read-only fd or BPF_F_RDONLY_PROG map),
+   * EPERM (writable window of a frozen map), EBADF, ENODEV (no map)
+   */
+  mmap(fd: number, options: MmapOptions = {}): MmapWindow {
+    return new MmapWindow(this.exports, this.memory, fd, options);
   }
 
   /**
