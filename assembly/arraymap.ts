@@ -29,7 +29,7 @@ import {
   EPERM,
   PAGE_SIZE,
 } from "../ts/uapi";
-import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr, Visitor } from "./map";
+import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr, mapByHandle } from "./map";
 import {
   copyMapValue,
   copyMapValueLocked,
@@ -41,6 +41,7 @@ import {
   updateFlagsLegal,
 } from "./map";
 import { genericLookupBatch } from "./batch";
+import { callBack, enterKeyWord, leaveKeyWord } from "./callback";
 import { allocZeroed, cpu, free, kernel, scratchPtr } from "./kernel";
 import { copyBytes, isUserRange, round8 } from "./lib/bytes";
 import { addRegion, removeRegion } from "./lib/region";
@@ -173,14 +174,18 @@ export class BpfArray extends BpfMap {
     return this.cpuStride == 0 ? this.valueSize : this.stride * kernel().nrCpus;
   }
 
+  override mmapBytes(): u64 {
+    return this.cpuStride == 0 && this.mapFlags & BPF_F_MMAPABLE
+      ? <u64>this.stride * this.maxEntries
+      : 0;
+  }
+
   override mmap(offset: u64, length: u64, writable: bool): usize {
     if (this.cpuStride != 0) return <usize>-ENOTSUPP;
     if ((this.mapFlags & BPF_F_MMAPABLE) == 0 || length == 0) return <usize>-EINVAL;
     const page: u64 = PAGE_SIZE;
     const bytes = (<u64>this.stride * this.maxEntries + page - 1) & ~(page - 1);
     if (offset & (page - 1) || offset > bytes || length > bytes - offset) return <usize>-EINVAL;
-    if (writable && this.frozen) return <usize>-EPERM;
-    if (writable && this.mapFlags & BPF_F_RDONLY_PROG) return <usize>-EACCES;
     if (writable) this.writableMmaps++;
     return this.values + <usize>offset;
   }
@@ -197,14 +202,18 @@ export class BpfArray extends BpfMap {
     return offset / this.stride < this.maxEntries && within + <u64>len <= this.valueSize;
   }
 
-  override forEach(visitor: Visitor): i64 {
-    const key = scratchPtr() + 240;
+  override forEach(fn: u64, ctx: u64): i64 {
+    const handle = this.handle;
+    const count = this.maxEntries;
+    const key = enterKeyWord();
     let index: u32 = 0;
-    while (index < this.maxEntries) {
+    while (index < count) {
       store<u32>(key, index);
+      const value = this.valueAt(index, cpu());
       index++;
-      if (visitor.visit(this, key, this.valueAt(index - 1, cpu())) != 0) break;
+      if (callBack(fn, handle, key, value, ctx) != 0 || mapByHandle(handle) == 0) break;
     }
+    leaveKeyWord();
     return index;
   }
 

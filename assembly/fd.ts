@@ -14,6 +14,8 @@ export const FD_SOCKET: u32 = 4;
 export const FD_CGROUP: u32 = 5;
 export const FD_TASK: u32 = 6;
 export const FD_INODE: u32 = 7;
+/** A directory of bpffs.ts. */
+export const FD_DIRECTORY: u32 = 8;
 
 export const FMODE_READ: u32 = 1;
 export const FMODE_WRITE: u32 = 2;
@@ -43,7 +45,7 @@ export function fdTableInit(): bool {
  */
 export function fdInstall(kind: u32, mode: u32, object: usize): i32 {
   const k = kernel();
-  lock(lockWord());
+  lock(fdTableLock());
   let fd = k.fdHint;
   while (fd < k.fdCapacity && fdKindAt(fd) != FD_FREE) fd++;
   let ret: i32 = fd;
@@ -55,7 +57,7 @@ export function fdInstall(kind: u32, mode: u32, object: usize): i32 {
     store<u32>(entryPtr(fd), object, 4);
     k.fdHint = fd + 1;
   }
-  unlock(lockWord());
+  unlock(fdTableLock());
   return ret;
 }
 
@@ -97,7 +99,8 @@ export function fdOpenMap(map: BpfMap, mode: u32): i32 {
   return fd;
 }
 
-function lockWord(): usize {
+/** The lock of the kernel's tables: fds, handles, ids, pins. */
+export function fdTableLock(): usize {
   return changetype<usize>(kernel()) + offsetof<Kernel>("lockWord");
 }
 

@@ -40,7 +40,7 @@ import {
   BatchAttr,
   BpfMap,
   MapCreateAttr,
-  Visitor,
+  mapByHandle,
 } from "./map";
 import {
   copyMapValue,
@@ -59,6 +59,8 @@ import {
   ELEM_REF,
   INLINE_SLOTS,
   SMALL_CHUNK,
+  behindInBucket,
+  bucketOf,
   elemAt,
   fillInline,
   fillSeparate,
@@ -67,6 +69,7 @@ import {
   firstFrom,
   hashAt,
   hashKey,
+  holdsHash,
   keyAt,
   makeNewest,
   nextAfter,
@@ -86,6 +89,7 @@ import {
   lruRelease,
   lruReplace,
 } from "./bpf_lru_list";
+import { callBack } from "./callback";
 import { htabLookupBatch } from "./htab_batch";
 import { allocZeroed, allocGrow, cpu, free, kernel, random64 } from "./kernel";
 import { copyBytes, isUserRange, round8, roundupPow2, zeroBytes } from "./lib/bytes";
@@ -351,15 +355,33 @@ export class BpfHtab extends BpfMap {
     return this.count;
   }
 
-  /** The element may be deleted by the visitor. */
-  override forEach(visitor: Visitor): i64 {
+  /**
+   * The next element of the bucket is chosen before the callback runs, as in the kernel: one that the callback replaces is
+   * visited although it is its bucket's newest now. One that it deletes is not (the kernel may show it once more).
+   */
+  override forEach(fn: u64, ctx: u64): i64 {
+    const handle = this.handle;
     let visited: i64 = 0;
     let pos = firstFrom(this, 0);
     while (pos != 0) {
-      const next = nextAfter(this, pos);
-      visited++;
-      if (visitor.visit(this, keyAt(this, pos), valueOn(this, pos, cpu())) != 0) break;
-      pos = next;
+      const bucket = bucketOf(this, hashAt(this, pos));
+      let rank = rankAt(this, pos);
+      while (pos != 0) {
+        const next = behindInBucket(this, rank, pos);
+        const nextHash = next == 0 ? 0 : hashAt(this, next);
+        const nextRank = next == 0 ? 0 : rankAt(this, next);
+        visited++;
+        if (callBack(fn, handle, keyAt(this, pos), valueOn(this, pos, cpu()), ctx) != 0)
+          return visited;
+        if (mapByHandle(handle) == 0) return visited;
+        pos = next;
+        rank = nextRank;
+        if (pos != 0 && !holdsHash(this, pos, nextHash)) {
+          pos = behindInBucket(this, rank, pos);
+          if (pos != 0) rank = rankAt(this, pos);
+        }
+      }
+      pos = bucket == this.bucketMask ? 0 : firstFrom(this, bucket + 1);
     }
     return visited;
   }

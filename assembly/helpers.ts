@@ -2,6 +2,7 @@
 // and addresses are checked: NULL or -errno, never a trap. Kernel: kernel/bpf/helpers.c.
 
 import {
+  BPF_FUNC_for_each_map_elem,
   BPF_FUNC_get_smp_processor_id,
   BPF_FUNC_map_delete_elem,
   BPF_FUNC_map_lookup_elem,
@@ -54,6 +55,16 @@ export function bpf_map_delete_elem(handle: u32, key: u32): i32 {
   return isUserRange(key, map.keySize) ? map.deleteElem(key) : -EFAULT;
 }
 
+/**
+ * Calls the program's callback with (map, key, value, ctx) for each element until it answers non-zero (callback.ts).
+ * Hash and array types only.
+ * @returns the number of calls, or -EINVAL
+ */
+export function bpf_for_each_map_elem(handle: u32, callback: u64, ctx: u64, flags: u64): i64 {
+  const map = mapByHandle(handle);
+  return map == 0 || flags != 0 ? -EINVAL : changetype<BpfMap>(map).forEach(callback, ctx);
+}
+
 export function bpf_get_smp_processor_id(): u32 {
   return cpu();
 }
@@ -84,6 +95,8 @@ export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5:
       return bpf_map_delete_elem(toAddress(r1), toAddress(r2));
     case BPF_FUNC_get_smp_processor_id:
       return bpf_get_smp_processor_id();
+    case BPF_FUNC_for_each_map_elem:
+      return bpf_for_each_map_elem(addr(r1), r2, r3, r4);
     case BPF_FUNC_map_lookup_percpu_elem:
       return bpf_map_lookup_percpu_elem(toAddress(r1), toAddress(r2), <u32>r3);
     default:

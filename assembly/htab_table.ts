@@ -385,9 +385,19 @@ export function rankAt(h: BpfHtab, pos: u32): u64 {
 
 /** The element behind the one at pos in the same bucket; 0 at its end. */
 export function nextInBucket(h: BpfHtab, pos: u32): u32 {
-  const hash = hashAt(h, pos);
-  const next = homeNext(h, homeIndex(h, hash), rankOf(h, pos, hash), pos);
-  return next != 0 && bucketOf(h, hashAt(h, next)) == bucketOf(h, hash) ? next : 0;
+  return behindInBucket(h, rankAt(h, pos), pos);
+}
+
+/** As nextBehind, within the bucket of `rank`; 0 at its end. */
+export function behindInBucket(h: BpfHtab, rank: u64, at: u32): u32 {
+  const bucket = <u32>(rank >> 16);
+  const next = homeNext(h, homeIndex(h, hashOfBucket(h, bucket)), rank, at);
+  return next != 0 && bucketOf(h, hashAt(h, next)) == bucket ? next : 0;
+}
+
+/** Does the slot at pos hold an element of this hash? */
+export function holdsHash(h: BpfHtab, pos: u32, hash: u32): bool {
+  return load<u8>((pos & ~15) + (pos & 15)) == tagOf(hash) && hashAt(h, pos) == hash;
 }
 
 /** The lowest bucket whose home is `home`. */

@@ -2,7 +2,8 @@
 // simulators"); the others serve ts/ and may change.
 
 import { BPF_MAP_TYPE_UNSPEC, EBADF, EINVAL } from "../ts/uapi";
-import { FD_FREE, FD_MAP, fdKind, fdObject, fdRemove, fdTableInit } from "./fd";
+import { directoryPut } from "./bpffs";
+import { FD_DIRECTORY, FD_FREE, FD_MAP, fdKind, fdObject, fdRemove, fdTableInit } from "./fd";
 import {
   allocGrow,
   attach,
@@ -16,10 +17,20 @@ import {
   setCpu,
 } from "./kernel";
 import { BpfMap, MapCreateAttr, mapByHandle, mapPut } from "./map";
+import { mapMmap, mapMunmap } from "./map_obj";
 import { PROBE, mapType } from "./map_types";
 
 export { bpf } from "./syscall";
 export {
+  bpffsMkdir as bpffs_mkdir,
+  bpffsOpen as bpffs_open,
+  bpffsReaddir as bpffs_readdir,
+  bpffsRmdir as bpffs_rmdir,
+  bpffsUnlink as bpffs_unlink,
+} from "./bpffs";
+export { setCallbackSlot as set_callback_slot } from "./callback";
+export {
+  bpf_for_each_map_elem,
   bpf_get_smp_processor_id,
   bpf_helper_call,
   bpf_map_delete_elem,
@@ -114,6 +125,24 @@ export function mem_used(): u32 {
   return heapUsedBytes();
 }
 
+// ---- windows --------------------------------------------------------------------------------------------------------
+
+/** See mapMmap. offset and length are bytes, integers below 2^53. */
+export function map_mmap(fd: i32, offset: f64, length: f64, writable: i32): usize {
+  return mapMmap(fd, <u64>offset, <u64>length, writable != 0);
+}
+
+/** Bytes of the map behind fd that can be mapped; 0 when it has none. */
+export function map_mmap_bytes(fd: i32): f64 {
+  return fdKind(fd) == FD_MAP ? <f64>changetype<BpfMap>(fdObject(fd)).mmapBytes() : 0;
+}
+
+/** Closes a window of map_mmap; once only. */
+export function map_munmap(handle: u32, writable: i32): void {
+  const map = mapByHandle(handle);
+  if (map != 0) mapMunmap(changetype<BpfMap>(map), writable != 0);
+}
+
 // ---- fds and handles ------------------------------------------------------------------------------------------------
 
 /** close(2). */
@@ -122,6 +151,7 @@ export function fd_close(fd: i32): i32 {
   if (kind == FD_FREE) return -EBADF;
   const object = fdRemove(fd);
   if (kind == FD_MAP) mapPut(changetype<BpfMap>(object));
+  else if (kind == FD_DIRECTORY) directoryPut(object);
   return 0;
 }
 

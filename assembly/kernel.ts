@@ -23,8 +23,10 @@ import { zeroBytes } from "./lib/bytes";
 
 const KERNEL_MAGIC: u32 = 0x6b667062;
 const KERNEL_SIZE: u32 = 256;
-/** Per instance: the attr of the running command, and windows for callers that pass small keys and values. */
-export const SCRATCH_SIZE: u32 = 4096 + 512;
+/** Per instance: the attr of the running command, windows for callers that pass small keys and values, callbacks' keys. */
+export const SCRATCH_SIZE: u32 = 4096 + 512 + 64;
+/** Offset of the callbacks' keys (callback.ts). */
+export const SCRATCH_KEY_WORDS: u32 = 4096 + 512;
 
 @unmanaged
 export class Kernel {
@@ -63,8 +65,6 @@ export class Kernel {
   anonInode: u32;
   nextObjectId: u32;
   storageCacheUsage: u32;
-  /** Wasm table slot of the callback dispatcher; 0 when callbacks go to the host's import. */
-  callbackSlot: u32;
 }
 if (offsetof<Kernel>() > 256) ERROR("Kernel must fit KERNEL_SIZE");
 

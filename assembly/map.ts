@@ -174,7 +174,12 @@ export abstract class BpfMap {
     return this.valueSize;
   }
 
-  /** Maps a part of the values. @returns the address, or -errno as an address (isErr) */
+  /** Bytes that mmap can map at most; 0 for types without it. */
+  mmapBytes(): u64 {
+    return 0;
+  }
+
+  /** Maps a part of the values; counts a writable window. @returns the address, or -errno as an address (isErr) */
   mmap(offset: u64, length: u64, writable: bool): usize {
     return <usize>-ENOTSUPP;
   }
@@ -208,8 +213,12 @@ export abstract class BpfMap {
     return this.getNextKey(last, key) == 0 ? this.peekElem(key) : 0;
   }
 
-  /** Calls `visit` for each element in iteration order until it answers non-zero; @returns the number of calls. */
-  forEach(visitor: Visitor): i64 {
+  /**
+   * Calls the program's callback `fn` with (map, key, value, ctx) for each element in iteration order until it answers
+   * non-zero. The callback may change the map, and end it.
+   * @returns the number of calls
+   */
+  forEach(fn: u64, ctx: u64): i64 {
     return -EINVAL;
   }
 
@@ -219,13 +228,6 @@ export abstract class BpfMap {
   /** Debug builds: walks the structure; 0 when every invariant holds, else the number of the broken one. */
   check(): i32 {
     return 0;
-  }
-}
-
-/** Receiver of forEach. */
-export abstract class Visitor {
-  visit(map: BpfMap, key: usize, value: usize): i32 {
-    return 1;
   }
 }
 

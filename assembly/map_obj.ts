@@ -3,21 +3,34 @@
 
 import {
   BPF_F_RDONLY,
+  BPF_F_RDONLY_PROG,
   BPF_F_WRONLY,
   BPF_MAP_INFO_SIZE,
   E2BIG,
+  EACCES,
+  EBADF,
   EBADFD,
   EBUSY,
   EFAULT,
   EINVAL,
+  ENODEV,
   ENOENT,
   ENOTSUPP,
   EPERM,
   PAGE_SIZE,
 } from "../ts/uapi";
-import { FD_FREE, FD_MAP, FMODE_WRITE, fdKind, fdObject, fdOpenMap } from "./fd";
+import {
+  FD_FREE,
+  FD_MAP,
+  FMODE_READ,
+  FMODE_WRITE,
+  fdKind,
+  fdMode,
+  fdObject,
+  fdOpenMap,
+} from "./fd";
 import { isUserRange, isZero, zeroBytes } from "./lib/bytes";
-import { BpfMap, NO_LOCK, mapAfterId, mapById } from "./map";
+import { BpfMap, NO_LOCK, isErr, mapAfterId, mapById, mapGet, mapPut } from "./map";
 import { openMode } from "./map_create";
 import { scratchPtr } from "./kernel";
 
@@ -55,6 +68,39 @@ export function mapFreeze(map: BpfMap, mode: u32): i32 {
   if (map.writableMmaps != 0) return -EBUSY;
   map.frozen = 1;
   return 0;
+}
+
+/**
+ * mmap(2) with MAP_SHARED: the values themselves as a window of memory. It holds the map, and while it is writable the map
+ * cannot be frozen. The order of the checks is the kernel's, which takes a window of a read-only fd for a private one.
+ * @returns the address, or -errno as an address
+ */
+export function mapMmap(fd: i32, offset: u64, length: u64, writable: bool): usize {
+  if (offset & (<u64>PAGE_SIZE - 1)) return <usize>-EINVAL;
+  const kind = fdKind(fd);
+  if (kind == FD_FREE) return <usize>-EBADF;
+  if (length == 0) return <usize>-EINVAL;
+  if (kind != FD_MAP) return <usize>-ENODEV;
+  const mode = fdMode(fd);
+  if (writable && (mode & FMODE_WRITE) == 0) return <usize>-EACCES;
+  if ((mode & FMODE_READ) == 0) return <usize>-EACCES;
+  const map = changetype<BpfMap>(fdObject(fd));
+  let ptr = map.lockOffset == NO_LOCK ? map.mmap(offset, length, false) : <usize>-ENOTSUPP;
+  if (<i32>ptr == -ENOTSUPP) return ptr;
+  if ((mode & FMODE_WRITE) == 0) return <usize>-EINVAL;
+  if (writable) {
+    if (map.frozen) return <usize>-EPERM;
+    if (map.mapFlags & BPF_F_RDONLY_PROG) return <usize>-EACCES;
+    ptr = map.mmap(offset, length, true);
+  }
+  if (!isErr(ptr)) mapGet(map);
+  return ptr;
+}
+
+/** munmap(2) of a whole window. */
+export function mapMunmap(map: BpfMap, writable: bool): void {
+  if (writable) map.writableMmaps--;
+  mapPut(map);
 }
 
 /** attr: start_id 0, next_id 4. */

@@ -21,7 +21,9 @@ import {
   BPF_MAP_TYPE_STACK,
   BPF_MAP_UPDATE_BATCH,
   BPF_MAP_UPDATE_ELEM,
+  BPF_OBJ_GET,
   BPF_OBJ_GET_INFO_BY_FD,
+  BPF_OBJ_PIN,
   E2BIG,
   EFAULT,
   EINVAL,
@@ -30,6 +32,7 @@ import {
   PAGE_SIZE,
 } from "../ts/uapi";
 import { deleteBatch, updateBatch } from "./batch";
+import { objGet, objPin } from "./bpffs";
 import { FMODE_READ, FMODE_WRITE, fdMap, fdMode } from "./fd";
 import { scratchPtr } from "./kernel";
 import { isUserRange, isZero, zeroBytes } from "./lib/bytes";
@@ -74,6 +77,9 @@ function attrEnd(cmd: u32): u32 {
       return 16;
     case BPF_MAP_GET_NEXT_KEY:
       return 24;
+    case BPF_OBJ_PIN:
+    case BPF_OBJ_GET:
+      return 20;
     case BPF_MAP_GET_NEXT_ID:
       return 8;
     case BPF_MAP_GET_FD_BY_ID:
@@ -112,6 +118,10 @@ export function bpf(cmd: i32, attr: u32, size: u32): i32 {
   switch (cmd) {
     case BPF_MAP_CREATE:
       return mapCreate(changetype<MapCreateAttr>(copy));
+    case BPF_OBJ_PIN:
+      return objPin(copy);
+    case BPF_OBJ_GET:
+      return objGet(copy);
     case BPF_MAP_GET_NEXT_ID:
       return mapGetNextId(copy, attr);
     case BPF_MAP_GET_FD_BY_ID:

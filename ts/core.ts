@@ -16,6 +16,8 @@ export interface CoreExports {
   bpf_get_smp_processor_id(): number;
   bpf_helper_call(id: number, r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint): bigint;
   bpf_valid_range(addr: number, len: number): number;
+  /** The callback's registers go to the dispatcher: see BpfRuntime#setCallback. */
+  bpf_for_each_map_elem(map: number, callback: bigint, ctx: bigint, flags: bigint): bigint;
   map_type_supported(type: number): number;
 
   // For this package's own use.
@@ -29,6 +31,7 @@ export interface CoreExports {
   ): number;
   kernel_attach(root: number, cpu: number): number;
   kernel_exit(): void;
+  set_callback_slot(slot: number): void;
   set_cpu(cpu: number): void;
   get_cpu(): number;
   nr_cpus(): number;
@@ -37,6 +40,14 @@ export interface CoreExports {
   mem_free(ptr: number): void;
   mem_used(): number;
   fd_close(fd: number): number;
+  map_mmap(fd: number, offset: number, length: number, writable: number): number;
+  map_mmap_bytes(fd: number): number;
+  map_munmap(map: number, writable: number): void;
+  bpffs_mkdir(path: number): number;
+  bpffs_unlink(path: number): number;
+  bpffs_rmdir(path: number): number;
+  bpffs_open(path: number): number;
+  bpffs_readdir(path: number, buffer: number, size: number): number;
   map_lookup4(map: number, handle: number, k0: number): number;
   map_lookup8(map: number, handle: number, k0: number, k1: number): number;
   map_lookup16(map: number, handle: number, k0: number, k1: number, k2: number, k3: number): number;
@@ -88,10 +99,14 @@ export interface CoreExports {
   map_get_next_key(map: number, key: number, next: number): number;
 }
 
-/** What the core calls: the host's allocator (option `malloc`). */
+/** Runs the callback `fn` of a program with the registers r1..r4; @returns r0. */
+export type CallbackImport = (fn: bigint, r1: bigint, r2: bigint, r3: bigint, r4: bigint) => bigint;
+
+/** What the core calls: the host's allocator (option `malloc`), callbacks of programs. */
 export interface CoreImports {
   malloc(bytes: number): number;
   free(ptr: number): void;
+  readonly callback: CallbackImport;
 }
 
 export function instantiate(
@@ -99,7 +114,7 @@ export function instantiate(
   memory: WebAssembly.Memory,
   imports: CoreImports,
 ): CoreExports {
-  const { malloc, free } = imports;
-  const instance = new WebAssembly.Instance(module, { env: { memory, malloc, free } });
+  const { malloc, free, callback } = imports;
+  const instance = new WebAssembly.Instance(module, { env: { memory, malloc, free, callback } });
   return instance.exports as unknown as CoreExports;
 }

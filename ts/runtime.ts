@@ -1,3 +1,4 @@
+import { Bpffs } from "./bpffs.js";
 import type { AnyCodec } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { instantiate } from "./core.js";
@@ -6,10 +7,27 @@ import type { MapOf } from "./create-map.js";
 import { BpfError, check } from "./errors.js";
 import type { TypedMap } from "./map.js";
 import type { MapSpec, MapTypeName } from "./map-spec.js";
+import { MmapWindow } from "./mmap.js";
+import type { MmapOptions } from "./mmap.js";
 import type { CheckedOptions } from "./options.js";
 import { objPath } from "./syscall.js";
 import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOMEM, PAGE_SIZE } from "./uapi.js";
 import { LiveViews } from "./views.js";
+
+/**
+ * Runs callbacks of a program (`bpf_for_each_map_elem`, `bpf_user_ringbuf_drain`): `fn` is what the program passed as
+ * callback_fn, r1.. are the callback's registers, the result is its r0 (0: go on, 1: stop).
+ */
+export type CallbackDispatcher = (
+  fn: bigint,
+  r1: bigint,
+  r2: bigint,
+  r3: bigint,
+  r4: bigint,
+) => bigint | number;
+
+/** Without a dispatcher a walk stops at its first element. */
+const STOP: CallbackDispatcher = () => 1n;
 
 /** Offset of the window for attrs in the core's scratch area; bpf() itself uses what is in front of it. */
 const ATTR_WINDOW = 256;
@@ -28,13 +46,21 @@ export class BpfRuntime {
   readonly exports: CoreExports;
   /** @internal */
   readonly views: LiveViews;
+  /** The file system at /sys/fs/bpf, which BPF_OBJ_PIN and BPF_OBJ_GET work on. */
+  readonly bpffs: Bpffs;
   #disposed = false;
+  #callback: CallbackDispatcher = STOP;
+  #callbackSlot = 0;
 
   /** @internal */
   constructor(module: WebAssembly.Module, options: CheckedOptions) {
     this.cpus = options.cpus;
     this.memory = options.memory;
-    this.exports = instantiate(module, options.memory, options);
+    this.exports = instantiate(module, options.memory, {
+      malloc: options.malloc,
+      free: options.free,
+      callback: (fn, r1, r2, r3, r4) => BigInt(this.#callback(fn, r1, r2, r3, r4)),
+    });
     const root = this.exports.kernel_init(
       options.source,
       options.base,
@@ -46,6 +72,7 @@ export class BpfRuntime {
     if (root === 0)
       throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
     this.views = new LiveViews(this.memory);
+    this.bpffs = new Bpffs(this.exports, this.memory);
   }
 
   /** Index of the CPU on which the following operations run: 0 <= cpu < cpus. */
@@ -119,6 +146,45 @@ export class BpfRuntime {
    */
   close(fd: number): number {
     return Number.isInteger(fd) && fd >= 0 && fd <= 0x7fffffff ? this.exports.fd_close(fd) : -EBADF;
+  }
+
+  /**
+   * mmap(2), shared: a window over the values of a BPF_F_MMAPABLE array (or over a ring buffer).
+   * @param fd of the map
+   * @throws {BpfError} as mmap: EINVAL (not mmapable; outside the map; offset no multiple of 4096; read-only fd), ENOTSUPP
+   * (a type without mmap), EACCES (write-only fd; writable window of a read-only fd or BPF_F_RDONLY_PROG map),
+   * EPERM (writable window of a frozen map), EBADF, ENODEV (no map)
+   */
+  mmap(fd: number, options: MmapOptions = {}): MmapWindow {
+    return new MmapWindow(this.exports, this.memory, fd, options);
+  }
+
+  /**
+   * Says who runs the callbacks of programs; `null` takes the dispatcher away again.
+   *
+   * A function exported by a WebAssembly instance, of type `(i64, i64, i64, i64, i64) -> i64`, is called from the core
+   * directly; one of another type traps when it is called. Any other function is called with bigints; what it throws
+   * passes through the helper to the caller.
+   */
+  setCallback(dispatcher: CallbackDispatcher | null): void {
+    if (dispatcher !== null && typeof dispatcher !== "function") {
+      throw new TypeError(`dispatcher: expected a function or null, got ${typeof dispatcher}`);
+    }
+    const isWasm = dispatcher !== null && this.#placeInTable(dispatcher);
+    this.#callback = dispatcher ?? STOP;
+    this.exports.set_callback_slot(isWasm ? this.#callbackSlot : 0);
+  }
+
+  /** Puts a Wasm function into the core's table; false for a function that is none. */
+  #placeInTable(fn: CallbackDispatcher): boolean {
+    const { table } = this.exports;
+    if (this.#callbackSlot === 0) this.#callbackSlot = table.grow(1);
+    try {
+      table.set(this.#callbackSlot, fn);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** Ends this kernel with all its maps. A foreign arena can be used again, the host's allocator has everything back. */

@@ -17,6 +17,7 @@
 import { free as hostFree, malloc } from "../env";
 import { lock, unlock } from "./lock";
 import { memoryBytes } from "./bytes";
+import { free as hostFree, malloc as hostMalloc } from "./env";
 
 export const HEAP_GROW: u32 = 0;
 export const HEAP_ARENA: u32 = 1;
