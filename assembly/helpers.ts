@@ -96,7 +96,7 @@ export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5:
     case BPF_FUNC_get_smp_processor_id:
       return bpf_get_smp_processor_id();
     case BPF_FUNC_for_each_map_elem:
-      return bpf_for_each_map_elem(addr(r1), r2, r3, r4);
+      return bpf_for_each_map_elem(toAddress(r1), r2, r3, r4);
     case BPF_FUNC_map_lookup_percpu_elem:
       return bpf_map_lookup_percpu_elem(toAddress(r1), toAddress(r2), <u32>r3);
     default:

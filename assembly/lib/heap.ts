@@ -14,7 +14,6 @@
 // Invariants (checkHeap in debug.ts): neighbours in memory are never both free; a block is on the free list of its size
 // class exactly when its FREE bit is set; each segment ends in a used block of size 0; usedBytes is the sum of the used.
 
-import { free as hostFree, malloc } from "../env";
 import { lock, unlock } from "./lock";
 import { memoryBytes } from "./bytes";
 import { free as hostFree, malloc as hostMalloc } from "./env";
@@ -354,7 +353,7 @@ const MALLOC_HDR: u32 = 16;
 function mallocBlock(heap: Heap, bytes: u32, align: u32): usize {
   const whole = <u64>bytes + align + MALLOC_HDR;
   if (whole > 0xffff0000) return 0;
-  const raw = malloc(<u32>whole);
+  const raw = hostMalloc(<u32>whole);
   if (raw == 0) return 0;
   // The host's word is not trusted beyond the memory's end.
   if (<u64>raw + whole > min(memoryBytes(), ADDRESS_MAX)) {
@@ -391,7 +390,7 @@ export function heapFreeAll(heap: Heap): void {
 
 /** The host's allocator itself, for the block that holds the Heap. */
 export function hostAlloc(bytes: u32): u32 {
-  return malloc(bytes);
+  return hostMalloc(bytes);
 }
 
 export function hostRelease(ptr: u32): void {
