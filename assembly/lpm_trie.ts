@@ -39,6 +39,7 @@ import { lock, unlock } from "./lib/lock";
 import { Pool, poolAlloc, poolDestroy, poolElemAt, poolFree, poolInit } from "./lib/pool";
 import { DIR_BYTES, dirFill } from "./lpm_dir";
 import { checkTrie } from "./lpm_check";
+import { lpmMatch } from "./lpm_match";
 import {
   ADDRESS,
   DEEP,
@@ -72,11 +73,12 @@ import {
   unlinkElem,
   writeElem,
 } from "./lpm_node";
+import { nextElem } from "./lpm_walk";
 import { BATCH_DELETE, BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
 import { copyValueOut, flagsAllowed, freeMap, placeMap } from "./map";
 
 /** struct bpf_lpm_trie_key without data: the prefix length. */
-const KEY_HDR: u32 = 4;
+export const KEY_HDR: u32 = 4;
 const DATA_MAX: u32 = 256;
 /** KMALLOC_MAX_SIZE - DATA_MAX - the kernel's node header. */
 const VALUE_MAX: u32 = 4194304 - 256 - 24;
@@ -188,46 +190,35 @@ export class BpfLpmTrie extends BpfMap {
 
   override getNextKey(key: usize, next: u64): i32 {
     lock(lockOf(this));
-    const elem = this.nextElem(key);
+    const elem = nextElem(this, key, false);
     let ret = -ENOENT;
     if (elem != 0) {
       ret = isUserRange(next, this.keySize) ? 0 : -EFAULT;
-      if (ret == 0) {
-        store<u32>(<usize>next, prefixlenOf(elem, this.infoOff));
-        copyBytes(<usize>next + KEY_HDR, dataOf(elem, this.infoOff), this.dataSize);
-      }
+      if (ret == 0) this.copyKey(<usize>next, elem);
     }
     unlock(lockOf(this));
     return ret;
   }
 
-  /** The prefix behind `key`'s in postorder; the first one when the key is 0 or no prefix of the trie; 0 at the end. */
-  private nextElem(key: usize): u32 {
-    const off = this.infoOff;
-    const len: u32 = key == 0 ? 0 : load<u32>(key);
-    if (key == 0 || len > this.maxPrefixlen) return firstFrom(this, nodeAt(this.root), 0);
-    const data = key + KEY_HDR;
-    let node = this.descend(data, len);
-    const elem = this.findExact(node, data, len);
-    if (elem == 0) return firstFrom(this, nodeAt(this.root), 0);
-    const own = dataOf(elem, off);
-    let slot = lastSlot(own, len, node.depth);
-    let cover = parentOf(elem, off);
-    let level = this.pathLength - 1;
-    while (true) {
-      // Everything up to `slot` is done but what covers it and ends with it; the shortest such is last.
-      if (cover != 0 && lastSlot(dataOf(cover, off), prefixlenOf(cover, off), node.depth) == slot) return cover;
-      const found = firstFrom(this, node, slot + 1);
-      if (found != 0 || level == 0) return found;
-      cover = node.cover;
-      level--;
-      node = nodeAt(load<u32>(this.path + level * 4));
-      slot = load<u8>(own + node.depth);
-    }
+  /** Goes on behind the last key even when that is no longer there. */
+  override iterNext(iter: usize, key: usize): usize {
+    lock(lockOf(this));
+    const elem = nextElem(this, load<u32>(iter) == 0 ? 0 : key, true);
+    store<u32>(iter, 1);
+    if (elem != 0) this.copyKey(key, elem);
+    unlock(lockOf(this));
+    return elem;
   }
 
+  private copyKey(to: usize, elem: u32): void {
+    store<u32>(to, prefixlenOf(elem, this.infoOff));
+    copyBytes(to + KEY_HDR, dataOf(elem, this.infoOff), this.dataSize);
+  }
+
+  // ---- places ----
+
   /** Walks to the home of a prefix, existing or not: the last node whose bytes in front agree. Sets path. */
-  private descend(data: usize, len: u32): LpmNode {
+  descend(data: usize, len: u32): LpmNode {
     let node = nodeAt(this.root);
     let level: u32 = 0;
     while (true) {
@@ -252,7 +243,7 @@ export class BpfLpmTrie extends BpfMap {
   }
 
   /** The prefix itself, given its home; 0 when absent. */
-  private findExact(node: LpmNode, data: usize, len: u32): u32 {
+  findExact(node: LpmNode, data: usize, len: u32): u32 {
     const off = this.infoOff;
     const entry = entryAt(node, load<u8>(data + node.depth));
     if (len > (<u32>node.depth << 3) + 8) {
@@ -546,27 +537,6 @@ function planEditOf(edit: Edit, node: LpmNode, elem: u32, len: u32, off: u32, re
   planEdit(edit, node, firstSlot(data, len, depth), lastSlot(data, len, depth), tagged, len, off, remove);
 }
 
-/** The first prefix in postorder of those that end in or below the slots of `node` from `slot` on; 0 when there is none. */
-function firstFrom(trie: BpfLpmTrie, node: LpmNode, slot: u32): u32 {
-  const off = trie.infoOff;
-  while (slot < 256) {
-    const entry = entryAt(node, slot);
-    const next = nextRun(node, slot);
-    if (entry & NODE) {
-      // Every child holds a prefix.
-      node = nodeAt(entry);
-      slot = 0;
-      continue;
-    }
-    const elem = entry & ADDRESS;
-    if (entry & DEEP) return elem;
-    // What is painted here goes on behind a run that ends earlier.
-    if (elem != 0 && lastSlot(dataOf(elem, off), prefixlenOf(elem, off), node.depth) == next - 1) return elem;
-    slot = next;
-  }
-  return 0;
-}
-
 /** Frees a node and all below it. */
 function freeNodes(node: LpmNode): void {
   for (let slot: u32 = 0; slot < 256; slot = nextRun(node, slot)) {
@@ -574,57 +544,4 @@ function freeNodes(node: LpmNode): void {
     if (entry & NODE) freeNodes(nodeAt(entry));
   }
   free(changetype<usize>(node));
-}
-
-// ---- matching -----------------------------------------------------------------------------------------------------
-
-/** The longest prefix that matches the first `len` bits of the data and is no longer than that; 0 when none does. */
-export function lpmMatch(trie: BpfLpmTrie, data: usize, len: u32): u32 {
-  if (len != trie.maxPrefixlen) return len > trie.maxPrefixlen ? 0 : matchShort(trie, data, len);
-  if (trie.dir != 0) {
-    const index = ((<u32>load<u8>(data)) << 8) | load<u8>(data, 1);
-    const elem = matchFrom(trie, load<u32>(trie.dir + (index << 2)), 1, data);
-    if (elem != 0) return elem;
-  }
-  return matchFrom(trie, entryAt(nodeAt(trie.root), load<u8>(data)), 0, data);
-}
-
-/** Follows an entry for a key of full length; `depth` is the byte that led to it. */
-function matchFrom(trie: BpfLpmTrie, entry: u32, depth: u32, data: usize): u32 {
-  const off = trie.infoOff;
-  let best: u32 = 0;
-  while (entry & NODE) {
-    const node = nodeAt(entry);
-    if (node.cover != 0) best = node.cover;
-    if (<u32>node.depth != depth + 1 && !trie.isBelow(node, depth, data)) return best;
-    depth = node.depth;
-    entry = entryAt(node, load<u8>(data + depth));
-  }
-  let elem = entry & ADDRESS;
-  if (entry & DEEP) {
-    const len = prefixlenOf(elem, off);
-    if (commonBits(dataOf(elem, off), data, len) != len) elem = parentOf(elem, off);
-  }
-  return elem != 0 ? elem : best;
-}
-
-/** As matchFrom from the root, for a key of `len` bits: longer prefixes do not count. */
-function matchShort(trie: BpfLpmTrie, data: usize, len: u32): u32 {
-  const off = trie.infoOff;
-  let node = nodeAt(trie.root);
-  let best: u32 = 0;
-  while (true) {
-    const entry = entryAt(node, load<u8>(data + node.depth));
-    const child = nodeAt(entry);
-    let elem = entry & NODE ? child.cover : entry & ADDRESS;
-    if (entry & DEEP) {
-      const whole = prefixlenOf(elem, off);
-      if (whole > len || commonBits(dataOf(elem, off), data, whole) != whole) elem = parentOf(elem, off);
-    }
-    while (elem != 0 && prefixlenOf(elem, off) > len) elem = parentOf(elem, off);
-    if (elem != 0) best = elem;
-    if ((entry & NODE) == 0 || len <= <u32>child.depth << 3) return best;
-    if (!trie.isBelow(child, node.depth, data)) return best;
-    node = child;
-  }
 }
