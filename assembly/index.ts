@@ -67,6 +67,7 @@ export {
   map_update8,
   map_update_u64,
 } from "./fast";
+export { map_lpm_match, map_lpm_match4, map_lpm_match_many, map_lpm_match_many4 } from "./lpm_match";
 
 // ---- life of the kernel ---------------------------------------------------------------------------------------------
 
@@ -164,6 +165,12 @@ export function bpf_map_by_fd(fd: i32): u32 {
 export function map_type_supported(type: i32): i32 {
   if (type == BPF_MAP_TYPE_UNSPEC) return 0;
   return mapType(type, PROBE, changetype<MapCreateAttr>(0)) == 0 ? 1 : 0;
+}
+
+/** Debug builds: 0 when every invariant of a map holds, else the number of the broken one; -EINVAL when it is none. */
+export function map_check(handle: u32): i32 {
+  const map = mapByHandle(handle);
+  return map == 0 ? -EINVAL : changetype<BpfMap>(map).check();
 }
 
 /** Live elements of a map; -EINVAL when it is none or does not count. */

@@ -6,6 +6,7 @@
 import {
   BPF_MAP_TYPE_ARRAY,
   BPF_MAP_TYPE_HASH,
+  BPF_MAP_TYPE_LPM_TRIE,
   BPF_MAP_TYPE_LRU_HASH,
   BPF_MAP_TYPE_LRU_PERCPU_HASH,
   BPF_MAP_TYPE_PERCPU_ARRAY,
@@ -14,6 +15,7 @@ import {
 } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
 import { BpfHtab } from "./hashtab";
+import { BpfLpmTrie } from "./lpm_trie";
 import { MapCreateAttr } from "./map";
 
 export const CHECK: u32 = 0;
@@ -31,6 +33,8 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
     case BPF_MAP_TYPE_ARRAY:
     case BPF_MAP_TYPE_PERCPU_ARRAY:
       return step == CHECK ? BpfArray.allocCheck(attr) : step == ALLOC ? BpfArray.alloc(attr) : 0;
+    case BPF_MAP_TYPE_LPM_TRIE:
+      return step == CHECK ? BpfLpmTrie.allocCheck(attr) : step == ALLOC ? BpfLpmTrie.alloc(attr) : 0;
     default:
       return <usize>-EINVAL;
   }
