@@ -3,6 +3,7 @@
 
 import { BPF_MAP_TYPE_UNSPEC, EBADF, EINVAL } from "../ts/uapi";
 import { FD_FREE, FD_MAP, fdKind, fdObject, fdRemove, fdTableInit } from "./fd";
+import { fdRelease } from "./fd_release";
 import {
   allocGrow,
   attach,
@@ -15,7 +16,7 @@ import {
   scratchPtr,
   setCpu,
 } from "./kernel";
-import { BpfMap, MapCreateAttr, mapByHandle, mapPut } from "./map";
+import { BpfMap, MapCreateAttr, mapByHandle } from "./map";
 import { PROBE, mapType } from "./map_types";
 
 export { bpf } from "./syscall";
@@ -120,8 +121,7 @@ export function mem_used(): u32 {
 export function fd_close(fd: i32): i32 {
   const kind = fdKind(fd);
   if (kind == FD_FREE) return -EBADF;
-  const object = fdRemove(fd);
-  if (kind == FD_MAP) mapPut(changetype<BpfMap>(object));
+  fdRelease(kind, fdRemove(fd));
   return 0;
 }
 

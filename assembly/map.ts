@@ -12,6 +12,7 @@ import {
   EINVAL,
   ENOTSUPP,
 } from "../ts/uapi";
+import { Btf, btfPut } from "./btf";
 import { allocGrow, allocZeroed, free, kernel, Kernel } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -262,6 +263,7 @@ export function placeMap<T extends BpfMap>(attr: MapCreateAttr): usize {
 export function freeMap(map: BpfMap): void {
   map.release();
   map.handle = 0;
+  if (map.btf != 0) btfPut(changetype<Btf>(map.btf));
   free(changetype<usize>(map) - OBJECT_HDR);
 }
 

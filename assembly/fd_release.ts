@@ -1,0 +1,19 @@
+// What closing an fd does to the object behind it: one row a kind.
+
+import { Btf, btfPut } from "./btf";
+import { FD_BTF, FD_MAP } from "./fd";
+import { BpfMap, mapPut } from "./map";
+
+/** Drops the reference an fd held. */
+export function fdRelease(kind: u32, object: usize): void {
+  switch (kind) {
+    case FD_MAP:
+      mapPut(changetype<BpfMap>(object));
+      break;
+    case FD_BTF:
+      btfPut(changetype<Btf>(object));
+      break;
+    default:
+      break;
+  }
+}
