@@ -29,6 +29,7 @@ export {
   bpf_map_update_elem,
   bpf_valid_range,
 } from "./helpers";
+export { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
 export {
   array_lookup,
   map_by_handle,
