@@ -8,6 +8,8 @@ import {
   BPF_FUNC_map_lookup_elem,
   BPF_FUNC_map_lookup_percpu_elem,
   BPF_FUNC_map_update_elem,
+  BPF_FUNC_spin_lock,
+  BPF_FUNC_spin_unlock,
   EFAULT,
   EINVAL,
 } from "../ts/uapi";
@@ -15,6 +17,7 @@ import { cpu } from "./kernel";
 import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
 import { BpfMap, mapByHandle } from "./map";
+import { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
 
 /** The map of a handle when `key` can be read as its key; 0 otherwise. */
 function mapWithKey(handle: u32, key: u32): usize {
@@ -41,7 +44,7 @@ export function bpf_map_update_elem(handle: u32, key: u32, value: u32, flags: u6
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  if (map.keySize == 0) return -EINVAL;
+  if (map.keySize == 0 || map.keyIsFd()) return -EINVAL;
   if (!isUserRange(key, map.keySize) || !isUserRange(value, map.valueSize)) return -EFAULT;
   return map.updateElem(key, value, flags, false);
 }
@@ -51,7 +54,7 @@ export function bpf_map_delete_elem(handle: u32, key: u32): i32 {
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  if (map.keySize == 0) return -EINVAL;
+  if (map.keySize == 0 || map.keyIsFd()) return -EINVAL;
   return isUserRange(key, map.keySize) ? map.deleteElem(key) : -EFAULT;
 }
 
@@ -73,7 +76,7 @@ export function bpf_get_smp_processor_id(): u32 {
 export function bpf_valid_range(addr: u32, len: u32): i32 {
   const region = findRegion(addr);
   if (region == 0) return 0;
-  return changetype<BpfMap>(regionOwner(region)).isLive(regionLo(region), addr, len) ? 1 : 0;
+  return regionOwner(region).isLive(regionLo(region), addr, len) ? 1 : 0;
 }
 
 /** Narrows a register to an address: one beyond 4 GiB is no address here. */
@@ -99,6 +102,10 @@ export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5:
       return bpf_for_each_map_elem(toAddress(r1), r2, r3, r4);
     case BPF_FUNC_map_lookup_percpu_elem:
       return bpf_map_lookup_percpu_elem(toAddress(r1), toAddress(r2), <u32>r3);
+    case BPF_FUNC_spin_lock:
+      return bpf_spin_lock(toAddress(r1));
+    case BPF_FUNC_spin_unlock:
+      return bpf_spin_unlock(toAddress(r1));
     default:
       return -EINVAL;
   }

@@ -2,8 +2,8 @@
 // simulators"); the others serve ts/ and may change.
 
 import { BPF_MAP_TYPE_UNSPEC, EBADF, EINVAL } from "../ts/uapi";
-import { directoryPut } from "./bpffs";
-import { FD_DIRECTORY, FD_FREE, FD_MAP, fdKind, fdObject, fdRemove, fdTableInit } from "./fd";
+import { FD_FREE, FD_MAP, fdKind, fdObject, fdRemove, fdTableInit } from "./fd";
+import { fdRelease } from "./fd_release";
 import {
   allocGrow,
   attach,
@@ -16,7 +16,7 @@ import {
   scratchPtr,
   setCpu,
 } from "./kernel";
-import { BpfMap, MapCreateAttr, mapByHandle, mapPut } from "./map";
+import { BpfMap, MapCreateAttr, mapByHandle } from "./map";
 import { mapMmap, mapMunmap } from "./map_obj";
 import { PROBE, mapType } from "./map_types";
 
@@ -39,6 +39,7 @@ export {
   bpf_map_update_elem,
   bpf_valid_range,
 } from "./helpers";
+export { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
 export {
   array_lookup,
   map_by_handle,
@@ -150,9 +151,7 @@ export function map_munmap(handle: u32, writable: i32): void {
 export function fd_close(fd: i32): i32 {
   const kind = fdKind(fd);
   if (kind == FD_FREE) return -EBADF;
-  const object = fdRemove(fd);
-  if (kind == FD_MAP) mapPut(changetype<BpfMap>(object));
-  else if (kind == FD_DIRECTORY) directoryPut(object);
+  fdRelease(kind, fdRemove(fd));
   return 0;
 }
 

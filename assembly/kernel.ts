@@ -76,6 +76,11 @@ export function kernel(): Kernel {
   return changetype<Kernel>(root);
 }
 
+/** The lock of the kernel's own tables: fds, handles, ids. */
+export function kernelLockWord(): usize {
+  return root + offsetof<Kernel>("lockWord");
+}
+
 function heap(): Heap {
   return changetype<Heap>(root + KERNEL_SIZE);
 }

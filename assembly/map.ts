@@ -1,7 +1,7 @@
 // What all maps have in common: attributes, the operations with the kernel's default answers, handles, ids, references.
 //
 // A map type is a class that extends BpfMap and overrides what it can do. AssemblyScript turns the overrides into a
-// br_table on the class id, which it reads in front of the object; placeMap puts it there. That is the one trick.
+// br_table on the class id, which it reads in front of the object; placeObject puts it there. That is the one trick.
 
 import {
   BPF_EXIST,
@@ -12,9 +12,11 @@ import {
   EINVAL,
   ENOTSUPP,
 } from "../ts/uapi";
+import { Btf, btfPut } from "./btf";
 import { allocGrow, allocZeroed, free, kernel, Kernel } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
+import { RegionOwner } from "./lib/region";
 
 /** Batch commands a type has (BpfMap#batchOps). */
 export const BATCH_LOOKUP: u32 = 1;
@@ -68,7 +70,7 @@ export class BatchAttr {
 }
 if (offsetof<BatchAttr>("flags") != 48) ERROR("BatchAttr mirrors union bpf_attr");
 
-export abstract class BpfMap {
+export abstract class BpfMap extends RegionOwner {
   mapType: u32;
   keySize: u32;
   valueSize: u32;
@@ -169,6 +171,11 @@ export abstract class BpfMap {
     return -ENOTSUPP;
   }
 
+  /** Are the keys of bpf(2) fds? Programs then have no business with the element helpers. */
+  keyIsFd(): bool {
+    return false;
+  }
+
   /** Bytes of a value at bpf(2). */
   userValueSize(): u32 {
     return this.valueSize;
@@ -196,9 +203,10 @@ export abstract class BpfMap {
     return true;
   }
 
-  /** Is [addr, addr + len) inside one live value (or record)? addr is in a region of this map that starts at lo. */
-  isLive(lo: u32, addr: u32, len: u32): bool {
-    return false;
+  /** A lock is where a whole value is live around it. */
+  override isLockAt(lo: u32, addr: u32): bool {
+    const at = this.lockOffset;
+    return at != NO_LOCK && addr - lo >= <u32>at && this.isLive(lo, addr - at, this.valueSize);
   }
 
   /**
@@ -243,12 +251,19 @@ export function isErr(ptr: usize): bool {
 /** Bytes in front of an AssemblyScript object; its class id is the word at -8. */
 const OBJECT_HDR: u32 = 24;
 
-/** A zeroed map structure of class T with its class id and the common attributes; 0 when out of memory. */
-export function placeMap<T extends BpfMap>(attr: MapCreateAttr): usize {
+/** A zeroed object of class T with its class id; 0 when out of memory. */
+export function placeObject<T extends RegionOwner>(): usize {
   const block = allocZeroed(OBJECT_HDR + offsetof<T>());
   if (block == 0) return 0;
   const ptr = block + OBJECT_HDR;
   store<u32>(ptr - 8, idof<T>());
+  return ptr;
+}
+
+/** A zeroed map structure of class T with its class id and the common attributes; 0 when out of memory. */
+export function placeMap<T extends BpfMap>(attr: MapCreateAttr): usize {
+  const ptr = placeObject<T>();
+  if (ptr == 0) return 0;
   const map = changetype<BpfMap>(ptr);
   map.mapType = attr.mapType;
   map.keySize = attr.keySize;
@@ -264,6 +279,7 @@ export function placeMap<T extends BpfMap>(attr: MapCreateAttr): usize {
 export function freeMap(map: BpfMap): void {
   map.release();
   map.handle = 0;
+  if (map.btf != 0) btfPut(changetype<Btf>(map.btf));
   free(changetype<usize>(map) - OBJECT_HDR);
 }
 

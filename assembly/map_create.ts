@@ -17,10 +17,11 @@ import {
   ENOMEM,
   EOPNOTSUPP,
 } from "../ts/uapi";
+import { checkBtf } from "./btf_map";
 import { FD_FREE, FD_MAP, FMODE_READ, FMODE_WRITE, fdInstall, fdKind } from "./fd";
 import { BpfMap, MapCreateAttr, freeMap, isErr, mapPut, publishMap } from "./map";
 import { ALLOC, CHECK, PROBE, mapType } from "./map_types";
-import { isUserRange } from "./lib/bytes";
+import { isNameByte, isUserRange } from "./lib/bytes";
 
 /** @returns the new fd or -errno */
 export function mapCreate(attr: MapCreateAttr): i32 {
@@ -37,7 +38,7 @@ export function mapCreate(attr: MapCreateAttr): i32 {
   if (isErr(ptr)) return <i32>ptr;
   const map = changetype<BpfMap>(ptr);
   ret = setName(map, attr);
-  if (ret == 0) ret = checkBtf(attr);
+  if (ret == 0) ret = checkBtf(map, attr);
   if (ret == 0) ret = checkExclusive(attr);
   if (ret == 0 && !publishMap(map)) ret = -ENOMEM;
   if (ret != 0) {
@@ -91,18 +92,6 @@ function setName(map: BpfMap, attr: MapCreateAttr): i32 {
     store<u8>(to + i, c);
   }
   return -EINVAL;
-}
-
-function isNameByte(c: u8): bool {
-  if (c >= 0x30 && c <= 0x39) return true;
-  if ((c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a) return true;
-  if (c == 0x5f || c == 0x2e) return true;
-  return c >= 0xc0 && c != 0xd7 && c != 0xf7;
-}
-
-function checkBtf(attr: MapCreateAttr): i32 {
-  if (attr.btfKeyTypeId == 0 && attr.btfValueTypeId == 0) return 0;
-  return fdKind(attr.btfFd) == FD_FREE ? -EBADF : -EINVAL;
 }
 
 function checkExclusive(attr: MapCreateAttr): i32 {

@@ -20,6 +20,7 @@ import {
   PAGE_SIZE,
 } from "../ts/uapi";
 import {
+  FD_BTF,
   FD_FREE,
   FD_MAP,
   FMODE_READ,
@@ -29,6 +30,7 @@ import {
   fdObject,
   fdOpenMap,
 } from "./fd";
+import { Btf, btfInfo } from "./btf";
 import { isUserRange, isZero, zeroBytes } from "./lib/bytes";
 import { BpfMap, NO_LOCK, isErr, mapAfterId, mapById, mapGet, mapPut } from "./map";
 import { openMode } from "./map_create";
@@ -128,13 +130,12 @@ export function objGetInfoByFd(copy: usize, userAttr: u32): i32 {
   const fd = load<i32>(copy);
   const kind = fdKind(fd);
   if (kind == FD_FREE) return -EBADFD;
-  if (kind != FD_MAP) return -EINVAL;
-  return mapInfo(
-    changetype<BpfMap>(fdObject(fd)),
-    load<u32>(copy, 4),
-    load<u64>(copy, 8),
-    userAttr,
-  );
+  const length = load<u32>(copy, 4);
+  const info = load<u64>(copy, 8);
+  if (kind == FD_BTF) return btfInfo(changetype<Btf>(fdObject(fd)), length, info, userAttr);
+  return kind == FD_MAP
+    ? mapInfo(changetype<BpfMap>(fdObject(fd)), length, info, userAttr)
+    : -EINVAL;
 }
 
 /** The buffer is input too: the program hash it may ask for is not here, so those fields must be zero. */
@@ -159,6 +160,7 @@ function mapInfo(map: BpfMap, length: u32, info: u64, userAttr: u32): i32 {
   result.mapFlags = map.mapFlags;
   result.name = map.name;
   result.nameRest = map.nameRest;
+  if (map.btf != 0) result.btfId = changetype<Btf>(map.btf).id;
   result.btfKeyTypeId = map.btfKeyTypeId;
   result.btfValueTypeId = map.btfValueTypeId;
   result.mapExtra = map.mapExtra;

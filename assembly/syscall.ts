@@ -5,6 +5,9 @@
 
 import {
   BPF_ATTR_SIZE,
+  BPF_BTF_GET_FD_BY_ID,
+  BPF_BTF_GET_NEXT_ID,
+  BPF_BTF_LOAD,
   BPF_F_LOCK,
   BPF_MAP_CREATE,
   BPF_MAP_DELETE_BATCH,
@@ -33,6 +36,7 @@ import {
 } from "../ts/uapi";
 import { deleteBatch, updateBatch } from "./batch";
 import { objGet, objPin } from "./bpffs";
+import { btfGetFdById, btfGetNextId, btfLoad } from "./btf";
 import { FMODE_READ, FMODE_WRITE, fdMap, fdMode } from "./fd";
 import { scratchPtr } from "./kernel";
 import { isUserRange, isZero, zeroBytes } from "./lib/bytes";
@@ -81,11 +85,15 @@ function attrEnd(cmd: u32): u32 {
     case BPF_OBJ_GET:
       return 20;
     case BPF_MAP_GET_NEXT_ID:
+    case BPF_BTF_GET_NEXT_ID:
       return 8;
     case BPF_MAP_GET_FD_BY_ID:
       return 12;
     case BPF_OBJ_GET_INFO_BY_FD:
+    case BPF_BTF_GET_FD_BY_ID:
       return 16;
+    case BPF_BTF_LOAD:
+      return 40;
     case BPF_MAP_FREEZE:
       return 4;
     case BPF_MAP_LOOKUP_BATCH:
@@ -128,6 +136,12 @@ export function bpf(cmd: i32, attr: u32, size: u32): i32 {
       return mapGetFdById(copy);
     case BPF_OBJ_GET_INFO_BY_FD:
       return objGetInfoByFd(copy, attr);
+    case BPF_BTF_LOAD:
+      return btfLoad(copy, attr, size);
+    case BPF_BTF_GET_FD_BY_ID:
+      return btfGetFdById(copy);
+    case BPF_BTF_GET_NEXT_ID:
+      return btfGetNextId(copy, attr);
     default:
       return cmd >= BPF_MAP_LOOKUP_BATCH
         ? mapCommand(cmd, load<i32>(copy, 36), copy, attr)

@@ -15,6 +15,8 @@ export interface CoreExports {
   bpf_map_sum_elem_count(map: number): bigint;
   bpf_get_smp_processor_id(): number;
   bpf_helper_call(id: number, r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint): bigint;
+  bpf_spin_lock(lock: number): number;
+  bpf_spin_unlock(lock: number): number;
   bpf_valid_range(addr: number, len: number): number;
   /** The callback's registers go to the dispatcher: see BpfRuntime#setCallback. */
   bpf_for_each_map_elem(map: number, callback: bigint, ctx: bigint, flags: bigint): bigint;

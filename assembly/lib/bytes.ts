@@ -68,3 +68,11 @@ export function isZero(ptr: usize, n: u32): bool {
 export function roundupPow2(n: u32): u32 {
   return n <= 1 ? 1 : n > 0x80000000 ? 0 : 1 << (32 - clz(n - 1));
 }
+
+/** May a name hold this byte? Letters (Latin-1 ones too, as in the kernel's isalnum), digits, `_` and `.`. */
+export function isNameByte(c: u8): bool {
+  if (c >= 0x30 && c <= 0x39) return true;
+  if ((c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a) return true;
+  if (c == 0x5f || c == 0x2e) return true;
+  return c >= 0xc0 && c != 0xd7 && c != 0xf7;
+}

@@ -1,9 +1,22 @@
-// Which map owns an address: the sorted table of value regions behind bpf_valid_range.
+// Who owns an address: the sorted table of value regions behind bpf_valid_range.
 //
 // A region is a range of memory that holds elements of one owner (a map, or a host object): a preallocated map has one
 // or two, a map that allocates as it goes has one per slab. The owner decides whether an address inside is live.
 
 import { alloc, allocGrow, free, kernel } from "../kernel";
+
+/** Whoever owns regions: maps, host objects. */
+export abstract class RegionOwner {
+  /** May a program touch [addr, addr + len)? addr is in a region of this owner that starts at lo. */
+  isLive(lo: u32, addr: u32, len: u32): bool {
+    return false;
+  }
+
+  /** Is addr the bpf_spin_lock of a live value? */
+  isLockAt(lo: u32, addr: u32): bool {
+    return false;
+  }
+}
 
 //   Region                     regions are sorted by lo and do not overlap
 //   0      4      8
@@ -74,6 +87,6 @@ export function regionLo(region: usize): u32 {
   return load<u32>(region);
 }
 
-export function regionOwner(region: usize): u32 {
-  return load<u32>(region, 8);
+export function regionOwner(region: usize): RegionOwner {
+  return changetype<RegionOwner>(load<u32>(region, 8));
 }

@@ -1,0 +1,337 @@
+// BTF objects: BPF_BTF_LOAD, ids, info. A blob is checked once (btf_verify.ts) and kept; maps refer to it for the types of
+// keys and values (btf_map.ts). Kernel: kernel/bpf/btf.c (behaviour checked against 6.18); format:
+// Documentation/bpf/btf.rst.
+//
+// Differs: the log (btf_log_buf) stays empty; its arguments are checked.
+
+import {
+  BPF_F_TOKEN_FD,
+  BTF_KIND_ARRAY,
+  BTF_KIND_CONST,
+  BTF_KIND_DATASEC,
+  BTF_KIND_ENUM,
+  BTF_KIND_ENUM64,
+  BTF_KIND_FLOAT,
+  BTF_KIND_INT,
+  BTF_KIND_PTR,
+  BTF_KIND_RESTRICT,
+  BTF_KIND_STRUCT,
+  BTF_KIND_TYPEDEF,
+  BTF_KIND_TYPE_TAG,
+  BTF_KIND_UNION,
+  BTF_KIND_VAR,
+  BTF_KIND_VOLATILE,
+  E2BIG,
+  EBADF,
+  EFAULT,
+  EINVAL,
+  ENOENT,
+  ENOMEM,
+  PAGE_SIZE,
+} from "../ts/uapi";
+import { btfVerify } from "./btf_verify";
+import { FD_BTF, FD_FREE, FMODE_READ, FMODE_WRITE, fdInstall, fdKind } from "./fd";
+import { allocGrow, allocZeroed, free, kernel, scratchPtr } from "./kernel";
+import { isUserRange, isZero, zeroBytes } from "./lib/bytes";
+import { lock, unlock } from "./lib/lock";
+import { kernelLockWord } from "./kernel";
+
+/** No blob may be larger, bytes. */
+const BTF_MAX_SIZE: u32 = 16 << 20;
+/** sizeof(struct bpf_btf_info), bytes. */
+const BTF_INFO_SIZE: u32 = 32;
+/** Size of a pointer of the machine that BTF describes: 64 bits, whatever addresses are here. */
+const PTR_BYTES: u32 = 8;
+/** sizeOf: the type has no size. */
+export const NO_SIZE: u64 = u64.MAX_VALUE;
+
+/** The attr of BTF_LOAD. */
+@unmanaged
+class BtfLoadAttr {
+  btf: u64;
+  logBuf: u64;
+  size: u32;
+  logSize: u32;
+  logLevel: u32;
+  logTrueSize: u32;
+  flags: u32;
+  tokenFd: i32;
+}
+if (offsetof<BtfLoadAttr>("tokenFd") != 36) ERROR("BtfLoadAttr mirrors union bpf_attr");
+
+/** One type: struct btf_type. What follows it depends on the kind. */
+@unmanaged
+export class BtfType {
+  nameOff: u32;
+  /** vlen (16 bits), kind (5 bits at 24), kind_flag (bit 31). */
+  info: u32;
+  sizeOrType: u32;
+}
+
+@unmanaged
+export class Btf {
+  /** fds, maps. */
+  refcnt: u32;
+  id: u32;
+  /** The list of BTF objects, in no order. */
+  next: u32;
+  /** The blob as it was given: `size` bytes. */
+  data: u32;
+  size: u32;
+  /** u32 per type: its address; entry 0 is void and unused. */
+  types: u32;
+  /** Including void. */
+  nrTypes: u32;
+  strings: u32;
+  stringsLen: u32;
+}
+
+export function btfType(btf: Btf, id: u32): BtfType {
+  return changetype<BtfType>(load<u32>(btf.types + id * 4));
+}
+
+export function kindOf(type: BtfType): u32 {
+  return (type.info >> 24) & 0x1f;
+}
+
+export function vlenOf(type: BtfType): u32 {
+  return type.info & 0xffff;
+}
+
+export function hasKindFlag(type: BtfType): bool {
+  return type.info >> 31 != 0;
+}
+
+/** Address of what follows the type. */
+export function typeData(type: BtfType): usize {
+  return changetype<usize>(type) + offsetof<BtfType>();
+}
+
+/** const, volatile, restrict, typedef, type tag: a type that stands for another. */
+export function isModifier(kind: u32): bool {
+  return (
+    kind == BTF_KIND_TYPEDEF ||
+    kind == BTF_KIND_VOLATILE ||
+    kind == BTF_KIND_CONST ||
+    kind == BTF_KIND_RESTRICT ||
+    kind == BTF_KIND_TYPE_TAG
+  );
+}
+
+/** The id behind all modifiers; the chain of a checked blob ends. */
+export function skipModifiers(btf: Btf, id: u32): u32 {
+  while (id != 0 && isModifier(kindOf(btfType(btf, id)))) id = btfType(btf, id).sizeOrType;
+  return id;
+}
+
+/** Size of a type in bytes; NO_SIZE for void, functions, forward declarations. */
+export function sizeOf(btf: Btf, id: u32): u64 {
+  let count: u64 = 1;
+  while (id != 0) {
+    const type = btfType(btf, id);
+    const kind = kindOf(type);
+    if (kind == BTF_KIND_ARRAY) {
+      const array = typeData(type);
+      count *= load<u32>(array, 8);
+      id = load<u32>(array);
+    } else if (isModifier(kind) || kind == BTF_KIND_VAR) {
+      id = type.sizeOrType;
+    } else {
+      const size = ownSize(type, kind);
+      return size == NO_SIZE ? NO_SIZE : size * count;
+    }
+  }
+  return NO_SIZE;
+}
+
+/** Size of a type that does not depend on another. */
+function ownSize(type: BtfType, kind: u32): u64 {
+  switch (kind) {
+    case BTF_KIND_PTR:
+      return PTR_BYTES;
+    case BTF_KIND_INT:
+    case BTF_KIND_STRUCT:
+    case BTF_KIND_UNION:
+    case BTF_KIND_ENUM:
+    case BTF_KIND_ENUM64:
+    case BTF_KIND_FLOAT:
+    case BTF_KIND_DATASEC:
+      return type.sizeOrType;
+    default:
+      return NO_SIZE;
+  }
+}
+
+// ---- life -------------------------------------------------------------------------------------------------------------
+
+export function btfGet(btf: Btf): void {
+  if (ASC_FEATURE_THREADS) {
+    atomic.add<u32>(changetype<usize>(btf) + offsetof<Btf>("refcnt"), 1);
+  } else {
+    btf.refcnt++;
+  }
+}
+
+/** Drops a reference; the last one frees the object. */
+export function btfPut(btf: Btf): void {
+  let left: u32;
+  if (ASC_FEATURE_THREADS) {
+    left = atomic.sub<u32>(changetype<usize>(btf) + offsetof<Btf>("refcnt"), 1) - 1;
+  } else {
+    left = --btf.refcnt;
+  }
+  if (left != 0) return;
+  lock(kernelLockWord());
+  const k = kernel();
+  const self = <u32>changetype<usize>(btf);
+  if (k.btfHead == self) {
+    k.btfHead = btf.next;
+  } else {
+    let before: u32 = k.btfHead;
+    while (changetype<Btf>(before).next != self) before = changetype<Btf>(before).next;
+    changetype<Btf>(before).next = btf.next;
+  }
+  unlock(kernelLockWord());
+  btfFree(btf);
+}
+
+function btfFree(btf: Btf): void {
+  free(btf.types);
+  free(btf.data);
+  free(changetype<usize>(btf));
+}
+
+/** Links a new object and gives it the next free id. Ids are handed out in a cycle. */
+function publish(btf: Btf): void {
+  lock(kernelLockWord());
+  const k = kernel();
+  do {
+    btf.id = k.nextBtfId;
+    k.nextBtfId = k.nextBtfId == 0x7fffffff ? 1 : k.nextBtfId + 1;
+  } while (btfById(btf.id) != 0);
+  btf.refcnt = 1;
+  btf.next = k.btfHead;
+  k.btfHead = <u32>changetype<usize>(btf);
+  unlock(kernelLockWord());
+}
+
+function btfById(id: u32): usize {
+  let btf: u32 = kernel().btfHead;
+  while (btf != 0 && changetype<Btf>(btf).id != id) btf = changetype<Btf>(btf).next;
+  return btf;
+}
+
+// ---- BPF_BTF_LOAD -----------------------------------------------------------------------------------------------------
+
+/**
+ * Order of checks: flags, token, size, log, blob.
+ * @param attrSize bytes the caller gave for the attr: log_true_size is written when it has room
+ * @returns the fd or -errno
+ */
+export function btfLoad(copy: usize, userAttr: u32, attrSize: u32): i32 {
+  const attr = changetype<BtfLoadAttr>(copy);
+  if (attr.flags & ~(<u32>BPF_F_TOKEN_FD)) return -EINVAL;
+  if (attr.flags != 0) return fdKind(attr.tokenFd) == FD_FREE ? -EBADF : -EINVAL;
+  if (attr.size > BTF_MAX_SIZE) return -E2BIG;
+  if ((attr.logBuf != 0) != (attr.logSize != 0) || attr.logSize > 0x3fffffff) return -EINVAL;
+  if (attr.logBuf != 0 && attr.logLevel == 0) return -EINVAL;
+  if (!isUserRange(attr.btf, attr.size)) return -EFAULT;
+  const logged = attr.logLevel != 0;
+  const hasLog = attr.logBuf != 0;
+  if (hasLog && !isUserRange(attr.logBuf, 1)) return -EFAULT;
+  const ret = loadBlob(attr);
+  if (hasLog) store<u8>(<usize>attr.logBuf, 0);
+  // The log's text is empty: its NUL is all there is.
+  if (attrSize >= 32) store<u32>(userAttr, logged ? 1 : 0, offsetof<BtfLoadAttr>("logTrueSize"));
+  return ret;
+}
+
+function loadBlob(attr: BtfLoadAttr): i32 {
+  const ptr = allocZeroed(offsetof<Btf>());
+  if (ptr == 0) return -ENOMEM;
+  const btf = changetype<Btf>(ptr);
+  btf.size = attr.size;
+  // A little more than the blob: headers shorter than the struct are read as if padded.
+  btf.data = <u32>allocGrow(attr.size + 32);
+  let ret = btf.data == 0 ? -ENOMEM : 0;
+  if (ret == 0) {
+    memory.copy(btf.data, <usize>attr.btf, attr.size);
+    zeroBytes(btf.data + attr.size, 32);
+    ret = btfVerify(btf);
+  }
+  if (ret != 0) {
+    btfFree(btf);
+    return ret;
+  }
+  publish(btf);
+  const fd = fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, ptr);
+  if (fd < 0) btfPut(btf);
+  return fd;
+}
+
+// ---- ids and info -----------------------------------------------------------------------------------------------------
+
+/** attr: start_id 0, next_id 4. */
+export function btfGetNextId(copy: usize, userAttr: u32): i32 {
+  const start = load<u32>(copy);
+  if (start >= 0x7fffffff) return -EINVAL;
+  let found: u32 = 0;
+  let btf: u32 = kernel().btfHead;
+  while (btf != 0) {
+    const id = changetype<Btf>(btf).id;
+    if (id > start && (found == 0 || id < found)) found = id;
+    btf = changetype<Btf>(btf).next;
+  }
+  if (found == 0) return -ENOENT;
+  if (!isUserRange(userAttr, 8)) return -EFAULT;
+  store<u32>(userAttr, found, 4);
+  return 0;
+}
+
+/** attr: btf_id 0, open_flags 8, token_fd 12. */
+export function btfGetFdById(copy: usize): i32 {
+  const flags = load<u32>(copy, 8);
+  if (flags & ~(<u32>BPF_F_TOKEN_FD)) return -EINVAL;
+  if (flags != 0) return fdKind(load<i32>(copy, 12)) == FD_FREE ? -EBADF : -EINVAL;
+  const btf = btfById(load<u32>(copy));
+  if (btf == 0) return -ENOENT;
+  btfGet(changetype<Btf>(btf));
+  const fd = fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, btf);
+  if (fd < 0) btfPut(changetype<Btf>(btf));
+  return fd;
+}
+
+/**
+ * OBJ_GET_INFO_BY_FD: struct bpf_btf_info { btf 0, btf_size 8, id 12, name 16, name_len 24, kernel_btf 28 }. The blob is
+ * copied as far as btf_size allows; the name of a loaded BTF is empty.
+ */
+export function btfInfo(btf: Btf, length: u32, info: u64, userAttr: u32): i32 {
+  if (length > <u32>PAGE_SIZE) return -E2BIG;
+  if (length > 0 && !isUserRange(info, length)) return -EFAULT;
+  const user = <usize>info;
+  if (length > BTF_INFO_SIZE && !isZero(user + BTF_INFO_SIZE, length - BTF_INFO_SIZE))
+    return -E2BIG;
+  const taken = min<u32>(length, BTF_INFO_SIZE);
+  const buffer = scratchPtr() + 128;
+  zeroBytes(buffer, BTF_INFO_SIZE);
+  memory.copy(buffer, user, taken);
+  const copied = min<u32>(load<u32>(buffer, 8), btf.size);
+  const blob = load<u64>(buffer);
+  if (copied > 0 && !isUserRange(blob, copied)) return -EFAULT;
+  memory.copy(<usize>blob, btf.data, copied);
+  const name = load<u64>(buffer, 16);
+  const nameLen = load<u32>(buffer, 24);
+  if ((name == 0) != (nameLen == 0)) return -EINVAL;
+  if (nameLen != 0) {
+    if (!isUserRange(name, 1)) return -EFAULT;
+    store<u8>(<usize>name, 0);
+  }
+  store<u32>(buffer, btf.size, 8);
+  store<u32>(buffer, btf.id, 12);
+  store<u32>(buffer, 0, 24);
+  store<u32>(buffer, 0, 28);
+  if (!isUserRange(userAttr, 8)) return -EFAULT;
+  memory.copy(user, buffer, taken);
+  store<u32>(userAttr, taken, 4);
+  return 0;
+}

@@ -1,0 +1,322 @@
+// Fields of a value that are more than bytes: locks, timers, lists, kernel pointers. They are recognised by the name of
+// their struct, or by the type tag of a pointer. Kernel: kernel/bpf/btf.c (behaviour asked of 6.18).
+//
+// Fields are looked for in the members of a struct (or the variables of a section), in structs inside it, and in arrays. A
+// member of the right name but with another size, or not aligned, is no such field.
+
+import {
+  BTF_KIND_ARRAY,
+  BTF_KIND_DATASEC,
+  BTF_KIND_DECL_TAG,
+  BTF_KIND_PTR,
+  BTF_KIND_STRUCT,
+  BTF_KIND_TYPE_TAG,
+  E2BIG,
+  EFAULT,
+  EINVAL,
+  ENOMEM,
+} from "../ts/uapi";
+import {
+  Btf,
+  BtfType,
+  btfType,
+  hasKindFlag,
+  kindOf,
+  sizeOf,
+  skipModifiers,
+  typeData,
+  vlenOf,
+} from "./btf";
+import { allocZeroed, free } from "./kernel";
+
+export const FIELD_SPIN_LOCK: u32 = 1;
+export const FIELD_RES_SPIN_LOCK: u32 = 2;
+export const FIELD_TIMER: u32 = 4;
+export const FIELD_WORKQUEUE: u32 = 8;
+export const FIELD_TASK_WORK: u32 = 16;
+export const FIELD_LIST_HEAD: u32 = 32;
+export const FIELD_LIST_NODE: u32 = 64;
+export const FIELD_RB_ROOT: u32 = 128;
+export const FIELD_RB_NODE: u32 = 256;
+export const FIELD_REFCOUNT: u32 = 512;
+export const FIELD_KPTR: u32 = 1024;
+export const FIELD_UPTR: u32 = 2048;
+
+/** At most one of each at a level. */
+const FIELDS_UNIQUE: u32 =
+  FIELD_SPIN_LOCK | FIELD_RES_SPIN_LOCK | FIELD_TIMER | FIELD_WORKQUEUE | FIELD_TASK_WORK;
+const FIELDS_4_BYTES: u32 = FIELD_SPIN_LOCK | FIELD_RES_SPIN_LOCK | FIELD_REFCOUNT;
+/** Fields of values of maps. */
+export const FIELDS_OF_MAPS: u32 = ~(FIELD_LIST_NODE | FIELD_RB_NODE);
+/** Structs with one of these among their members are checked when the BTF is loaded, for these and FIELDS_OF_OBJECTS. */
+const FIELDS_CHECKED: u32 =
+  FIELD_SPIN_LOCK |
+  FIELD_LIST_HEAD |
+  FIELD_LIST_NODE |
+  FIELD_RB_ROOT |
+  FIELD_RB_NODE |
+  FIELD_REFCOUNT |
+  FIELD_KPTR;
+const FIELDS_OF_OBJECTS: u32 = FIELDS_CHECKED | FIELD_RES_SPIN_LOCK;
+const FIELDS_MAX: u32 = 11;
+const NESTING_MAX: u32 = 32;
+
+/** What findFields found. */
+@unmanaged
+export class Fields {
+  /** FIELD_* bits. */
+  kinds: u32;
+  count: u32;
+  /** Offset of the spin lock, bytes; -1 when there is none. */
+  lockOffset: i32;
+}
+
+/**
+ * Looks for the fields of a value type. A type that is no struct or section has none.
+ * @param mask FIELD_* bits: others are plain bytes
+ * @returns 0; -E2BIG too many, or two of a kind that may be there once; -EINVAL
+ */
+export function findFields(btf: Btf, id: u32, mask: u32, fields: Fields): i32 {
+  fields.kinds = 0;
+  fields.count = 0;
+  fields.lockOffset = -1;
+  const kind = id == 0 ? 0 : kindOf(btfType(btf, id));
+  if (kind != BTF_KIND_STRUCT && kind != BTF_KIND_DATASEC) return 0;
+  const ret = findIn(btf, id, 0, mask, fields, 0);
+  if (ret != 0) return ret;
+  const both = FIELD_SPIN_LOCK | FIELD_RES_SPIN_LOCK;
+  return (fields.kinds & both) == both ? -EINVAL : 0;
+}
+
+/** The check of a load: a struct that has special members has fields. */
+export function checkStructMetas(btf: Btf): i32 {
+  const ptr = allocZeroed(offsetof<Fields>());
+  if (ptr == 0) return -ENOMEM;
+  const fields = changetype<Fields>(ptr);
+  let ret = 0;
+  for (let id: u32 = 1; id < btf.nrTypes && ret == 0; id++) {
+    if (kindOf(btfType(btf, id)) != BTF_KIND_STRUCT || !hasSpecialMember(btf, btfType(btf, id)))
+      continue;
+    ret = findFields(btf, id, FIELDS_OF_OBJECTS, fields);
+    if (ret == 0 && fields.count == 0) ret = -EFAULT;
+  }
+  free(ptr);
+  return ret;
+}
+
+function hasSpecialMember(btf: Btf, type: BtfType): bool {
+  let at = typeData(type);
+  for (let i: u32 = 0; i < vlenOf(type); i++) {
+    const id = load<u32>(at, 4);
+    const kind = fieldKind(btf, id);
+    if (kind == FIELD_KPTR ? isStruct(btf, pointee(btf, id)) : (kind & FIELDS_CHECKED) != 0)
+      return true;
+    at += 12;
+  }
+  return false;
+}
+
+function findIn(btf: Btf, id: u32, base: u32, mask: u32, fields: Fields, level: u32): i32 {
+  if (level == NESTING_MAX) return -E2BIG;
+  const type = btfType(btf, id);
+  const isSection = kindOf(type) == BTF_KIND_DATASEC;
+  let seen: u32 = 0;
+  let at = typeData(type);
+  for (let index: u32 = 0; index < vlenOf(type); index++) {
+    const member = memberType(btf, at, isSection);
+    const elem = elemType(btf, member);
+    const offset = base + memberOffset(type, at, isSection);
+    const count = elemCount(btf, member);
+    const room = isSection ? load<u32>(at, 8) : <u32>sizeOf(btf, member);
+    at += 12;
+    if (count == 0) continue;
+    let kind = fieldKind(btf, elem) & mask;
+    let ret = 0;
+    if (kind == 0) {
+      if (!isStruct(btf, elem)) continue;
+      kind = fields.kinds;
+      const before = fields.count;
+      fields.kinds = 0;
+      ret = findIn(btf, elem, offset, mask, fields, level + 1);
+      if (ret == 0) ret = repeat(fields, before, count);
+      fields.kinds |= kind;
+    } else {
+      if (kind & FIELDS_UNIQUE && (count > 1 || seen & kind)) return -E2BIG;
+      seen |= kind;
+      if (!isPlaced(btf, elem, kind, offset, count, room)) continue;
+      ret = addField(btf, fields, kind, offset, count);
+      const tagged = isSection ? load<u32>(at - 12) : id;
+      const isHead = (kind & (FIELD_LIST_HEAD | FIELD_RB_ROOT)) != 0;
+      if (ret == 0 && isHead && !saysContents(btf, tagged, isSection ? -1 : index)) ret = -EINVAL;
+      if (ret == 0 && kind & (FIELD_KPTR | FIELD_UPTR) && !isStruct(btf, pointee(btf, elem)))
+        ret = -EINVAL;
+    }
+    if (ret != 0) return ret;
+  }
+  return 0;
+}
+
+/** The fields of a struct that is the element of an array, count times. */
+function repeat(fields: Fields, before: u32, count: u32): i32 {
+  const found = fields.count - before;
+  if (count > 1 && fields.kinds & FIELDS_UNIQUE) return -E2BIG;
+  if (<u64>before + <u64>found * count > FIELDS_MAX) return -E2BIG;
+  fields.count = before + found * count;
+  return 0;
+}
+
+function addField(btf: Btf, fields: Fields, kind: u32, offset: u32, count: u32): i32 {
+  if (<u64>fields.count + count > FIELDS_MAX) return -E2BIG;
+  fields.count += count;
+  fields.kinds |= kind;
+  if (kind == FIELD_SPIN_LOCK) fields.lockOffset = offset;
+  return 0;
+}
+
+/** Has the field its size, and is it aligned? */
+function isPlaced(btf: Btf, elem: u32, kind: u32, offset: u32, count: u32, room: u32): bool {
+  const size = fieldSize(kind);
+  const align: u32 = kind & FIELDS_4_BYTES ? 4 : 8;
+  return offset % align == 0 && sizeOf(btf, elem) == size && room == size * count;
+}
+
+function fieldSize(kind: u32): u32 {
+  switch (kind) {
+    case FIELD_SPIN_LOCK:
+    case FIELD_RES_SPIN_LOCK:
+    case FIELD_REFCOUNT:
+      return 4;
+    case FIELD_TASK_WORK:
+    case FIELD_KPTR:
+    case FIELD_UPTR:
+      return 8;
+    case FIELD_LIST_NODE:
+      return 24;
+    case FIELD_RB_NODE:
+      return 32;
+    default:
+      return 16;
+  }
+}
+
+function memberType(btf: Btf, at: usize, isSection: bool): u32 {
+  return isSection ? btfType(btf, load<u32>(at)).sizeOrType : load<u32>(at, 4);
+}
+
+/** Bytes from the start of the struct or section; a bit field is never special. */
+function memberOffset(type: BtfType, at: usize, isSection: bool): u32 {
+  if (isSection) return load<u32>(at, 4);
+  const raw = load<u32>(at, 8);
+  return (hasKindFlag(type) ? raw & 0xffffff : raw) / 8;
+}
+
+/** The type of the elements of an array (of arrays); the type itself when it is no array. */
+function elemType(btf: Btf, id: u32): u32 {
+  while (id != 0 && kindOf(btfType(btf, id)) == BTF_KIND_ARRAY)
+    id = load<u32>(typeData(btfType(btf, id)));
+  return id;
+}
+
+function elemCount(btf: Btf, id: u32): u32 {
+  let count: u32 = 1;
+  while (id != 0 && kindOf(btfType(btf, id)) == BTF_KIND_ARRAY) {
+    count *= load<u32>(typeData(btfType(btf, id)), 8);
+    id = load<u32>(typeData(btfType(btf, id)));
+  }
+  return count;
+}
+
+function isStruct(btf: Btf, id: u32): bool {
+  return id != 0 && kindOf(btfType(btf, id)) == BTF_KIND_STRUCT;
+}
+
+/** What a tagged pointer points to. */
+function pointee(btf: Btf, id: u32): u32 {
+  return skipModifiers(btf, btfType(btf, id).sizeOrType);
+}
+
+/** Is the root of a list or tree tagged "contains:..."? */
+function saysContents(btf: Btf, id: u32, component: i32): bool {
+  for (let tag: u32 = 1; tag < btf.nrTypes; tag++) {
+    const type = btfType(btf, tag);
+    if (kindOf(type) != BTF_KIND_DECL_TAG || type.sizeOrType != id) continue;
+    if (load<i32>(typeData(type)) != component) continue;
+    const text = btf.strings + type.nameOff;
+    // "contains:"
+    if (load<u64>(text) == 0x736e6961746e6f63 && load<u8>(text, 8) == 0x3a) return true;
+  }
+  return false;
+}
+
+// ---- names ----------------------------------------------------------------------------------------------------------
+
+/** FIELD_* of a type: a struct of a special name, or a pointer with a special tag; 0 for others. */
+function fieldKind(btf: Btf, id: u32): u32 {
+  if (id == 0) return 0;
+  const type = btfType(btf, id);
+  if (kindOf(type) == BTF_KIND_STRUCT) return structKind(btf.strings + type.nameOff);
+  if (kindOf(type) != BTF_KIND_PTR || type.sizeOrType == 0) return 0;
+  const tag = btfType(btf, type.sizeOrType);
+  if (kindOf(tag) != BTF_KIND_TYPE_TAG) return 0;
+  // A second tag makes it none of these.
+  const target = tag.sizeOrType;
+  if (target != 0 && kindOf(btfType(btf, target)) == BTF_KIND_TYPE_TAG) return 0;
+  return tagKind(btf.strings + tag.nameOff);
+}
+
+/** 8 bytes of a name from `from` on, zeros behind its end. */
+function nameWord(name: u32, from: u32): u64 {
+  let word: u64 = 0;
+  for (let i: u32 = 0; i < from; i++) {
+    if (load<u8>(name + i) == 0) return 0;
+  }
+  for (let i: u32 = 0; i < 8; i++) {
+    const c = load<u8>(name + from + i);
+    if (c == 0) break;
+    word |= (<u64>c) << (i * 8);
+  }
+  return word;
+}
+
+/** Names as little-endian words: constants of strings would need a data segment. */
+function structKind(name: u32): u32 {
+  const head = nameWord(name, 0);
+  const tail = nameWord(name, 8);
+  const end = nameWord(name, 16);
+  // bpf_res_ spin_loc k
+  if (head == 0x5f7365725f667062 && tail == 0x636f6c5f6e697073 && end == 0x6b)
+    return FIELD_RES_SPIN_LOCK;
+  if (end != 0) return 0;
+  // bpf_spin _lock
+  if (head == 0x6e6970735f667062) return tail == 0x6b636f6c5f ? FIELD_SPIN_LOCK : 0;
+  // bpf_time r
+  if (head == 0x656d69745f667062) return tail == 0x72 ? FIELD_TIMER : 0;
+  // bpf_wq
+  if (head == 0x71775f667062) return FIELD_WORKQUEUE;
+  // bpf_task _work
+  if (head == 0x6b7361745f667062) return tail == 0x6b726f775f ? FIELD_TASK_WORK : 0;
+  // bpf_list _head, _node
+  if (head == 0x7473696c5f667062) {
+    return tail == 0x646165685f ? FIELD_LIST_HEAD : tail == 0x65646f6e5f ? FIELD_LIST_NODE : 0;
+  }
+  // bpf_rb_r oot
+  if (head == 0x725f62725f667062) return tail == 0x746f6f ? FIELD_RB_ROOT : 0;
+  // bpf_rb_n ode
+  if (head == 0x6e5f62725f667062) return tail == 0x65646f ? FIELD_RB_NODE : 0;
+  // bpf_refc ount
+  if (head == 0x636665725f667062) return tail == 0x746e756f ? FIELD_REFCOUNT : 0;
+  return 0;
+}
+
+function tagKind(name: u32): u32 {
+  const head = nameWord(name, 0);
+  const tail = nameWord(name, 8);
+  // kptr
+  if (head == 0x7274706b) return FIELD_KPTR;
+  // kptr_unt rusted
+  if (head == 0x746e755f7274706b && tail == 0x646574737572) return FIELD_KPTR;
+  // percpu_k ptr
+  if (head == 0x6b5f757063726570 && tail == 0x727470) return FIELD_KPTR;
+  // uptr
+  return head == 0x72747075 ? FIELD_UPTR : 0;
+}

@@ -1,0 +1,169 @@
+// The types of a map's keys and values (BTF): do they fit the map, and what is special about a value?
+// Kernel: kernel/bpf/syscall.c map_check_btf and the types' map_check_btf (behaviour asked of 6.18; spec other-types.md 1.6).
+//
+// Differs: of the special fields only bpf_spin_lock exists here; the others are -EOPNOTSUPP, also where the kernel takes
+// them. A value whose fields the kernel cannot make sense of (two locks, ...) is plain bytes, as there.
+
+import {
+  BPF_F_RDONLY_PROG,
+  BPF_F_WRONLY_PROG,
+  BPF_MAP_TYPE_ARRAY,
+  BPF_MAP_TYPE_ARRAY_OF_MAPS,
+  BPF_MAP_TYPE_BLOOM_FILTER,
+  BPF_MAP_TYPE_CGROUP_STORAGE,
+  BPF_MAP_TYPE_CGRP_STORAGE,
+  BPF_MAP_TYPE_HASH,
+  BPF_MAP_TYPE_HASH_OF_MAPS,
+  BPF_MAP_TYPE_INODE_STORAGE,
+  BPF_MAP_TYPE_LPM_TRIE,
+  BPF_MAP_TYPE_PERCPU_ARRAY,
+  BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+  BPF_MAP_TYPE_SK_STORAGE,
+  BPF_MAP_TYPE_STACK_TRACE,
+  BPF_MAP_TYPE_TASK_STORAGE,
+  BTF_KIND_DATASEC,
+  BTF_KIND_INT,
+  BTF_KIND_STRUCT,
+  EACCES,
+  EBADF,
+  EINVAL,
+  ENOMEM,
+  ENOTSUPP,
+  EOPNOTSUPP,
+} from "../ts/uapi";
+import { Btf, btfGet, btfType, kindOf, sizeOf, skipModifiers, typeData, vlenOf } from "./btf";
+import { FIELDS_OF_MAPS, FIELD_SPIN_LOCK, Fields, findFields } from "./btf_fields";
+import { FD_BTF, FD_FREE, fdKind, fdObject } from "./fd";
+import { allocZeroed, free } from "./kernel";
+import { BpfMap, MapCreateAttr } from "./map";
+
+/** Step 15 of a creation. The map holds the BTF from here on. @returns 0 or -errno */
+export function checkBtf(map: BpfMap, attr: MapCreateAttr): i32 {
+  if (attr.btfKeyTypeId == 0 && attr.btfValueTypeId == 0) return 0;
+  const kind = fdKind(attr.btfFd);
+  if (kind != FD_BTF) return kind == FD_FREE ? -EBADF : -EINVAL;
+  const btf = changetype<Btf>(fdObject(attr.btfFd));
+  btfGet(btf);
+  map.btf = <u32>changetype<usize>(btf);
+  map.btfKeyTypeId = attr.btfKeyTypeId;
+  map.btfValueTypeId = attr.btfValueTypeId;
+  let ret = checkSizes(map, btf);
+  if (ret == 0) ret = checkFields(map, btf);
+  return ret == 0 ? checkTypes(map, btf) : ret;
+}
+
+function checkSizes(map: BpfMap, btf: Btf): i32 {
+  if (map.btfKeyTypeId != 0) {
+    if (map.btfKeyTypeId >= btf.nrTypes || sizeOf(btf, map.btfKeyTypeId) != map.keySize)
+      return -EINVAL;
+  } else if (!mayLackKey(map.mapType)) {
+    return -EINVAL;
+  }
+  if (map.btfValueTypeId >= btf.nrTypes || sizeOf(btf, map.btfValueTypeId) != map.valueSize)
+    return -EINVAL;
+  return 0;
+}
+
+/** Types that look at their BTF themselves may be without a key type. */
+function mayLackKey(type: u32): bool {
+  switch (type) {
+    case BPF_MAP_TYPE_ARRAY:
+    case BPF_MAP_TYPE_PERCPU_ARRAY:
+    case BPF_MAP_TYPE_LPM_TRIE:
+    case BPF_MAP_TYPE_BLOOM_FILTER:
+    case BPF_MAP_TYPE_CGROUP_STORAGE:
+    case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
+    case BPF_MAP_TYPE_STACK_TRACE:
+    case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+    case BPF_MAP_TYPE_HASH_OF_MAPS:
+      return true;
+    default:
+      return isLocalStorage(type);
+  }
+}
+
+function isLocalStorage(type: u32): bool {
+  return (
+    type == BPF_MAP_TYPE_SK_STORAGE ||
+    type == BPF_MAP_TYPE_INODE_STORAGE ||
+    type == BPF_MAP_TYPE_TASK_STORAGE ||
+    type == BPF_MAP_TYPE_CGRP_STORAGE
+  );
+}
+
+/** Finds the lock of a value. */
+function checkFields(map: BpfMap, btf: Btf): i32 {
+  const ptr = allocZeroed(offsetof<Fields>());
+  if (ptr == 0) return -ENOMEM;
+  const fields = changetype<Fields>(ptr);
+  const found =
+    findFields(btf, skipModifiers(btf, map.btfValueTypeId), FIELDS_OF_MAPS, fields) == 0;
+  const kinds = found ? fields.kinds : 0;
+  const lockOffset = fields.lockOffset;
+  free(ptr);
+  if (kinds == 0) return 0;
+  if (map.mapFlags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)) return -EACCES;
+  if (kinds != FIELD_SPIN_LOCK || !mayHaveLock(map.mapType)) return -EOPNOTSUPP;
+  map.lockOffset = lockOffset;
+  return 0;
+}
+
+function mayHaveLock(type: u32): bool {
+  const isPlain = type == BPF_MAP_TYPE_HASH || type == BPF_MAP_TYPE_ARRAY;
+  return isPlain || type == BPF_MAP_TYPE_CGROUP_STORAGE || isLocalStorage(type);
+}
+
+function checkTypes(map: BpfMap, btf: Btf): i32 {
+  const key = skipModifiers(btf, map.btfKeyTypeId);
+  switch (map.mapType) {
+    case BPF_MAP_TYPE_ARRAY:
+    case BPF_MAP_TYPE_PERCPU_ARRAY:
+      if (key == 0) return isGlobalData(map, btf) ? 0 : -EINVAL;
+      return isWholeInt(btf, key, 4) ? 0 : -EINVAL;
+    case BPF_MAP_TYPE_SK_STORAGE:
+    case BPF_MAP_TYPE_INODE_STORAGE:
+    case BPF_MAP_TYPE_TASK_STORAGE:
+    case BPF_MAP_TYPE_CGRP_STORAGE:
+      return isWholeInt(btf, key, 4) ? 0 : -EINVAL;
+    case BPF_MAP_TYPE_LPM_TRIE:
+      return key != 0 && kindOf(btfType(btf, key)) == BTF_KIND_STRUCT ? 0 : -EINVAL;
+    case BPF_MAP_TYPE_BLOOM_FILTER:
+      return map.btfKeyTypeId == 0 ? 0 : -EINVAL;
+    case BPF_MAP_TYPE_CGROUP_STORAGE:
+    case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
+      return isCgroupKey(map, btf, key) ? 0 : -EINVAL;
+    case BPF_MAP_TYPE_STACK_TRACE:
+    case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+    case BPF_MAP_TYPE_HASH_OF_MAPS:
+      return -ENOTSUPP;
+    default:
+      return 0;
+  }
+}
+
+/** The one element of a compiler's data section. */
+function isGlobalData(map: BpfMap, btf: Btf): bool {
+  const value = skipModifiers(btf, map.btfValueTypeId);
+  const isSection = kindOf(btfType(btf, value)) == BTF_KIND_DATASEC;
+  return map.mapType == BPF_MAP_TYPE_ARRAY && map.maxEntries == 1 && isSection;
+}
+
+/** An int of `bytes` bytes that uses all its bits. */
+function isWholeInt(btf: Btf, id: u32, bytes: u32): bool {
+  if (id == 0 || kindOf(btfType(btf, id)) != BTF_KIND_INT) return false;
+  const data = load<u32>(typeData(btfType(btf, id)));
+  return btfType(btf, id).sizeOrType == bytes && (data & 0xff00ff) == bytes * 8;
+}
+
+/** u64, or struct { u64; u32 } as in struct bpf_cgroup_storage_key; signs do not matter. */
+function isCgroupKey(map: BpfMap, btf: Btf, key: u32): bool {
+  if (key == 0) return false;
+  if (map.keySize == 8) return isWholeInt(btf, key, 8);
+  const type = btfType(btf, key);
+  if (kindOf(type) != BTF_KIND_STRUCT || vlenOf(type) != 2) return false;
+  const members = typeData(type);
+  const id = skipModifiers(btf, load<u32>(members, 4));
+  const attachType = skipModifiers(btf, load<u32>(members, 16));
+  if (load<u32>(members, 8) != 0 || load<u32>(members, 20) != 64) return false;
+  return isWholeInt(btf, id, 8) && isWholeInt(btf, attachType, 4);
+}

@@ -1,0 +1,29 @@
+// bpf_spin_lock in map values, for programs. Kernel: kernel/bpf/helpers.c.
+//
+// In the shared build these are the locks that BPF_F_LOCK takes. In the plain build there is nobody to wait for: the word
+// says whether a program holds the lock, and nothing looks at it.
+
+import { EINVAL } from "../ts/uapi";
+import { SHARED, lock, unlock } from "./lib/lock";
+import { findRegion, regionLo, regionOwner } from "./lib/region";
+
+function isLock(addr: u32): bool {
+  const region = findRegion(addr);
+  return region != 0 && regionOwner(region).isLockAt(regionLo(region), addr);
+}
+
+/** Takes the lock at addr. @returns 0; -EINVAL: no lock of a live value */
+export function bpf_spin_lock(addr: u32): i32 {
+  if (!isLock(addr)) return -EINVAL;
+  if (SHARED) lock(addr);
+  else store<u32>(addr, 1);
+  return 0;
+}
+
+/** Gives the lock at addr back. @returns 0; -EINVAL: no lock of a live value */
+export function bpf_spin_unlock(addr: u32): i32 {
+  if (!isLock(addr)) return -EINVAL;
+  if (SHARED) unlock(addr);
+  else store<u32>(addr, 0);
+  return 0;
+}
