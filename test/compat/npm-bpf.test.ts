@@ -3,15 +3,14 @@
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { gunzipSync, gzipSync } from "node:zlib";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import * as compat from "../../ts/bpf-compat.js";
-import { BUILDS } from "../support/builds.js";
 import { loadNpmBpf } from "./npm-bpf.js";
 import { PROGRAM } from "./program.js";
 import { formatGolden, missingTypes, parseGolden, runScript, type Script } from "./script.js";
 import { SESSIONS } from "./session.js";
+import { describeCompat } from "./support.js";
 
-const packageRuntime = compat.runtime;
 const npmBpf = loadNpmBpf();
 if (typeof npmBpf === "string") console.log(`comparison with npm bpf skipped: ${npmBpf}`);
 
@@ -31,22 +30,15 @@ function describeScripts(name: string, scripts: readonly Script[], file: URL): v
   if (process.env["BPFMAPS_RECORD"] === "1" && typeof npmBpf !== "string")
     record(file, scripts, npmBpf);
   const golden = readGolden(file);
-  for (const build of BUILDS) {
-    describe(`${name} on this library [${build.name}]`, () => {
-      beforeEach(async () => compat.useRuntime(await build.createRuntime()));
-      afterEach(() => {
-        compat.runtime.dispose();
-        compat.useRuntime(packageRuntime);
+  describeCompat(`${name} on this library`, {}, () => {
+    for (const script of scripts) {
+      test(script.title, (context) => {
+        const missing = missingTypes(script, compat.runtime);
+        context.skip(missing.length > 0, `the core has no maps of type ${missing.join(", ")}`);
+        expect(runScript(script, compat)).toEqual(golden.get(script.title));
       });
-      for (const script of scripts) {
-        test(script.title, (context) => {
-          const missing = missingTypes(script, compat.runtime);
-          context.skip(missing.length > 0, `the core has no maps of type ${missing.join(", ")}`);
-          expect(runScript(script, compat)).toEqual(golden.get(script.title));
-        });
-      }
-    });
-  }
+    }
+  });
   describe.runIf(typeof npmBpf !== "string")(`${name} on npm bpf and this kernel`, () => {
     for (const script of scripts) {
       test(script.title, () => {

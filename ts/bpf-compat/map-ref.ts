@@ -69,6 +69,7 @@ export interface MapRef extends MapInfo {
   readonly fd: number;
   /** Closes the fd; again does nothing. A reference that is no longer used closes itself some day. */
   close(): void;
+  toString(): string;
 }
 
 /** An fd that is closed once. */
