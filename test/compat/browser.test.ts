@@ -6,7 +6,6 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 beforeEach(() => {
   vi.resetModules();
   vi.stubGlobal("fetch", async (url: URL) => new Response(readFileSync(url)));
-  vi.stubGlobal("Buffer", undefined);
 });
 
 afterEach(() => {
@@ -16,6 +15,7 @@ afterEach(() => {
 
 test("maps work on Uint8Array", async () => {
   const bpf = await import("../../ts/bpf-compat/browser.js");
+  vi.stubGlobal("Buffer", undefined);
   expect(bpf.runtime.cpus).toBe(1);
   const ref = bpf.createMap({ type: bpf.MapType.HASH, keySize: 4, valueSize: 4, maxEntries: 10 });
   const map = new bpf.ConvMap(ref, bpf.u32type, bpf.u32type);

@@ -10,7 +10,7 @@ import {
   BPF_OBJ_GET_INFO_BY_FD,
   ENOMEM,
 } from "../uapi.js";
-import { LiveViews } from "../views.js";
+import type { LiveViews } from "../views.js";
 import { BPFError } from "./errors.js";
 
 const ATTR_SIZE = 64;
@@ -52,12 +52,7 @@ export class Backend {
 
   constructor(runtime: BpfRuntime) {
     this.runtime = runtime;
-    this.views = new LiveViews(runtime.memory);
-  }
-
-  /** The runtime was disposed of: there is nothing left to give back. */
-  get isGone(): boolean {
-    return this.runtime.exports.scratch() === 0;
+    this.views = runtime.views;
   }
 
   /** Releases `held` when `owner` has been collected; `held` must not lead to `owner`. */
@@ -78,7 +73,7 @@ export class Backend {
   }
 
   free(ptr: number): void {
-    if (ptr !== 0 && !this.isGone) this.runtime.free(ptr);
+    if (ptr !== 0 && !this.runtime.disposed) this.runtime.free(ptr);
   }
 
   /** Copies bytes into the memory. */

@@ -92,7 +92,8 @@ class OwnedFd implements Releasable {
   }
 
   release(): void {
-    if (this.isOpen && !this.backend.isGone) this.backend.runtime.close(this.#fd);
+    const { runtime } = this.backend;
+    if (this.isOpen && !runtime.disposed) runtime.close(this.#fd);
     this.#fd = -1;
   }
 }
