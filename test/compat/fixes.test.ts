@@ -174,6 +174,28 @@ describe("the enums are those of Linux 6.18", () => {
   });
 });
 
+describe("u32type", () => {
+  test.each([0, 1, 0x01020304, 0x80000000, 0xffffffff])("carries %i, little-endian", (value) => {
+    const bytes = Buffer.alloc(4, 0xaa);
+    bpf.u32type.format(bytes, value);
+    expect(bytes.readUInt32LE()).toBe(value);
+    expect(bpf.u32type.parse(bytes)).toBe(value);
+  });
+
+  test("does with numbers out of range what a Uint32Array does", () => {
+    const bytes = Buffer.alloc(4);
+    for (const value of [-1, 2 ** 32 + 5, 1.75, Number.NaN, -2.5, 2 ** 40 + 2 ** 31]) {
+      bpf.u32type.format(bytes, value);
+      expect(bpf.u32type.parse(bytes)).toBe(Uint32Array.of(value)[0]);
+    }
+  });
+
+  test("needs four bytes", () => {
+    expect(() => bpf.u32type.parse(Buffer.alloc(3))).toThrow(RangeError);
+    expect(() => bpf.u32type.format(Buffer.alloc(3), 1)).toThrow(RangeError);
+  });
+});
+
 describe("BPFError", () => {
   test("knows EBADFD, ENOTSUPP and libbpf's numbers, and says when it knows nothing", () => {
     expect(bpf.BPFError.getCode(uapi.EBADFD)).toBe("EBADFD");

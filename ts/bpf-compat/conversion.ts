@@ -38,14 +38,23 @@ export class SizedConversion<X> {
   }
 }
 
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
 /** Conversion of one u32. */
 export const u32type: TypeConversion<number> = {
-  parse: (buf) => viewOf(buf).getUint32(0, true),
-  format: (buf, x) => viewOf(buf).setUint32(0, x, true),
+  // Byte by byte: a view would cost more than the call, because a small buffer has no ArrayBuffer until it is asked for.
+  parse(buf) {
+    const [b0, b1, b2, b3] = [buf[0], buf[1], buf[2], buf[3]];
+    if (b0 === undefined || b1 === undefined || b2 === undefined || b3 === undefined) {
+      throw new RangeError(`u32type: ${buf.length} bytes are too few`);
+    }
+    return (b0 | (b1 << 8) | (b2 << 16) | (b3 << 24)) >>> 0;
+  },
+  format(buf, x) {
+    if (buf.length < 4) throw new RangeError(`u32type: ${buf.length} bytes are too few`);
+    buf[0] = x;
+    buf[1] = x >>> 8;
+    buf[2] = x >>> 16;
+    buf[3] = x >>> 24;
+  },
 };
 
 /**
