@@ -19,14 +19,12 @@ import {
   BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_NOEXIST,
   E2BIG,
-  EACCES,
   EEXIST,
   EFAULT,
   EINVAL,
   ENOENT,
   ENOMEM,
   ENOTSUPP,
-  EPERM,
   PAGE_SIZE,
 } from "../ts/uapi";
 import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr, mapByHandle } from "./map";

@@ -32,7 +32,7 @@ import {
 import { btfVerify } from "./btf_verify";
 import { FD_BTF, FD_FREE, FMODE_READ, FMODE_WRITE, fdInstall, fdKind } from "./fd";
 import { allocGrow, allocZeroed, free, kernel, scratchPtr } from "./kernel";
-import { isUserRange, isZero, zeroBytes } from "./lib/bytes";
+import { copyBytes, isUserRange, isZero, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { kernelLockWord } from "./kernel";
 
@@ -314,11 +314,11 @@ export function btfInfo(btf: Btf, length: u32, info: u64, userAttr: u32): i32 {
   const taken = min<u32>(length, BTF_INFO_SIZE);
   const buffer = scratchPtr() + 128;
   zeroBytes(buffer, BTF_INFO_SIZE);
-  memory.copy(buffer, user, taken);
+  copyBytes(buffer, user, taken);
   const copied = min<u32>(load<u32>(buffer, 8), btf.size);
   const blob = load<u64>(buffer);
   if (copied > 0 && !isUserRange(blob, copied)) return -EFAULT;
-  memory.copy(<usize>blob, btf.data, copied);
+  copyBytes(<usize>blob, btf.data, copied);
   const name = load<u64>(buffer, 16);
   const nameLen = load<u32>(buffer, 24);
   if ((name == 0) != (nameLen == 0)) return -EINVAL;
@@ -331,7 +331,7 @@ export function btfInfo(btf: Btf, length: u32, info: u64, userAttr: u32): i32 {
   store<u32>(buffer, 0, 24);
   store<u32>(buffer, 0, 28);
   if (!isUserRange(userAttr, 8)) return -EFAULT;
-  memory.copy(user, buffer, taken);
+  copyBytes(user, buffer, taken);
   store<u32>(userAttr, taken, 4);
   return 0;
 }

@@ -68,7 +68,12 @@ export {
   map_update8,
   map_update_u64,
 } from "./fast";
-export { map_lpm_match, map_lpm_match4, map_lpm_match_many, map_lpm_match_many4 } from "./lpm_match";
+export {
+  map_lpm_match,
+  map_lpm_match4,
+  map_lpm_match_many,
+  map_lpm_match_many4,
+} from "./lpm_match";
 
 // ---- life of the kernel ---------------------------------------------------------------------------------------------
 

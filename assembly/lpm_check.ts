@@ -42,7 +42,8 @@ function checkNode(trie: BpfLpmTrie, node: LpmNode, isRoot: bool): i32 {
   const depth: u32 = node.depth;
   if (!isRoot && <u32>node.elems + node.children < 2) return -200;
   if (runCount(node) > capacityOf(node) || (node.starts0 & 1) == 0) return -201;
-  if (!isRoot && (prefixlenOf(node.rep, off) <= depth << 3 || !isPresent(trie, node.rep))) return -202;
+  if (!isRoot && (prefixlenOf(node.rep, off) <= depth << 3 || !isPresent(trie, node.rep)))
+    return -202;
   let total: i32 = 0;
   let elems: u32 = 0;
   let children: u32 = 0;
@@ -56,7 +57,11 @@ function checkNode(trie: BpfLpmTrie, node: LpmNode, isRoot: bool): i32 {
     if (entry & NODE) {
       const child = nodeAt(entry);
       if (end != slot || <u32>child.depth <= depth) return -204;
-      if (!isRoot && commonBits(dataOf(child.rep, off), dataOf(node.rep, off), depth << 3) != depth << 3) return -205;
+      if (
+        !isRoot &&
+        commonBits(dataOf(child.rep, off), dataOf(node.rep, off), depth << 3) != depth << 3
+      )
+        return -205;
       if (load<u8>(dataOf(child.rep, off) + depth) != slot) return -206;
       const below = checkNode(trie, child, false);
       if (below < 0) return below;
@@ -77,7 +82,14 @@ function checkNode(trie: BpfLpmTrie, node: LpmNode, isRoot: bool): i32 {
 }
 
 /** Looks at the chain of a run; @returns how many of its prefixes end with the run, or minus what is wrong. */
-function checkChain(trie: BpfLpmTrie, node: LpmNode, head: u32, slot: u32, end: u32, deep: bool): i32 {
+function checkChain(
+  trie: BpfLpmTrie,
+  node: LpmNode,
+  head: u32,
+  slot: u32,
+  end: u32,
+  deep: bool,
+): i32 {
   const off = trie.infoOff;
   const depth: u32 = node.depth;
   let ended: i32 = 0;
@@ -90,7 +102,8 @@ function checkChain(trie: BpfLpmTrie, node: LpmNode, head: u32, slot: u32, end: 
     const isDeep = deep && elem == head;
     if (!isDeep && len > (depth << 3) + 8) return -213;
     const data = dataOf(elem, off);
-    if (depth != 0 && commonBits(data, dataOf(node.rep, off), depth << 3) != depth << 3) return -214;
+    if (depth != 0 && commonBits(data, dataOf(node.rep, off), depth << 3) != depth << 3)
+      return -214;
     const bits = len - (depth << 3);
     const differing = <u32>load<u8>(data + depth) ^ slot;
     if (bits < 8 && differing >> (8 - bits) != 0) return -215;

@@ -7,7 +7,18 @@
 //   elem | DEEP  a prefix longer than 16 bits that is still to be compared; where it fails, the whole walk decides
 //   node | NODE  a node of depth 2 or more whose byte 1 is this one; where nothing in it matches, the whole walk decides
 
-import { ADDRESS, DEEP, NODE, dataOf, entryAt, firstSlot, lastSlot, nodeAt, parentOf, prefixlenOf } from "./lpm_node";
+import {
+  ADDRESS,
+  DEEP,
+  NODE,
+  dataOf,
+  entryAt,
+  firstSlot,
+  lastSlot,
+  nodeAt,
+  parentOf,
+  prefixlenOf,
+} from "./lpm_node";
 import { BpfLpmTrie } from "./lpm_trie";
 
 export const DIR_BYTES: u32 = 65536 * 4;
@@ -35,6 +46,7 @@ export function resolve(trie: BpfLpmTrie, entry: u32, second: u32): u32 {
   const elem = entry & ADDRESS;
   const len = prefixlenOf(elem, off);
   const data = dataOf(elem, off);
-  if (second < firstSlot(data, len, 1) || second > lastSlot(data, len, 1)) return parentOf(elem, off);
+  if (second < firstSlot(data, len, 1) || second > lastSlot(data, len, 1))
+    return parentOf(elem, off);
   return len > 16 ? entry : elem;
 }

@@ -3,7 +3,17 @@
 import { EFAULT, EINVAL, BPF_MAP_TYPE_LPM_TRIE } from "../ts/uapi";
 import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
-import { ADDRESS, DEEP, NODE, commonBits, dataOf, entryAt, nodeAt, parentOf, prefixlenOf } from "./lpm_node";
+import {
+  ADDRESS,
+  DEEP,
+  NODE,
+  commonBits,
+  dataOf,
+  entryAt,
+  nodeAt,
+  parentOf,
+  prefixlenOf,
+} from "./lpm_node";
 import { BpfLpmTrie, lockOf } from "./lpm_trie";
 import { BpfMap, mapByHandle } from "./map";
 
@@ -48,11 +58,12 @@ function matchShort(trie: BpfLpmTrie, data: usize, len: u32): u32 {
     let elem = entry & NODE ? child.cover : entry & ADDRESS;
     if (entry & DEEP) {
       const whole = prefixlenOf(elem, off);
-      if (whole > len || commonBits(dataOf(elem, off), data, whole) != whole) elem = parentOf(elem, off);
+      if (whole > len || commonBits(dataOf(elem, off), data, whole) != whole)
+        elem = parentOf(elem, off);
     }
     while (elem != 0 && prefixlenOf(elem, off) > len) elem = parentOf(elem, off);
     if (elem != 0) best = elem;
-    if ((entry & NODE) == 0 || len <= <u32>child.depth << 3) return best;
+    if ((entry & NODE) == 0 || len <= (<u32>child.depth) << 3) return best;
     if (!trie.isBelow(child, node.depth, data)) return best;
     node = child;
   }
@@ -78,7 +89,7 @@ function matchFrom4(trie: BpfLpmTrie, entry: u32, depth: u32, word: u32): u32 {
   while (entry & NODE) {
     const node = nodeAt(entry);
     if (node.cover != 0) best = node.cover;
-    const shift = <u32>node.depth << 3;
+    const shift = (<u32>node.depth) << 3;
     if (<u32>node.depth != depth + 1) {
       // The low bits of the word are the bytes in front.
       const differing = word ^ load<u32>(dataOf(node.rep, off));
@@ -136,11 +147,21 @@ export function map_lpm_match(handle: u32, data: usize): usize {
  * @param found  a byte for each: 1 a match, 0 none; may be 0
  * @returns the number of matches, or -EINVAL, -EFAULT
  */
-export function map_lpm_match_many(handle: u32, data: usize, count: u32, values: usize, found: usize): i32 {
+export function map_lpm_match_many(
+  handle: u32,
+  data: usize,
+  count: u32,
+  values: usize,
+  found: usize,
+): i32 {
   const ptr = trieByHandle(handle, 0);
   if (ptr == 0) return -EINVAL;
   const trie = changetype<BpfLpmTrie>(ptr);
-  if (!isUserRange(data, <u64>count * trie.dataSize) || !isUserRange(values, <u64>count * trie.valueSize)) return -EFAULT;
+  if (
+    !isUserRange(data, <u64>count * trie.dataSize) ||
+    !isUserRange(values, <u64>count * trie.valueSize)
+  )
+    return -EFAULT;
   if (found != 0 && !isUserRange(found, count)) return -EFAULT;
   const valueSize = trie.valueSize;
   const isWord = trie.dataSize == 4;
@@ -162,11 +183,17 @@ export function map_lpm_match_many(handle: u32, data: usize, count: u32, values:
 }
 
 /** As map_lpm_match_many for 4 bytes of data and values of 4 bytes; a miss reads as `miss`. */
-export function map_lpm_match_many4(handle: u32, words: usize, count: u32, values: usize, miss: u32): i32 {
+export function map_lpm_match_many4(
+  handle: u32,
+  words: usize,
+  count: u32,
+  values: usize,
+  miss: u32,
+): i32 {
   const ptr = trieByHandle(handle, 4);
   if (ptr == 0 || changetype<BpfMap>(ptr).valueSize != 4) return -EINVAL;
   const trie = changetype<BpfLpmTrie>(ptr);
-  const bytes = <u64>count << 2;
+  const bytes = (<u64>count) << 2;
   if (!isUserRange(words, bytes) || !isUserRange(values, bytes)) return -EFAULT;
   let hits: i32 = 0;
   lock(lockOf(trie));

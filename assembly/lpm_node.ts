@@ -63,7 +63,7 @@ export function runCount(node: LpmNode): u32 {
 }
 
 export function capacityOf(node: LpmNode): u32 {
-  return (<u32>node.halfCapacity << 1) | 1;
+  return ((<u32>node.halfCapacity) << 1) | 1;
 }
 
 export function nodeBytes(capacity: u32): u32 {
@@ -252,7 +252,9 @@ export function planEdit(
   let slot = edit.first;
   while (slot <= edit.last) {
     const entry = entryAt(node, slot);
-    const then = remove ? withoutElem(entry, tagged & ADDRESS, infoOff) : withElem(entry, tagged, len, infoOff);
+    const then = remove
+      ? withoutElem(entry, tagged & ADDRESS, infoOff)
+      : withElem(entry, tagged, len, infoOff);
     if (then != before) pushRun(edit, slot, then);
     before = then;
     slot = nextRun(node, slot);
@@ -264,7 +266,8 @@ export function planEdit(
     if (entry != before) pushRun(edit, behind, entry);
     behind++;
   }
-  edit.total = runCount(node) - (runsBefore(node, behind) - runsBefore(node, edit.first)) + edit.count;
+  edit.total =
+    runCount(node) - (runsBefore(node, behind) - runsBefore(node, edit.first)) + edit.count;
 }
 
 /** Writes the planned runs; the node has room for them. */

@@ -157,7 +157,9 @@ export class BpfLpmTrie extends BpfMap {
     const elemSize = (this.infoOff + 8 + this.dataSize + 7) & ~7;
     poolInit(changetype<Pool>(parts), changetype<usize>(this), elemSize, 0, this.maxEntries);
     this.reserved =
-      this.maxEntries > HUGE_ENTRIES ? RESERVE_HUGE : min(RESERVE_MAX, NODE_BYTES_PER_ELEM * this.maxEntries);
+      this.maxEntries > HUGE_ENTRIES
+        ? RESERVE_HUGE
+        : min(RESERVE_MAX, NODE_BYTES_PER_ELEM * this.maxEntries);
     reserve(this.reserved);
     this.root = <u32>this.makeNode(0, FIRST_CAPACITY);
     return this.root != 0;
@@ -224,11 +226,11 @@ export class BpfLpmTrie extends BpfMap {
     while (true) {
       store<u32>(this.path + level * 4, changetype<usize>(node));
       level++;
-      if (len <= (<u32>node.depth << 3) + 8) break;
+      if (len <= ((<u32>node.depth) << 3) + 8) break;
       const entry = entryAt(node, load<u8>(data + node.depth));
       if ((entry & NODE) == 0) break;
       const child = nodeAt(entry);
-      if (len <= <u32>child.depth << 3 || !this.isBelow(child, node.depth, data)) break;
+      if (len <= (<u32>child.depth) << 3 || !this.isBelow(child, node.depth, data)) break;
       node = child;
     }
     this.pathLength = level;
@@ -246,7 +248,7 @@ export class BpfLpmTrie extends BpfMap {
   findExact(node: LpmNode, data: usize, len: u32): u32 {
     const off = this.infoOff;
     const entry = entryAt(node, load<u8>(data + node.depth));
-    if (len > (<u32>node.depth << 3) + 8) {
+    if (len > ((<u32>node.depth) << 3) + 8) {
       const elem = entry & ADDRESS;
       if ((entry & DEEP) == 0 || prefixlenOf(elem, off) != len) return 0;
       return commonBits(dataOf(elem, off), data, len) == len ? elem : 0;
@@ -318,7 +320,7 @@ export class BpfLpmTrie extends BpfMap {
     const isNode = (entry & NODE) != 0;
     const rep = isNode ? nodeAt(entry).rep : other;
     // A child wants to stay below; of a prefix the last bit has to.
-    const limit = isNode ? <u32>nodeAt(entry).depth << 3 : prefixlenOf(other, off) - 1;
+    const limit = isNode ? (<u32>nodeAt(entry).depth) << 3 : prefixlenOf(other, off) - 1;
     const depth = commonBits(dataOf(rep, off), data, min<u32>(limit, len - 1)) >> 3;
     const ptr = this.makeNode(depth, FIRST_CAPACITY);
     if (ptr == 0) return changetype<LpmNode>(0);
@@ -534,7 +536,16 @@ function planEditOf(edit: Edit, node: LpmNode, elem: u32, len: u32, off: u32, re
   const data = dataOf(elem, off);
   const depth: u32 = node.depth;
   const tagged = len > (depth << 3) + 8 ? elem | DEEP : elem;
-  planEdit(edit, node, firstSlot(data, len, depth), lastSlot(data, len, depth), tagged, len, off, remove);
+  planEdit(
+    edit,
+    node,
+    firstSlot(data, len, depth),
+    lastSlot(data, len, depth),
+    tagged,
+    len,
+    off,
+    remove,
+  );
 }
 
 /** Frees a node and all below it. */

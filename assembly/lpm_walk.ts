@@ -33,7 +33,7 @@ export function nextElem(trie: BpfLpmTrie, key: usize, goOn: bool): u32 {
   if (!goOn && trie.findExact(node, data, len) == 0) return firstFrom(trie, root, 0);
   const entry = entryAt(node, load<u8>(data + node.depth));
   let cover = entry & NODE ? nodeAt(entry).cover : entry & ADDRESS;
-  if (len > (<u32>node.depth << 3) + 8) {
+  if (len > ((<u32>node.depth) << 3) + 8) {
     const below = belowAndBehind(trie, entry, data, len);
     if (below != 0) return below;
     if (entry & DEEP) cover = parentOf(cover, off);
@@ -43,7 +43,8 @@ export function nextElem(trie: BpfLpmTrie, key: usize, goOn: bool): u32 {
   let level = trie.pathLength - 1;
   while (true) {
     // Everything up to `slot` is done but what covers it and ends with it; the longest such is next.
-    if (cover != 0 && lastSlot(dataOf(cover, off), prefixlenOf(cover, off), node.depth) == slot) return cover;
+    if (cover != 0 && lastSlot(dataOf(cover, off), prefixlenOf(cover, off), node.depth) == slot)
+      return cover;
     const found = firstFrom(trie, node, slot + 1);
     if (found != 0 || level == 0) return found;
     cover = node.cover;
@@ -84,7 +85,8 @@ export function firstFrom(trie: BpfLpmTrie, node: LpmNode, slot: u32): u32 {
     const elem = entry & ADDRESS;
     if (entry & DEEP) return elem;
     // What is painted here goes on behind a run that ends earlier.
-    if (elem != 0 && lastSlot(dataOf(elem, off), prefixlenOf(elem, off), node.depth) == next - 1) return elem;
+    if (elem != 0 && lastSlot(dataOf(elem, off), prefixlenOf(elem, off), node.depth) == next - 1)
+      return elem;
     slot = next;
   }
   return 0;

@@ -31,7 +31,7 @@ import {
   fdOpenMap,
 } from "./fd";
 import { Btf, btfInfo } from "./btf";
-import { isUserRange, isZero, zeroBytes } from "./lib/bytes";
+import { copyBytes, isUserRange, isZero, zeroBytes } from "./lib/bytes";
 import { BpfMap, NO_LOCK, isErr, mapAfterId, mapById, mapGet, mapPut } from "./map";
 import { openMode } from "./map_create";
 import { scratchPtr } from "./kernel";
@@ -148,7 +148,7 @@ function mapInfo(map: BpfMap, length: u32, info: u64, userAttr: u32): i32 {
   const taken = min<u32>(length, BPF_MAP_INFO_SIZE);
   const buffer = scratchPtr() + 128;
   zeroBytes(buffer, BPF_MAP_INFO_SIZE);
-  if (taken > 0) memory.copy(buffer, user, taken);
+  copyBytes(buffer, user, taken);
   const result = changetype<BpfMapInfo>(buffer);
   if (result.hash != 0 || result.hashSize != 0) return -EINVAL;
   zeroBytes(buffer, BPF_MAP_INFO_SIZE);
@@ -165,7 +165,7 @@ function mapInfo(map: BpfMap, length: u32, info: u64, userAttr: u32): i32 {
   result.btfValueTypeId = map.btfValueTypeId;
   result.mapExtra = map.mapExtra;
   if (!isUserRange(userAttr, 8)) return -EFAULT;
-  if (taken > 0) memory.copy(user, buffer, taken);
+  copyBytes(user, buffer, taken);
   store<u32>(userAttr, taken, 4);
   return 0;
 }

@@ -39,7 +39,7 @@ import { objGet, objPin } from "./bpffs";
 import { btfGetFdById, btfGetNextId, btfLoad } from "./btf";
 import { FMODE_READ, FMODE_WRITE, fdMap, fdMode } from "./fd";
 import { scratchPtr } from "./kernel";
-import { isUserRange, isZero, zeroBytes } from "./lib/bytes";
+import { copyBytes, isUserRange, isZero, zeroBytes } from "./lib/bytes";
 import {
   BATCH_DELETE,
   BATCH_LOOKUP,
@@ -118,7 +118,7 @@ export function bpf(cmd: i32, attr: u32, size: u32): i32 {
     return -E2BIG;
   const copy = scratchPtr();
   const taken = min<u32>(size, BPF_ATTR_SIZE);
-  if (taken > 0) memory.copy(copy, attr, taken);
+  copyBytes(copy, attr, taken);
   zeroBytes(copy + taken, BPF_ATTR_SIZE - taken);
   const end = attrEnd(cmd);
   if (end == 0) return -EINVAL;

@@ -84,7 +84,10 @@ for (const line of lines) {
   const same = Object.entries(expected).every(([name, value]) => actual[name] === value);
   if (same) exact++;
   const perPrefix = (used / actual.prefixes).toFixed(1);
-  console.log(`${table}: ${same ? "exact" : "DIFFERS"}, ${perPrefix} bytes a prefix`, JSON.stringify(actual));
+  console.log(
+    `${table}: ${same ? "exact" : "DIFFERS"}, ${perPrefix} bytes a prefix`,
+    JSON.stringify(actual),
+  );
 }
 console.log(`${exact} of ${lines.length} tables exact`);
 process.exitCode = exact === lines.length ? 0 : 1;

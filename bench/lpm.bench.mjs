@@ -120,8 +120,8 @@ const out = new Int32Array(runtime.memory.buffer, buffer + BATCH * 4, BATCH);
 const values = new Int32Array(runtime.memory.buffer);
 const contenders = {
   "Map per length": () => lookupsInMaps(maps, addresses),
-  "map_lpm_match4": () => lookupsInTrie(runtime.exports, handle, values, words),
-  "map_lpm_match_many4": () => batchesInTrie(runtime.exports, handle, keys, out, words),
+  map_lpm_match4: () => lookupsInTrie(runtime.exports, handle, values, words),
+  map_lpm_match_many4: () => batchesInTrie(runtime.exports, handle, keys, out, words),
 };
 const times = new Map(Object.keys(contenders).map((name) => [name, []]));
 const sums = new Set();
@@ -134,9 +134,13 @@ for (let round = 0; round < Number(roundsText) + 2; round++) {
 }
 const base = median(times.get("Map per length"));
 console.log(`${routes.count} prefixes, ${maps.maps.length} lengths, ${LOOKUPS} lookups a round`);
-console.log(`${(used / routes.count).toFixed(1)} bytes a prefix, filled in ${fillNs.toFixed(0)} ns a prefix`);
+console.log(
+  `${(used / routes.count).toFixed(1)} bytes a prefix, filled in ${fillNs.toFixed(0)} ns a prefix`,
+);
 for (const [name, list] of times) {
   const ns = median(list);
-  console.log(`${name.padEnd(20)} ${ns.toFixed(1).padStart(7)} ns  ratio ${(ns / base).toFixed(3)}`);
+  console.log(
+    `${name.padEnd(20)} ${ns.toFixed(1).padStart(7)} ns  ratio ${(ns / base).toFixed(3)}`,
+  );
 }
 console.log(sums.size === 1 ? "all agree" : "RESULTS DIFFER");

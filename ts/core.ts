@@ -83,8 +83,20 @@ export interface CoreExports {
   map_lookup_and_delete(map: number, key: number, value: number): number;
   map_lpm_match(map: number, data: number): number;
   map_lpm_match4(map: number, word: number): number;
-  map_lpm_match_many(map: number, data: number, count: number, values: number, found: number): number;
-  map_lpm_match_many4(map: number, words: number, count: number, values: number, miss: number): number;
+  map_lpm_match_many(
+    map: number,
+    data: number,
+    count: number,
+    values: number,
+    found: number,
+  ): number;
+  map_lpm_match_many4(
+    map: number,
+    words: number,
+    count: number,
+    values: number,
+    miss: number,
+  ): number;
   map_check(map: number): number;
   map_iter_next(map: number, iter: number, key: number): number;
   map_by_handle(handle: number): number;

@@ -40,7 +40,10 @@ function parseAddress(text, out) {
  * @param {string} file @returns {Routes}
  */
 export function readRoutes(file) {
-  const lines = gunzipSync(readFileSync(file)).toString().split("\n").filter((line) => line !== "");
+  const lines = gunzipSync(readFileSync(file))
+    .toString()
+    .split("\n")
+    .filter((line) => line !== "");
   const dataSize = lines[0].includes(":") ? 16 : 4;
   const data = new Uint8Array(lines.length * dataSize);
   const lengths = new Uint8Array(lines.length);

@@ -32,7 +32,9 @@ function anyPrefix(dataSize: number): fc.Arbitrary<Prefix> {
   );
   return fc.record({
     length,
-    data: fc.array(byte, { minLength: dataSize, maxLength: dataSize }).map((b) => Uint8Array.from(b)),
+    data: fc
+      .array(byte, { minLength: dataSize, maxLength: dataSize })
+      .map((b) => Uint8Array.from(b)),
   });
 }
 
@@ -45,13 +47,21 @@ function anyStep(dataSize: number): fc.Arbitrary<Step> {
         op: fc.constant("update" as const),
         key,
         value: fc.nat(0xffffffff),
-        flags: fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, { weight: 2, arbitrary: fc.nat(4) }),
+        flags: fc.oneof(
+          { weight: 5, arbitrary: fc.constant(0) },
+          { weight: 2, arbitrary: fc.nat(4) },
+        ),
       }),
     },
     {
       weight: 7,
       arbitrary: fc.record({
-        op: fc.constantFrom("delete" as const, "delete" as const, "lookup" as const, "next" as const),
+        op: fc.constantFrom(
+          "delete" as const,
+          "delete" as const,
+          "lookup" as const,
+          "next" as const,
+        ),
         key,
       }),
     },
@@ -66,7 +76,8 @@ function apply(map: LpmMap, model: LpmModel, step: Step): void {
   const { key } = step;
   if (step.op === "update") {
     // BPF_F_LOCK (4) is refused before the map is asked: there is no lock in the value.
-    const expected = step.flags === uapi.BPF_F_LOCK ? -uapi.EINVAL : model.update(key, step.value, step.flags);
+    const expected =
+      step.flags === uapi.BPF_F_LOCK ? -uapi.EINVAL : model.update(key, step.value, step.flags);
     expect(map.update(key, step.value, step.flags)).toBe(expected);
   } else if (step.op === "delete") {
     expect(map.delete(key)).toBe(model.delete(key));
@@ -125,7 +136,11 @@ describeEachBuild("LPM_TRIE", (build: Build) => {
 
     it(`walks on past deleted keys by the cursor's way, ${dataSize} bytes of data`, async () => {
       const runtime = await build.createRuntime();
-      const keys = fc.array(anyPrefix(dataSize), { minLength: 1, maxLength: MAX_ENTRIES, size: "max" });
+      const keys = fc.array(anyPrefix(dataSize), {
+        minLength: 1,
+        maxLength: MAX_ENTRIES,
+        size: "max",
+      });
       fc.assert(
         fc.property(keys, fc.nat(), (list, seed) => {
           const map = new LpmMap(runtime, dataSize, MAX_ENTRIES);

@@ -133,7 +133,12 @@ export class LpmMap {
   }
 
   update(key: Prefix, value: number, flags = 0): number {
-    return this.client.update(this.fd, keyOf(key), new Uint8Array(Uint32Array.of(value).buffer), flags);
+    return this.client.update(
+      this.fd,
+      keyOf(key),
+      new Uint8Array(Uint32Array.of(value).buffer),
+      flags,
+    );
   }
 
   delete(key: Prefix): number {
