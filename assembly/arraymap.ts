@@ -188,6 +188,11 @@ export class BpfArray extends BpfMap {
     return this.values + <usize>offset;
   }
 
+  override directValueAddr(off: u32): usize {
+    if (this.cpuStride != 0 || this.maxEntries != 1) return <usize>-ENOTSUPP;
+    return off < this.valueSize ? this.values + off : <usize>-EINVAL;
+  }
+
   override innerMapMatches(meta: BpfMap): bool {
     const isPlain = this.cpuStride == 0 && (this.mapFlags & BPF_F_INNER_MAP) == 0;
     return !isPlain || this.maxEntries == meta.maxEntries;

@@ -2,7 +2,7 @@
 // simulators"); the others serve ts/ and may change.
 
 import { BPF_MAP_TYPE_UNSPEC, EBADF, EINVAL } from "../ts/uapi";
-import { FD_FREE, FD_MAP, fdKind, fdObject, fdRemove, fdTableInit } from "./fd";
+import { FD_FREE, FD_MAP, fdKind, fdMap, fdObject, fdRemove, fdTableInit } from "./fd";
 import { fdRelease } from "./fd_release";
 import {
   allocGrow,
@@ -11,12 +11,13 @@ import {
   free,
   heapUsedBytes,
   kernel,
+  kernelDetach,
   kernelExit,
   kernelInit,
   scratchPtr,
   setCpu,
 } from "./kernel";
-import { BpfMap, MapCreateAttr, mapByHandle } from "./map";
+import { BpfMap, MapCreateAttr, isErr, mapByHandle } from "./map";
 import { mapMmap, mapMunmap } from "./map_obj";
 import { PROBE, mapType } from "./map_types";
 
@@ -99,6 +100,11 @@ export function kernel_exit(): void {
   kernelExit();
 }
 
+/** Ends this instance's part in a kernel another instance made. */
+export function kernel_detach(): void {
+  kernelDetach();
+}
+
 export function set_cpu(index: u32): void {
   setCpu(index);
 }
@@ -163,6 +169,12 @@ export function fd_close(fd: i32): i32 {
 /** The handle of the map behind an fd; 0 when there is none. */
 export function bpf_map_by_fd(fd: i32): u32 {
   return fdKind(fd) == FD_MAP ? changetype<BpfMap>(fdObject(fd)).handle : 0;
+}
+
+/** Address of byte `off` of an ARRAY's value (max_entries 1), or -errno. */
+export function map_value_addr(fd: i32, off: u32): i32 {
+  const ptr = fdMap(fd);
+  return isErr(ptr) ? <i32>ptr : <i32>changetype<BpfMap>(ptr).directValueAddr(off);
 }
 
 /** 1 when maps of this type can be created. */

@@ -163,6 +163,13 @@ export function kernelExit(): void {
   scratch = 0;
 }
 
+/** Leaves a kernel that others go on using. */
+export function kernelDetach(): void {
+  if (root != 0) free(scratch);
+  root = 0;
+  scratch = 0;
+}
+
 // ---- memory -------------------------------------------------------------------------------------------------------
 
 /** Allocates 8-aligned memory without growing it; 0 when out of memory. What operations use. */

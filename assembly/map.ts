@@ -191,6 +191,11 @@ export abstract class BpfMap extends RegionOwner {
     return <usize>-ENOTSUPP;
   }
 
+  /** Address of byte `off` of the one value of the map, for programs that carry it; -errno as an address. */
+  directValueAddr(off: u32): usize {
+    return <usize>-ENOTSUPP;
+  }
+
   // ---- life ----
 
   /** May this map take the place of the template `meta` in a map of maps? Type, sizes and flags are equal already. */

@@ -13,7 +13,7 @@ export type { MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
 export { ArrayMap, PerCpuArrayMap } from "./maps/array.js";
 export { HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap } from "./maps/hash.js";
 export type { MmapOptions, MmapWindow } from "./mmap.js";
-export type { Arena, RuntimeOptions } from "./options.js";
+export type { Arena, RuntimeOptions, SharedRuntime } from "./options.js";
 export { ValueRef } from "./ref.js";
 export { BpfRuntime } from "./runtime.js";
 export type { CallbackDispatcher } from "./runtime.js";

@@ -33,6 +33,8 @@ export interface CoreExports {
   ): number;
   kernel_attach(root: number, cpu: number): number;
   kernel_exit(): void;
+  kernel_detach(): void;
+  map_value_addr(fd: number, off: number): number;
   set_callback_slot(slot: number): void;
   set_cpu(cpu: number): void;
   get_cpu(): number;

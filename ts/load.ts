@@ -24,6 +24,7 @@ export async function loadRuntime(
   defaultCore: (shared: boolean) => Promise<WebAssembly.Module | URL>,
 ): Promise<BpfRuntime> {
   const checked = checkOptions(options);
-  const core = options.core ?? (await defaultCore(options.shared ?? false));
+  const core =
+    options.attach?.module ?? options.core ?? (await defaultCore(options.shared ?? false));
   return new BpfRuntime(await compile(core), checked);
 }

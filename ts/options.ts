@@ -6,6 +6,15 @@ export interface Arena {
   readonly limit: number;
 }
 
+/** What another thread needs to join a runtime (`rt.share()`); can be posted to workers. */
+export interface SharedRuntime {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  readonly cpus: number;
+  /** Address of the kernel's state. */
+  readonly root: number;
+}
+
 /** Options of {@link createRuntime}. */
 export interface RuntimeOptions {
   /** Possible CPUs, 1..1024; default 1. Per-CPU values have this many slots. */
@@ -24,6 +33,10 @@ export interface RuntimeOptions {
   readonly seed?: number | bigint;
   /** Use the build for shared memory (threads). */
   readonly shared?: boolean;
+  /** Join the runtime of another thread (shared build) as one more of its CPUs; no other option but `cpu` goes with it. */
+  readonly attach?: SharedRuntime;
+  /** With `attach`: the CPU this thread is; default 0. */
+  readonly cpu?: number;
   /** Where the core comes from: bytes, a compiled module, or an address to fetch. Default: the package's own file. */
   readonly core?: BufferSource | WebAssembly.Module | URL | string;
 }
@@ -47,6 +60,9 @@ export interface CheckedOptions {
   readonly seed: bigint;
   readonly malloc: (bytes: number) => number;
   readonly free: (ptr: number) => void;
+  /** Address of the state of a kernel to join; 0: make a new one. */
+  readonly root: number;
+  readonly cpu: number;
 }
 
 /**
@@ -56,6 +72,7 @@ export interface CheckedOptions {
 export function checkOptions(options: RuntimeOptions): CheckedOptions {
   if (typeof options !== "object" || options === null)
     throw new TypeError("options: expected an object");
+  if (options.attach !== undefined) return checkAttach(options.attach, options);
   const cpus = integer("cpus", options.cpus ?? 1, 1, CPUS_MAX);
   const shared = options.shared ?? false;
   if (typeof shared !== "boolean") throw new TypeError("shared: expected a boolean");
@@ -69,7 +86,32 @@ export function checkOptions(options: RuntimeOptions): CheckedOptions {
     cpus,
     maxBytes,
     seed: seedOf(options.seed),
+    root: 0,
+    cpu: 0,
     ...place(options, shared, maxBytes),
+  };
+}
+
+/** A thread more of an existing kernel. */
+function checkAttach(share: SharedRuntime, options: RuntimeOptions): CheckedOptions {
+  if (
+    !(share.memory instanceof WebAssembly.Memory) ||
+    !(share.module instanceof WebAssembly.Module)
+  ) {
+    throw new TypeError("attach: expected what rt.share() gives");
+  }
+  return {
+    cpus: share.cpus,
+    cpu: integer("cpu", options.cpu ?? 0, 0, share.cpus - 1),
+    memory: share.memory,
+    root: share.root,
+    source: SOURCE.grow,
+    base: 0,
+    limit: 0,
+    maxBytes: MEMORY_BYTES_MAX,
+    seed: 0n,
+    malloc: () => 0,
+    free: () => {},
   };
 }
 

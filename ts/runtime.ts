@@ -9,7 +9,7 @@ import type { TypedMap } from "./map.js";
 import type { MapSpec, MapTypeName } from "./map-spec.js";
 import { MmapWindow } from "./mmap.js";
 import type { MmapOptions } from "./mmap.js";
-import type { CheckedOptions } from "./options.js";
+import type { CheckedOptions, SharedRuntime } from "./options.js";
 import { objPath } from "./syscall.js";
 import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOMEM, PAGE_SIZE } from "./uapi.js";
 import { LiveViews } from "./views.js";
@@ -48,6 +48,9 @@ export class BpfRuntime {
   readonly views: LiveViews;
   /** The file system at /sys/fs/bpf, which BPF_OBJ_PIN and BPF_OBJ_GET work on. */
   readonly bpffs: Bpffs;
+  readonly #module: WebAssembly.Module;
+  readonly #root: number;
+  readonly #isAttached: boolean;
   #disposed = false;
   #callback: CallbackDispatcher = STOP;
   #callbackSlot = 0;
@@ -61,18 +64,62 @@ export class BpfRuntime {
       free: options.free,
       callback: (fn, r1, r2, r3, r4) => BigInt(this.#callback(fn, r1, r2, r3, r4)),
     });
-    const root = this.exports.kernel_init(
-      options.source,
-      options.base,
-      options.limit,
-      BigInt(options.maxBytes),
-      options.cpus,
-      options.seed,
-    );
-    if (root === 0)
+    this.#module = module;
+    this.#isAttached = options.root !== 0;
+    this.#root = this.#isAttached ? this.#attach(options) : this.#init(options);
+    if (this.#root === 0)
       throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
     this.views = new LiveViews(this.memory);
     this.bpffs = new Bpffs(this.exports, this.memory);
+  }
+
+  #init(options: CheckedOptions): number {
+    const { source, base, limit, maxBytes, cpus, seed } = options;
+    return this.exports.kernel_init(source, base, limit, BigInt(maxBytes), cpus, seed) >>> 0;
+  }
+
+  #attach(options: CheckedOptions): number {
+    return this.exports.kernel_attach(options.root, options.cpu) === 1 ? options.root : 0;
+  }
+
+  /**
+   * What another thread needs to become one more CPU of this kernel: post it to a worker and call
+   * `createRuntime({ attach, cpu })` there. Build for shared memory only.
+   * @throws {TypeError} the memory is not shared
+   */
+  share(): SharedRuntime {
+    if (this.memory.buffer instanceof ArrayBuffer) {
+      throw new TypeError("share: make the runtime with the option shared");
+    }
+    return { module: this.#module, memory: this.memory, cpus: this.cpus, root: this.#root };
+  }
+
+  // ---- what loaders of programs ask ----
+
+  /** The map's handle behind an fd, the number a program's `map` argument is; 0 when it is none. */
+  mapHandle(fd: number): number {
+    return this.#disposed ? 0 : this.exports.bpf_map_by_fd(fd) >>> 0;
+  }
+
+  /** `mapHandle` of the index-th fd of a list (LDDW by index, BPF_PSEUDO_MAP_IDX). */
+  mapByIdx(fds: readonly number[], index: number): number {
+    const fd = fds[index];
+    return fd === undefined ? 0 : this.mapHandle(fd);
+  }
+
+  /**
+   * Address of byte `off` of the value of an ARRAY with one entry (BPF_PSEUDO_MAP_VALUE).
+   * @returns the address, or -EBADF, -EINVAL (no map, offset outside), -ENOTSUPP (another type or size)
+   */
+  mapValueAddr(fd: number, off: number): number {
+    if (this.#disposed) return -EBADF;
+    const addr = this.exports.map_value_addr(fd, off);
+    return addr < 0 && addr > -4096 ? addr : addr >>> 0;
+  }
+
+  /** May a program touch [addr, addr + len)? The contract's bpf_valid_range as a boolean. */
+  valueRange(addr: number, len: number): boolean {
+    return !this.#disposed && this.exports.bpf_valid_range(addr, len) === 1;
   }
 
   /** Index of the CPU on which the following operations run: 0 <= cpu < cpus. */
@@ -95,13 +142,13 @@ export class BpfRuntime {
    * @returns an 8-byte aligned address, 0 when out of memory
    */
   alloc(byteLength: number): number {
-    if (!(byteLength >= 0 && byteLength <= 0xffff0000)) return 0;
+    if (this.#disposed || !(byteLength >= 0 && byteLength <= 0xffff0000)) return 0;
     return this.exports.mem_alloc(byteLength) >>> 0;
   }
 
   /** Gives back what `alloc` returned; 0 is fine. */
   free(ptr: number): void {
-    this.exports.mem_free(ptr);
+    if (!this.#disposed) this.exports.mem_free(ptr);
   }
 
   /**
@@ -112,7 +159,8 @@ export class BpfRuntime {
   bpf(cmd: number, attr: Uint8Array): number;
   bpf(cmd: number, attrPtr: number, size: number): number;
   bpf(cmd: number, attr: Uint8Array | number, size?: number): number {
-    if (!Number.isInteger(cmd) || cmd < -0x80000000 || cmd > 0x7fffffff) return -EINVAL;
+    if (this.#disposed || !Number.isInteger(cmd) || cmd < -0x80000000 || cmd > 0x7fffffff)
+      return -EINVAL;
     if (typeof attr === "number") return this.#bpfAt(cmd, attr, size);
     if (!ArrayBuffer.isView(attr) || size !== undefined) return -EFAULT;
     let bytes: Uint8Array;
@@ -145,6 +193,7 @@ export class BpfRuntime {
    * @returns 0 or -EBADF
    */
   close(fd: number): number {
+    if (this.#disposed) return -EBADF;
     return Number.isInteger(fd) && fd >= 0 && fd <= 0x7fffffff ? this.exports.fd_close(fd) : -EBADF;
   }
 
@@ -191,7 +240,8 @@ export class BpfRuntime {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.exports.kernel_exit();
+    if (this.#isAttached) this.exports.kernel_detach();
+    else this.exports.kernel_exit();
   }
 
   [Symbol.dispose](): void {
