@@ -115,7 +115,7 @@ class FDRef implements MapRef {
 
   /** @param info struct bpf_map_info */
   constructor(backend: Backend, fd: number, info: DataView) {
-    this.type = info.getUint32(0, true);
+    this.type = info.getUint32(0, true) as MapType;
     this.id = info.getUint32(4, true);
     this.keySize = info.getUint32(8, true);
     this.valueSize = info.getUint32(12, true);
