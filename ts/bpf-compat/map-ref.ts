@@ -115,7 +115,8 @@ class FDRef implements MapRef {
 
   /** @param info struct bpf_map_info */
   constructor(backend: Backend, fd: number, info: DataView) {
-    this.type = info.getUint32(0, true) as MapType;
+    // oxlint-disable-next-line typescript/no-unsafe-enum-assignment -- the core's numbers are the enum's
+    this.type = info.getUint32(0, true);
     this.id = info.getUint32(4, true);
     this.keySize = info.getUint32(8, true);
     this.valueSize = info.getUint32(12, true);
