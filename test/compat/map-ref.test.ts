@@ -19,6 +19,13 @@ function collectGarbage(): void {
   if (typeof collect === "function") collect();
 }
 
+/** A map with its buffers. */
+function use(): bpf.MapRef {
+  const ref = bpf.createMap(HASH);
+  new bpf.RawMap(ref).has(Buffer.alloc(4));
+  return ref;
+}
+
 describeCompat("a reference", {}, (build) => {
   test("lists the map's info and nothing else, and cannot be changed", () => {
     const ref = bpf.createMap({ ...HASH, name: "flows", flags: bpf.MapFlags.NO_PREALLOC });
@@ -77,11 +84,6 @@ describeCompat("a reference", {}, (build) => {
   });
 
   test("closes itself when it is no longer used", async () => {
-    const use = (): bpf.MapRef => {
-      const ref = bpf.createMap(HASH);
-      new bpf.RawMap(ref).has(Buffer.alloc(4));
-      return ref;
-    };
     // The core's tables stay as large as they once were.
     for (const ref of Array.from({ length: 20 }, use)) ref.close();
     const used = bpf.runtime.exports.mem_used();

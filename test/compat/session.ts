@@ -4,14 +4,7 @@
 // Not called: per-CPU types, on which the package overruns its buffers, and batches smaller than the map on hash types,
 // on which it fails with ENOSPC.
 
-import {
-  BPF_MAP_TYPE_ARRAY,
-  BPF_MAP_TYPE_HASH,
-  BPF_MAP_TYPE_LPM_TRIE,
-  BPF_MAP_TYPE_LRU_HASH,
-  BPF_MAP_TYPE_QUEUE,
-  BPF_MAP_TYPE_STACK,
-} from "../../ts/uapi.js";
+import { MapType } from "../../ts/bpf-compat.js";
 import { Random } from "../support/random.js";
 import { attempt, type Bpf, type Script } from "./script.js";
 
@@ -43,7 +36,7 @@ function randomBytes(random: Random, size: number): Buffer {
 }
 
 interface RawShape {
-  readonly type: number;
+  readonly type: MapType;
   readonly keySize: number;
   readonly valueSize: number;
   readonly maxEntries: number;
@@ -116,11 +109,11 @@ function rawSession(title: string, seed: number, shape: RawShape): Script {
 function convSession(title: string, seed: number): Script {
   return {
     title,
-    needs: [BPF_MAP_TYPE_HASH],
+    needs: [MapType.HASH],
     run(bpf, print) {
       const random = new Random(seed);
       const def = {
-        type: bpf.MapType.HASH,
+        type: MapType.HASH,
         keySize: 4,
         valueSize: 4,
         maxEntries: 12,
@@ -155,11 +148,11 @@ function convSession(title: string, seed: number): Script {
 function arraySession(title: string, seed: number): Script {
   return {
     title,
-    needs: [BPF_MAP_TYPE_ARRAY],
+    needs: [MapType.ARRAY],
     run(bpf, print) {
       const random = new Random(seed);
       const raw = new bpf.RawArrayMap(
-        bpf.createMap({ type: bpf.MapType.ARRAY, keySize: 4, valueSize: 6, maxEntries: 7 }),
+        bpf.createMap({ type: MapType.ARRAY, keySize: 4, valueSize: 6, maxEntries: 7 }),
       );
       const conv = bpf.createArrayMap(5, 4, bpf.u32type);
       for (let n = 0; n < CALLS; n++) {
@@ -198,7 +191,7 @@ function arraySession(title: string, seed: number): Script {
   };
 }
 
-function queueSession(title: string, seed: number, type: number): Script {
+function queueSession(title: string, seed: number, type: MapType): Script {
   return {
     title,
     needs: [type],
@@ -236,7 +229,7 @@ function queueSession(title: string, seed: number, type: number): Script {
 }
 
 /** Parameters that make sense and such that do not: what creation answers, and what the map says it is. */
-function createSession(title: string, seed: number, types: readonly number[]): Script {
+function createSession(title: string, seed: number, types: readonly MapType[]): Script {
   return {
     title,
     needs: types,
@@ -286,7 +279,7 @@ function prefix(random: Random): Buffer {
 }
 
 const HASH = {
-  type: BPF_MAP_TYPE_HASH,
+  type: MapType.HASH,
   keySize: 4,
   valueSize: 8,
   maxEntries: 16,
@@ -304,30 +297,30 @@ export const SESSIONS: readonly Script[] = [
   }),
   rawSession("lru hash that never fills", 3, {
     ...HASH,
-    type: BPF_MAP_TYPE_LRU_HASH,
+    type: MapType.LRU_HASH,
     keySize: 16,
     maxEntries: 1024,
     makeKey: keysOf(16, 24),
   }),
   rawSession("array as a map", 4, {
     ...HASH,
-    type: BPF_MAP_TYPE_ARRAY,
+    type: MapType.ARRAY,
     maxEntries: 10,
     flags: 0,
     makeKey: keysOf(4, 12),
   }),
   rawSession("lpm trie", 5, {
     ...HASH,
-    type: BPF_MAP_TYPE_LPM_TRIE,
+    type: MapType.LPM_TRIE,
     keySize: 8,
     flags: NO_PREALLOC,
     makeKey: prefix,
   }),
   convSession("conversions", 6),
   arraySession("arrays", 7),
-  queueSession("queue", 8, BPF_MAP_TYPE_QUEUE),
-  queueSession("stack", 9, BPF_MAP_TYPE_STACK),
-  createSession("creation", 10, [BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_LRU_HASH]),
-  createSession("creation of queues", 11, [BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK]),
-  createSession("creation of tries", 12, [BPF_MAP_TYPE_LPM_TRIE]),
+  queueSession("queue", 8, MapType.QUEUE),
+  queueSession("stack", 9, MapType.STACK),
+  createSession("creation", 10, [MapType.HASH, MapType.ARRAY, MapType.LRU_HASH]),
+  createSession("creation of queues", 11, [MapType.QUEUE, MapType.STACK]),
+  createSession("creation of tries", 12, [MapType.LPM_TRIE]),
 ];
