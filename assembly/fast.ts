@@ -4,10 +4,11 @@
 // The doors with a key size in the name are for hash types with keys of that size, array_lookup for ARRAY: the caller
 // knows what it has. All others are for any type.
 
-import { BPF_F_LOCK, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
+import { BPF_F_LOCK, E2BIG, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
-import { BpfHtab, htabDelete, htabUpdate, htabUse, isHtab } from "./hashtab";
+import { BpfHtab, htabDelete, htabUpdate, htabUse, isHtab, lockOf } from "./hashtab";
 import { SmallTable, find, hashKey } from "./htab_table";
+import { lock, unlock } from "./lib/lock";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
 import { BpfMap, NO_LOCK, copyMapValue, mapByHandle } from "./map";
 
@@ -42,21 +43,45 @@ function update<K>(map: usize, handle: u32, a: u64, b: u64, value: usize, flags:
   const h = changetype<BpfHtab>(map);
   if (h.frozen) return -EPERM;
   if (sizeof<K>() == 4) {
-    if (h.isSmall && flags == 0) {
-      const to = SmallTable.lookup(h, <u32>a);
-      if (to != 0) {
-        storeSmall(h, to, value);
-        return 0;
-      }
-    }
+    if (h.isSmall && flags == 0) return updateSmall(h, <u32>a, value);
   }
   return htabUpdate<K>(h, a, b, value, flags, true);
 }
 
-/**
- * Replaces a value where it stands. Without BPF_F_ZERO_SEED nobody can tell whether its bucket's order changed, so it
- * does not. In the shared build a reader may see half of it, as in the kernel's ARRAY.
- */
+/** htabUpdate with BPF_ANY for the smallest elements. */
+function updateSmall(h: BpfHtab, key: u32, value: usize): i32 {
+  const home = SmallTable.home(h, key);
+  lock(lockOf(h));
+  let to = SmallTable.lookupFrom(h, home, key);
+  let ret = 0;
+  if (to != 0) {
+    storeSmall(h, to, value);
+  } else if (h.count < h.maxEntries) {
+    to = SmallTable.take(h, home, key);
+    storeSmall(h, to, value);
+    if (h.lockOffset >= 0) store<u32>(to + h.lockOffset, 0);
+    SmallTable.publish(to);
+    h.count++;
+  } else {
+    ret = -E2BIG;
+  }
+  unlock(lockOf(h));
+  return ret;
+}
+
+function removeSmall(h: BpfHtab, key: u32): i32 {
+  const home = SmallTable.home(h, key);
+  lock(lockOf(h));
+  const value = SmallTable.lookupFrom(h, home, key);
+  if (value != 0) {
+    SmallTable.remove(h, home, value);
+    h.count--;
+  }
+  unlock(lockOf(h));
+  return value == 0 ? -ENOENT : 0;
+}
+
+/** Stores a value. In the shared build a reader may see half of a replaced one, as in the kernel's ARRAY. */
 function storeSmall(h: BpfHtab, to: usize, value: usize): void {
   const size = h.valueSize;
   // Two words in, one out: JavaScript may have stored two, and a wide load of fresh narrow stores stalls.
@@ -68,7 +93,11 @@ function storeSmall(h: BpfHtab, to: usize, value: usize): void {
 function remove<K>(map: usize, handle: u32, a: u64, b: u64): i32 {
   if (!isOpen(map, handle)) return -EINVAL;
   const h = changetype<BpfHtab>(map);
-  return h.frozen ? -EPERM : htabDelete<K>(h, a, b);
+  if (h.frozen) return -EPERM;
+  if (sizeof<K>() == 4) {
+    if (h.isSmall) return removeSmall(h, <u32>a);
+  }
+  return htabDelete<K>(h, a, b);
 }
 
 /** Hash maps with 4-byte keys: address of the value, 0 when absent. */

@@ -501,7 +501,7 @@ export function isHtab(map: BpfMap): bool {
   );
 }
 
-function lockOf(h: BpfHtab): usize {
+export function lockOf(h: BpfHtab): usize {
   return changetype<usize>(h) + offsetof<BpfHtab>("lockWord");
 }
 

@@ -304,8 +304,12 @@ export function positionOf(h: BpfHtab, elem: usize): u32 {
 
 // ---- order ----------------------------------------------------------------------------------------------------------
 
-/** Moves an element to the front of its bucket. */
+/**
+ * Moves an element to the front of its bucket. Without BPF_F_ZERO_SEED nobody can tell the order within a bucket: all
+ * stamps are 0 then, and the order is that of the addresses.
+ */
 export function makeNewest(h: BpfHtab, pos: u32, hash: u32): void {
+  if (!h.zeroSeed) return;
   const home = homeIndex(h, hash);
   const clockPtr = chunkAt(h, home) + CLOCK_AT;
   let clock: u32 = load<u16>(clockPtr);
@@ -446,13 +450,25 @@ function oldestAfter(h: BpfHtab, home: u32, stamp: u32): u32 {
 export const SMALL_CHUNK: u32 = 64;
 const SMALL_VALUES: u32 = 32;
 
-/** Inline tables with 4-byte keys, values of up to 8 bytes and no BPF_F_ZERO_SEED: one cache line a chunk, constants. */
+/**
+ * Inline tables with 4-byte keys, values of up to 8 bytes and no BPF_F_ZERO_SEED: one cache line a chunk, constants instead
+ * of fields, no stamps. Inlined where it is used, because the calls would cost a fifth of it.
+ */
 export class SmallTable {
-  /** Address of the value of a key; 0 when absent. Inlined, because the calls cost a fifth of it. */
+  @inline
+  static home(h: BpfHtab, key: u32): u32 {
+    const hash = hash4(key, h.seed);
+    return h.chunks + ((<u32>((<u64>(hash & h.hashMask) * h.nChunks) >> 32)) << 6);
+  }
+
+  /** Address of the value of a key; 0 when absent. */
   @inline
   static lookup(h: BpfHtab, key: u32): u32 {
-    const hash = hash4(key, h.seed);
-    let chunk = h.chunks + ((<u32>((<u64>(hash & h.hashMask) * h.nChunks) >> 32)) << 6);
+    return SmallTable.lookupFrom(h, SmallTable.home(h, key), key);
+  }
+
+  @inline
+  static lookupFrom(h: BpfHtab, chunk: u32, key: u32): u32 {
     const splat = i32x4.splat(key);
     let left = h.nChunks;
     let found: u32 = 0;
@@ -471,5 +487,41 @@ export class SmallTable {
       if (chunk == h.chunksEnd) chunk = h.chunks;
     } while (--left != 0);
     return found;
+  }
+
+  /** Takes a slot for an absent key, not yet visible. @returns the address of its value */
+  @inline
+  static take(h: BpfHtab, home: u32, key: u32): u32 {
+    let chunk = home;
+    let unused = ~load<u32>(chunk) & 0x80808080;
+    while (unused == 0) {
+      const overflow = overflowOf(chunk);
+      if (overflow != STICKY) store<u16>(chunk, overflow + 1, OVERFLOW_AT);
+      chunk += SMALL_CHUNK;
+      if (chunk == h.chunksEnd) chunk = h.chunks;
+      unused = ~load<u32>(chunk) & 0x80808080;
+    }
+    const slot = <u32>ctz(unused) >> 3;
+    store<u32>(chunk + CHUNK_HDR + (slot << 2), key);
+    return chunk + SMALL_VALUES + (slot << 3);
+  }
+
+  /** Makes the slot of a value visible. */
+  @inline
+  static publish(value: u32): void {
+    store<u8>((value & ~63) + ((value & 31) >> 3), 0x80);
+  }
+
+  /** Empties the slot of a value whose home chunk is `home`. */
+  @inline
+  static remove(h: BpfHtab, home: u32, value: u32): void {
+    store<u8>((value & ~63) + ((value & 31) >> 3), 0);
+    let chunk = home;
+    while (chunk != (value & ~63)) {
+      const overflow = overflowOf(chunk);
+      if (overflow != STICKY) store<u16>(chunk, overflow - 1, OVERFLOW_AT);
+      chunk += SMALL_CHUNK;
+      if (chunk == h.chunksEnd) chunk = h.chunks;
+    }
   }
 }
