@@ -131,8 +131,6 @@ export class BpfHtab extends BpfMap {
   hashMask: u32;
   bucketShift: u32;
   isInline: bool;
-  /** SmallTable knows the layout. */
-  isSmall: bool;
   zeroSeed: bool;
   isPercpu: bool;
   isLru: bool;
