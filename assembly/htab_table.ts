@@ -484,7 +484,6 @@ export class SmallTable {
       if (chunk == h.chunksEnd) chunk = h.chunks;
       if (chunk == home) return 0;
     }
-    return 0;
   }
 
   /** Takes a slot for an absent key, not yet visible. @returns the address of its value */
