@@ -34,11 +34,7 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
     case BPF_MAP_TYPE_PERCPU_ARRAY:
       return step == CHECK ? BpfArray.allocCheck(attr) : step == ALLOC ? BpfArray.alloc(attr) : 0;
     case BPF_MAP_TYPE_LPM_TRIE:
-      return step == CHECK
-        ? BpfLpmTrie.allocCheck(attr)
-        : step == ALLOC
-          ? BpfLpmTrie.alloc(attr)
-          : 0;
+      return step == ALLOC ? BpfLpmTrie.alloc(attr) : 0;
     default:
       return <usize>-EINVAL;
   }
