@@ -148,7 +148,10 @@ export function heapReserve(heap: Heap, bytes: u64): void {
   heap.reservedBytes += bytes;
   if (heap.source != HEAP_GROW) return;
   const free = freeBytes(heap);
-  if (free < heap.reservedBytes) heapGrow(heap, heap.reservedBytes - free);
+  if (free >= heap.reservedBytes) return;
+  // Where not all of it can be had, as much as half of what can be.
+  let want = heap.reservedBytes - free;
+  while (want >= 0x10000 && !heapGrow(heap, want)) want >>= 1;
 }
 
 export function heapUnreserve(heap: Heap, bytes: u64): void {

@@ -357,6 +357,16 @@ describeEachBuild("LPM_TRIE", (build: Build) => {
     runtime.dispose();
   });
 
+  it("fills what the memory has room for, whatever max_entries promises", async () => {
+    const runtime = await build.createRuntime({ maxBytes: 8 << 20 });
+    const map = new LpmMap(runtime, 4, 0xffffffff);
+    const random = new Random(5);
+    let count = 0;
+    while (count < 60_000 && map.update(randomPrefix(random), count) === 0) count++;
+    expect(count).toBe(60_000);
+    runtime.dispose();
+  });
+
   it("is unharmed by the failure of any allocation", async () => {
     for (const dataSize of [2, 4, 16]) {
       const heap = new HostHeap(64, build.name === "shared");
