@@ -21,7 +21,7 @@ const SECOND =
 /** An IPv4 trie with the prefixes of `text`; a prefix's value is its place in it. */
 function trieOf(runtime: Runtime, text: string, maxEntries = 100): LpmMap {
   const map = new LpmMap(runtime, 4, maxEntries);
-  text.split(" ").forEach((word, i) => expect(map.update(prefix(word), i), word).toBe(0));
+  text.split(" ").forEach((item, i) => expect(map.update(prefix(item), i), item).toBe(0));
   return map;
 }
 
@@ -33,9 +33,14 @@ function word(bytes: Uint8Array): number {
   return new DataView(bytes.buffer, bytes.byteOffset).getInt32(0, true);
 }
 
+function randomBytes(random: Random, size: number): Uint8Array {
+  const bytes = new Uint8Array(size);
+  return random.fill(bytes);
+}
+
 /** A prefix of one of the lengths that routing tables have. */
 function randomPrefix(random: Random, dataSize = 4): { length: number; data: Uint8Array } {
-  const data = random.fill(new Uint8Array(dataSize));
+  const data = randomBytes(random, dataSize);
   const length = random.oneIn(4) ? random.below(dataSize * 8 + 1) : dataSize * 6 + random.below(3);
   for (let i = length; i < dataSize * 8; i++)
     data[i >> 3] = (data[i >> 3] ?? 0) & ~(128 >> (i & 7));
@@ -234,8 +239,7 @@ describeEachBuild("LPM_TRIE", (build: Build) => {
     const value = exports.bpf_map_lookup_elem(map.handle, key);
     expect(value).not.toBe(0);
     const random = new Random(3);
-    for (let i = 0; i < 90; i++)
-      map.update({ length: 32, data: random.fill(new Uint8Array(4)) }, 0);
+    for (let i = 0; i < 90; i++) map.update({ length: 32, data: randomBytes(random, 4) }, 0);
     expect(map.update(prefix("10.0.0.0/8"), 77)).toBe(0);
     expect(exports.bpf_map_lookup_elem(map.handle, key)).toBe(value);
     expect(new DataView(runtime.memory.buffer).getUint32(value >>> 0, true)).toBe(77);
@@ -257,7 +261,7 @@ describeEachBuild("LPM_TRIE", (build: Build) => {
       for (let i = 0; i < count; i++) map.update(randomPrefix(random), i);
       const n = 2000;
       const area = runtime.alloc(n * 12);
-      const data = random.fill(new Uint8Array(n * 4));
+      const data = randomBytes(random, n * 4);
       new Uint8Array(runtime.memory.buffer).set(data, area);
       const view = new DataView(runtime.memory.buffer);
       const expected = Array.from({ length: n }, (_, i) =>
@@ -308,7 +312,7 @@ describeEachBuild("LPM_TRIE", (build: Build) => {
       }
       expect(map.check()).toBe(0);
       for (let i = 0; i < 3000; i++) {
-        const data = random.fill(new Uint8Array(4));
+        const data = randomBytes(random, 4);
         const found = map.lookup({ length: 32, data });
         expect(found < 0 ? undefined : values[found]).toBe(longest(data));
       }
