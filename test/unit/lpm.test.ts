@@ -34,8 +34,7 @@ function word(bytes: Uint8Array): number {
 }
 
 function randomBytes(random: Random, size: number): Uint8Array {
-  const bytes = new Uint8Array(size);
-  return random.fill(bytes);
+  return Uint8Array.from({ length: size }, () => random.below(256));
 }
 
 /** A prefix of one of the lengths that routing tables have. */
