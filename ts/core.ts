@@ -99,7 +99,6 @@ export interface CoreExports {
     values: number,
     miss: number,
   ): number;
-  map_check(map: number): number;
   map_iter_next(map: number, iter: number, key: number): number;
   map_by_handle(handle: number): number;
   map_count(map: number): number;
