@@ -66,9 +66,10 @@ function lookupsInMaps({ masks, maps }, addresses) {
 
 function lookupsInTrie(exports, handle, values, words) {
   const { map_lpm_match4 } = exports;
+  const map = exports.map_by_handle(handle);
   let sum = 0;
   for (let i = 0; i < words.length; i++) {
-    const ptr = map_lpm_match4(handle, words[i]);
+    const ptr = map_lpm_match4(map, handle, words[i]);
     if (ptr !== 0) sum = (sum + values[ptr >>> 2]) | 0;
   }
   return sum;
@@ -126,7 +127,9 @@ const contenders = {
 const times = new Map(Object.keys(contenders).map((name) => [name, []]));
 const sums = new Set();
 for (let round = 0; round < Number(roundsText) + 2; round++) {
-  for (const [name, run] of Object.entries(contenders)) {
+  // Who comes first finds the caches as the one before left them: everybody in turn.
+  const entries = Object.entries(contenders);
+  for (const [name, run] of [...entries.slice(round % 3), ...entries.slice(0, round % 3)]) {
     const { ns, sum } = time(run);
     if (round >= 2) times.get(name).push(ns);
     sums.add(sum);
