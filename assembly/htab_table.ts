@@ -401,7 +401,7 @@ export function behindInBucket(h: BpfHtab, rank: u64, at: u32): u32 {
 
 /** Does the slot at pos hold an element of this hash? */
 export function holdsHash(h: BpfHtab, pos: u32, hash: u32): bool {
-  return load<u8>((pos & ~15) + (pos & 15)) == tagOf(hash) && hashAt(h, pos) == hash;
+  return load<u8>((pos & ~15) + (pos & 15)) != 0 && hashAt(h, pos) == hash;
 }
 
 /** The lowest bucket whose home is `home`. */
