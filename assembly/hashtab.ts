@@ -91,6 +91,7 @@ import {
 } from "./bpf_lru_list";
 import { callBack } from "./callback";
 import { htabLookupBatch } from "./htab_batch";
+import { htabCheck } from "./htab_check";
 import { allocZeroed, allocGrow, cpu, free, kernel, random64 } from "./kernel";
 import { copyBytes, isUserRange, round8, roundupPow2, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -298,6 +299,10 @@ export class BpfHtab extends BpfMap {
     free(this.elems);
     free(this.slots);
     if (this.isLru) lruRelease(this);
+  }
+
+  override check(): i32 {
+    return htabCheck(this);
   }
 
   /** For values that refer to something: called before the table goes. */

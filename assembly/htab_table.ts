@@ -83,7 +83,7 @@ function storeKey<K>(h: BpfHtab, at: usize, a: u64, b: u64): void {
 // ---- positions ------------------------------------------------------------------------------------------------------
 
 /** Index of the home chunk: the bucket, scaled to the number of chunks. */
-function homeIndex(h: BpfHtab, hash: u32): u32 {
+export function homeIndex(h: BpfHtab, hash: u32): u32 {
   return <u32>((<u64>(hash & h.hashMask) * h.nChunks) >> 32);
 }
 
@@ -98,7 +98,7 @@ function hashOfBucket(h: BpfHtab, bucket: u32): u32 {
   return (bucket << 1) << (31 - h.bucketShift);
 }
 
-function chunkAt(h: BpfHtab, index: u32): u32 {
+export function chunkAt(h: BpfHtab, index: u32): u32 {
   return h.chunks + index * h.chunkSize;
 }
 
@@ -107,7 +107,7 @@ function chunkAfter(h: BpfHtab, chunk: u32): u32 {
   return chunk == h.chunksEnd ? h.chunks : chunk;
 }
 
-function overflowOf(chunk: u32): u32 {
+export function overflowOf(chunk: u32): u32 {
   return load<u16>(chunk, OVERFLOW_AT);
 }
 
@@ -228,7 +228,7 @@ function findSeparate<K>(h: BpfHtab, home: u32, hash: u32, a: u64, b: u64): u32 
   }
 }
 
-function tagOf(hash: u32): u32 {
+export function tagOf(hash: u32): u32 {
   return 0x80 | (hash & 0x7f);
 }
 
@@ -402,7 +402,7 @@ export function behindInBucket(h: BpfHtab, rank: u64, at: u32): u32 {
 
 /** Does the slot at pos hold an element of this hash? */
 export function holdsHash(h: BpfHtab, pos: u32, hash: u32): bool {
-  return load<u8>((pos & ~15) + (pos & 15)) == tagOf(hash) && hashAt(h, pos) == hash;
+  return load<u8>((pos & ~15) + (pos & 15)) != 0 && hashAt(h, pos) == hash;
 }
 
 /** The lowest bucket whose home is `home`. */
