@@ -222,7 +222,12 @@ export class BpfArray extends BpfMap {
 
   override check(): i32 {
     const region = findRegion(this.values);
-    if (region == 0 || regionLo(region) != this.values || changetype<usize>(regionOwner(region)) != changetype<usize>(this)) return 1;
+    if (
+      region == 0 ||
+      regionLo(region) != this.values ||
+      changetype<usize>(regionOwner(region)) != changetype<usize>(this)
+    )
+      return 1;
     const cpus = this.cpuStride == 0 ? 1 : kernel().nrCpus;
     const last = this.valueAt(this.maxEntries - 1, cpus - 1);
     return last + this.stride <= regionHi(region) ? 0 : 2;

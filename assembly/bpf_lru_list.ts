@@ -401,8 +401,10 @@ export function lruCheck(h: BpfHtab): i32 {
     for (let list: u32 = 0; list < 3; list++) {
       const count = countList(set + list * SENTINEL, list, h.maxEntries);
       if (count < 0) return 40 + list;
-      if (list <= LIST_INACTIVE && <u32>count != load<u32>(set + SET_COUNTS + (list << 2))) return 50 + list;
-      if (list == LIST_INACTIVE && !cursorFound) cursorFound = isOnList(set + list * SENTINEL, cursor);
+      if (list <= LIST_INACTIVE && <u32>count != load<u32>(set + SET_COUNTS + (list << 2)))
+        return 50 + list;
+      if (list == LIST_INACTIVE && !cursorFound)
+        cursorFound = isOnList(set + list * SENTINEL, cursor);
       total += count;
     }
     if (!cursorFound) return 60;

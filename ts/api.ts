@@ -8,6 +8,8 @@ export type { MapOf } from "./create-map.js";
 export { MapCursor } from "./cursor.js";
 export type { Bpffs, BpffsEntry } from "./bpffs.js";
 export { BpfError, errnoName } from "./errors.js";
+export { Cgroup, HostObject, Inode, Socket, Task } from "./host.js";
+export type { CgroupOptions, InodeOptions, SocketOptions, TaskOptions } from "./host.js";
 export { KeyedMap, TypedMap } from "./map.js";
 export type { MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
 export { ArrayMap, PerCpuArrayMap } from "./maps/array.js";

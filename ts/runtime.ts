@@ -5,6 +5,17 @@ import { instantiate } from "./core.js";
 import { createMap, mapFromFd } from "./create-map.js";
 import type { MapOf } from "./create-map.js";
 import { BpfError, check } from "./errors.js";
+import { createCgroup, createInode, createSocket, createTask } from "./host.js";
+import type {
+  Cgroup,
+  CgroupOptions,
+  Inode,
+  InodeOptions,
+  Socket,
+  SocketOptions,
+  Task,
+  TaskOptions,
+} from "./host.js";
 import type { TypedMap } from "./map.js";
 import type { MapSpec, MapTypeName } from "./map-spec.js";
 import { MmapWindow } from "./mmap.js";
@@ -251,6 +262,45 @@ export class BpfRuntime {
   /** True after dispose(). */
   get disposed(): boolean {
     return this.#disposed;
+  }
+
+  // ---- host objects ----
+
+  /**
+   * A socket: what SK_STORAGE values are attached to.
+   * @throws {TypeError | RangeError} an option that cannot be
+   * @throws {BpfError} EMFILE; ENOMEM
+   */
+  socket(options?: SocketOptions): Socket {
+    return createSocket(this.exports, options);
+  }
+
+  /**
+   * A cgroup and an fd of its directory: what CGRP_STORAGE values are attached to.
+   * @throws {TypeError | RangeError} an option that cannot be
+   * @throws {BpfError} ENOENT: the parent is removed; EMFILE; ENOMEM
+   */
+  cgroup(options?: CgroupOptions): Cgroup {
+    return createCgroup(this.exports, options);
+  }
+
+  /**
+   * A task and a pidfd of it: what TASK_STORAGE values are attached to. A pid that is taken gives another pidfd of that
+   * task.
+   * @throws {TypeError | RangeError} an option that cannot be
+   * @throws {BpfError} ENOENT: the cgroup is removed; EMFILE; ENOMEM
+   */
+  task(options?: TaskOptions): Task {
+    return createTask(this.exports, options);
+  }
+
+  /**
+   * An open file: what INODE_STORAGE values are attached to.
+   * @throws {TypeError} an option that cannot be
+   * @throws {BpfError} EMFILE; ENOMEM
+   */
+  inode(options?: InodeOptions): Inode {
+    return createInode(this.exports, options);
   }
 
   // ---- typed maps ----

@@ -1,6 +1,17 @@
 // Walks the allocator's segments and free lists: the invariants in the head of heap.ts. Debug build only.
 
-import { FL_COUNT, HDR, HEAP_MALLOC, Heap, SL_COUNT, blockBytes, classOf, headPtr, isFree, nextBlock } from "./heap";
+import {
+  FL_COUNT,
+  HDR,
+  HEAP_MALLOC,
+  Heap,
+  SL_COUNT,
+  blockBytes,
+  classOf,
+  headPtr,
+  isFree,
+  nextBlock,
+} from "./heap";
 import { memoryBytes } from "./bytes";
 
 /** What a walk of the segments adds up to. */
@@ -18,7 +29,8 @@ class Sums {
 export function heapCheck(heap: Heap, sums: usize): i32 {
   memory.fill(sums, 0, offsetof<Sums>());
   const counted = changetype<Sums>(sums);
-  const ret = heap.source == HEAP_MALLOC ? checkMalloc(heap, counted) : checkSegments(heap, counted);
+  const ret =
+    heap.source == HEAP_MALLOC ? checkMalloc(heap, counted) : checkSegments(heap, counted);
   if (ret != 0) return ret;
   if (counted.usedBytes != heap.usedBytes) return 1;
   if (counted.usedBlocks != heap.usedBlocks) return 2;
