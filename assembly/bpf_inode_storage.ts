@@ -6,7 +6,17 @@
 
 import { BPF_MAP_TYPE_INODE_STORAGE, EBADF, ENOENT, ENOMEM } from "../ts/uapi";
 import { LocalStorage, storageDelete, storageGet, storageInit } from "./bpf_local_storage";
-import { FD_BTF, FD_FILE, FD_FREE, FD_INODE, FD_MAP, fdKind, fdObject } from "./fd";
+import {
+  FD_BTF,
+  FD_CGROUP,
+  FD_FREE,
+  FD_INODE,
+  FD_MAP,
+  FD_SOCKET,
+  FD_TASK,
+  fdKind,
+  fdObject,
+} from "./fd";
 import { HostObject, HostState, Inode, OWNER_INODE, hostAlloc, hostFree, hostState } from "./host";
 import { MapCreateAttr, placeMap } from "./map";
 
@@ -19,7 +29,7 @@ export class InodeStorage extends LocalStorage {
     const kind = fdKind(fd);
     if (kind == FD_FREE) return <usize>-EBADF;
     if (kind == FD_INODE) return fdObject(fd);
-    const home = inodeHome(kind, kind == FD_FILE ? 0 : fdObject(fd));
+    const home = inodeHome(kind, fdObject(fd));
     if (load<u32>(home) != 0) return load<u32>(home);
     if (!create) return <usize>-ENOENT;
     const inode = makeInode(home, false);
@@ -34,12 +44,14 @@ export class InodeStorage extends LocalStorage {
   }
 }
 
-/** The word that refers to the inode of an fd that is no file of ours. */
+/** The word that refers to the inode of an fd that is no file made here. */
 function inodeHome(kind: u32, object: usize): usize {
-  const state = changetype<usize>(hostState());
-  if (kind == FD_MAP || kind == FD_BTF) return state + offsetof<HostState>("anonInode");
-  if (kind == FD_FILE) return state + offsetof<HostState>("fileInode");
-  return object + offsetof<HostObject>("inode");
+  if (kind == FD_MAP || kind == FD_BTF) return anonInodeHome();
+  if (kind == FD_SOCKET || kind == FD_CGROUP || kind == FD_TASK) {
+    return object + offsetof<HostObject>("inode");
+  }
+  // 0, 1 and 2, as if they were one terminal; directories of the bpffs are taken for the same.
+  return changetype<usize>(hostState()) + offsetof<HostState>("fileInode");
 }
 
 /** The word that refers to the one inode of anonymous files. */

@@ -153,6 +153,29 @@ export abstract class LocalStorage extends BpfMap {
     return addr - elem - VALUE_OFF + <u64>len <= this.valueSize;
   }
 
+  /** 1: an element that is not on its owner's list exactly once; 2: a cache slot with a stranger; 3: broken back links. */
+  override check(): i32 {
+    const self = <u32>changetype<usize>(this);
+    let prev: u32 = 0;
+    for (let at = this.elems; at != 0; at = changetype<Elem>(at).nextOfMap) {
+      const elem = changetype<Elem>(at);
+      if (elem.prevOfMap != prev || elem.map != self) return 3;
+      prev = at;
+      let found: u32 = 0;
+      let before: u32 = 0;
+      for (let other = changetype<HostObject>(elem.owner).elems; other != 0;) {
+        if (changetype<Elem>(other).prevOfOwner != before) return 3;
+        if (changetype<Elem>(other).map == self) found += other == at ? 1 : 2;
+        before = other;
+        other = changetype<Elem>(other).nextOfOwner;
+      }
+      if (found != 1) return 1;
+      const cached = load<u32>(cacheWord(elem.owner, this.cacheSlot));
+      if (cached != 0 && changetype<Elem>(cached).owner != elem.owner) return 2;
+    }
+    return 0;
+  }
+
   override release(): void {
     lock(hostLockWord());
     while (this.elems != 0) unlinkElem(this.elems, true);

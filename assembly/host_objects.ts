@@ -103,7 +103,6 @@ function end(object: HostObject): void {
   if (object.inode != 0) destroyStorage(changetype<HostObject>(object.inode));
   if (kind == FD_SOCKET) endSocket(changetype<Socket>(ptr));
   const parent: u32 = kind == FD_CGROUP ? changetype<Cgroup>(ptr).parent : 0;
-  const cgroup: u32 = kind == FD_TASK ? changetype<Task>(ptr).cgroup : 0;
   lock(hostLockWord());
   if (object.inode != 0) freeInode(changetype<Inode>(object.inode));
   if (kind == FD_INODE) freeInode(changetype<Inode>(ptr));
@@ -111,7 +110,6 @@ function end(object: HostObject): void {
   reserveStorage();
   unlock(hostLockWord());
   if (parent != 0) hostPut(changetype<HostObject>(parent));
-  if (cgroup != 0) hostPut(changetype<HostObject>(cgroup));
 }
 
 /** dup(2), or another open of the same thing. @returns the new fd, or -errno */
@@ -359,6 +357,8 @@ function reapTask(task: Task): void {
     while (changetype<Task>(before).next != self) before = changetype<Task>(before).next;
     changetype<Task>(before).next = task.next;
   }
+  if (task.cgroup != 0) hostPut(changetype<HostObject>(task.cgroup));
+  task.cgroup = 0;
   hostPut(task);
 }
 
