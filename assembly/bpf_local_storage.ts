@@ -143,8 +143,8 @@ export abstract class LocalStorage extends BpfMap {
     return isErr(owner) ? <i32>owner : deleteStorage(this, owner);
   }
 
-  override keyIsFd(): bool {
-    return true;
+  override hasElemHelpers(): bool {
+    return false;
   }
 
   override isLive(lo: u32, addr: u32, len: u32): bool {

@@ -5,6 +5,7 @@ import {
   BPF_FUNC_for_each_map_elem,
   BPF_FUNC_cgrp_storage_delete,
   BPF_FUNC_cgrp_storage_get,
+  BPF_FUNC_get_local_storage,
   BPF_FUNC_get_smp_processor_id,
   BPF_FUNC_inode_storage_delete,
   BPF_FUNC_inode_storage_get,
@@ -27,6 +28,7 @@ import { bpf_cgrp_storage_delete, bpf_cgrp_storage_get } from "./bpf_cgrp_storag
 import { bpf_inode_storage_delete, bpf_inode_storage_get } from "./bpf_inode_storage";
 import { bpf_sk_storage_delete, bpf_sk_storage_get } from "./bpf_sk_storage";
 import { bpf_task_storage_delete, bpf_task_storage_get } from "./bpf_task_storage";
+import { bpf_get_local_storage } from "./local_storage";
 import { cpu } from "./kernel";
 import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
@@ -61,7 +63,7 @@ export function bpf_map_update_elem(handle: u32, key: u32, value: u32, flags: u6
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  if (map.keySize == 0 || map.keyIsFd()) return -EINVAL;
+  if (map.keySize == 0 || !map.hasElemHelpers()) return -EINVAL;
   if (!isUserRange(key, map.keySize) || !isUserRange(value, map.valueSize)) return -EFAULT;
   return map.updateElem(key, value, flags, false);
 }
@@ -71,7 +73,7 @@ export function bpf_map_delete_elem(handle: u32, key: u32): i32 {
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  if (map.keySize == 0 || map.keyIsFd()) return -EINVAL;
+  if (map.keySize == 0 || !map.hasElemHelpers()) return -EINVAL;
   return isUserRange(key, map.keySize) ? map.deleteElem(key) : -EFAULT;
 }
 
@@ -150,6 +152,8 @@ function storageHelper(id: i32, r1: u64, r2: u64, r3: u64, r4: u64): i64 {
       return bpf_inode_storage_get(map, owner, value, r4);
     case BPF_FUNC_inode_storage_delete:
       return bpf_inode_storage_delete(map, owner);
+    case BPF_FUNC_get_local_storage:
+      return bpf_get_local_storage(map, r2);
     default:
       return -EINVAL;
   }

@@ -40,6 +40,7 @@ import {
   taskBucket,
 } from "./host";
 import { lock, unlock } from "./lib/lock";
+import { detachAll } from "./local_storage";
 
 // ---- all kinds --------------------------------------------------------------------------------------------------------
 
@@ -257,6 +258,7 @@ export function cgroup_rmdir(ptr: u32, serial: u32): i32 {
   const cgroup = changetype<Cgroup>(found);
   if (cgroup.children != 0 || cgroup.tasks != 0) return -EBUSY;
   cgroup.dying = 1;
+  detachAll(cgroup);
   if (cgroup.parent != 0) changetype<Cgroup>(cgroup.parent).children--;
   hostPut(cgroup);
   return 0;

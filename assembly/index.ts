@@ -62,6 +62,12 @@ export {
   task_pid,
   task_reap,
 } from "./host_objects";
+export {
+  bpf_get_local_storage,
+  cgroup_storage_attach,
+  cgroup_storage_detach,
+  cgroup_storage_enter,
+} from "./local_storage";
 export { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
 export {
   array_lookup,

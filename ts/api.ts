@@ -3,6 +3,8 @@
 export * from "./codec.js";
 export { BatchCursor } from "./batch.js";
 export type { NumericArray } from "./batch.js";
+export { CgroupAttachment } from "./cgroup-storage.js";
+export type { CgroupAttachmentOptions } from "./cgroup-storage.js";
 export type { CoreExports } from "./core.js";
 export type { MapOf } from "./create-map.js";
 export { MapCursor } from "./cursor.js";

@@ -23,6 +23,7 @@ export interface CoreExports {
   bpf_task_storage_delete(map: number, task: number): number;
   bpf_inode_storage_get(map: number, inode: number, value: number, flags: bigint): number;
   bpf_inode_storage_delete(map: number, inode: number): number;
+  bpf_get_local_storage(map: number, flags: bigint): number;
   bpf_spin_lock(lock: number): number;
   bpf_spin_unlock(lock: number): number;
   bpf_valid_range(addr: number, len: number): number;
@@ -70,6 +71,9 @@ export interface CoreExports {
   cgroup_create(parent: number, serial: number, version: number): number;
   cgroup_id(ptr: number): bigint;
   cgroup_rmdir(ptr: number, serial: number): number;
+  cgroup_storage_attach(mapFd: number, cgroupFd: number, attachType: number): number;
+  cgroup_storage_detach(map: number, cgroup: number, serial: number, attachType: number): number;
+  cgroup_storage_enter(cgroup: number, serial: number, attachType: number): void;
   task_create(pid: number, cgroup: number, serial: number): number;
   task_pid(ptr: number): number;
   task_exit(ptr: number, serial: number): number;

@@ -1,4 +1,6 @@
 import { Bpffs } from "./bpffs.js";
+import { CgroupAttachment } from "./cgroup-storage.js";
+import type { AttachmentContext, CgroupAttachmentOptions } from "./cgroup-storage.js";
 import type { AnyCodec } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { instantiate } from "./core.js";
@@ -62,6 +64,7 @@ export class BpfRuntime {
   readonly #module: WebAssembly.Module;
   readonly #root: number;
   readonly #isAttached: boolean;
+  readonly #attachments: AttachmentContext;
   #disposed = false;
   #callback: CallbackDispatcher = STOP;
   #callbackSlot = 0;
@@ -81,6 +84,7 @@ export class BpfRuntime {
     if (this.#root === 0)
       throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
     this.views = new LiveViews(this.memory);
+    this.#attachments = { exports: this.exports, current: undefined };
     this.bpffs = new Bpffs(this.exports, this.memory);
   }
 
@@ -301,6 +305,15 @@ export class BpfRuntime {
    */
   inode(options?: InodeOptions): Inode {
     return createInode(this.exports, options);
+  }
+
+  /**
+   * Says that a program which uses a CGROUP_STORAGE or PERCPU_CGROUP_STORAGE map is attached to a cgroup.
+   * @throws {BpfError} EBADF: not open, or no cgroup; EINVAL: not a map of these types; ENOENT: the cgroup is removed; ENOMEM
+   * @throws {TypeError | RangeError} an option that cannot be
+   */
+  attachCgroupStorage(options: CgroupAttachmentOptions): CgroupAttachment {
+    return new CgroupAttachment(this.#attachments, options);
   }
 
   // ---- typed maps ----
