@@ -3,18 +3,32 @@
 
 import {
   BPF_FUNC_for_each_map_elem,
+  BPF_FUNC_cgrp_storage_delete,
+  BPF_FUNC_cgrp_storage_get,
+  BPF_FUNC_get_local_storage,
   BPF_FUNC_get_smp_processor_id,
+  BPF_FUNC_inode_storage_delete,
+  BPF_FUNC_inode_storage_get,
   BPF_FUNC_map_delete_elem,
   BPF_FUNC_map_lookup_elem,
   BPF_FUNC_map_lookup_percpu_elem,
   BPF_FUNC_map_update_elem,
+  BPF_FUNC_sk_storage_delete,
+  BPF_FUNC_sk_storage_get,
   BPF_FUNC_spin_lock,
   BPF_FUNC_spin_unlock,
+  BPF_FUNC_task_storage_delete,
+  BPF_FUNC_task_storage_get,
   EFAULT,
   EINVAL,
 } from "../ts/uapi";
 import { BpfHtab } from "./hashtab";
 import { SmallTable } from "./htab_table";
+import { bpf_cgrp_storage_delete, bpf_cgrp_storage_get } from "./bpf_cgrp_storage";
+import { bpf_inode_storage_delete, bpf_inode_storage_get } from "./bpf_inode_storage";
+import { bpf_sk_storage_delete, bpf_sk_storage_get } from "./bpf_sk_storage";
+import { bpf_task_storage_delete, bpf_task_storage_get } from "./bpf_task_storage";
+import { bpf_get_local_storage } from "./local_storage";
 import { cpu } from "./kernel";
 import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
@@ -49,7 +63,7 @@ export function bpf_map_update_elem(handle: u32, key: u32, value: u32, flags: u6
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  if (map.keySize == 0 || map.keyIsFd()) return -EINVAL;
+  if (map.keySize == 0 || !map.hasElemHelpers()) return -EINVAL;
   if (!isUserRange(key, map.keySize) || !isUserRange(value, map.valueSize)) return -EFAULT;
   return map.updateElem(key, value, flags, false);
 }
@@ -59,7 +73,7 @@ export function bpf_map_delete_elem(handle: u32, key: u32): i32 {
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  if (map.keySize == 0 || map.keyIsFd()) return -EINVAL;
+  if (map.keySize == 0 || !map.hasElemHelpers()) return -EINVAL;
   return isUserRange(key, map.keySize) ? map.deleteElem(key) : -EFAULT;
 }
 
@@ -111,6 +125,35 @@ export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5:
       return bpf_spin_lock(toAddress(r1));
     case BPF_FUNC_spin_unlock:
       return bpf_spin_unlock(toAddress(r1));
+    default:
+      return storageHelper(id, r1, r2, r3, r4);
+  }
+}
+
+/** The helpers of storages. */
+function storageHelper(id: i32, r1: u64, r2: u64, r3: u64, r4: u64): i64 {
+  const map = toAddress(r1);
+  const owner = toAddress(r2);
+  const value = toAddress(r3);
+  switch (id) {
+    case BPF_FUNC_sk_storage_get:
+      return bpf_sk_storage_get(map, owner, value, r4);
+    case BPF_FUNC_sk_storage_delete:
+      return bpf_sk_storage_delete(map, owner);
+    case BPF_FUNC_cgrp_storage_get:
+      return bpf_cgrp_storage_get(map, owner, value, r4);
+    case BPF_FUNC_cgrp_storage_delete:
+      return bpf_cgrp_storage_delete(map, owner);
+    case BPF_FUNC_task_storage_get:
+      return bpf_task_storage_get(map, owner, value, r4);
+    case BPF_FUNC_task_storage_delete:
+      return bpf_task_storage_delete(map, owner);
+    case BPF_FUNC_inode_storage_get:
+      return bpf_inode_storage_get(map, owner, value, r4);
+    case BPF_FUNC_inode_storage_delete:
+      return bpf_inode_storage_delete(map, owner);
+    case BPF_FUNC_get_local_storage:
+      return bpf_get_local_storage(map, r2);
     default:
       return -EINVAL;
   }

@@ -4,6 +4,7 @@
 import { BPF_MAP_TYPE_UNSPEC, EBADF, EINVAL } from "../ts/uapi";
 import { FD_FREE, FD_MAP, fdKind, fdMap, fdObject, fdRemove, fdTableInit } from "./fd";
 import { fdRelease } from "./fd_release";
+import { hostInit } from "./host";
 import {
   allocGrow,
   attach,
@@ -40,6 +41,33 @@ export {
   bpf_map_update_elem,
   bpf_valid_range,
 } from "./helpers";
+export { bpf_cgrp_storage_delete, bpf_cgrp_storage_get } from "./bpf_cgrp_storage";
+export { bpf_inode_storage_delete, bpf_inode_storage_get } from "./bpf_inode_storage";
+export { bpf_sk_storage_delete, bpf_sk_storage_get } from "./bpf_sk_storage";
+export { bpf_task_storage_delete, bpf_task_storage_get } from "./bpf_task_storage";
+export {
+  cgroup_create,
+  cgroup_id,
+  cgroup_rmdir,
+  host_dup,
+  host_ptr,
+  host_serial,
+  inode_create,
+  socket_accept,
+  socket_create,
+  socket_handshake,
+  socket_omem,
+  task_create,
+  task_exit,
+  task_pid,
+  task_reap,
+} from "./host_objects";
+export {
+  bpf_get_local_storage,
+  cgroup_storage_attach,
+  cgroup_storage_detach,
+  cgroup_storage_enter,
+} from "./local_storage";
 export { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
 export {
   array_lookup,
@@ -88,7 +116,7 @@ export function kernel_init(
   seed: u64,
 ): usize {
   const root = kernelInit(source, base, limit, maxBytes, nrCpus, seed);
-  return root != 0 && fdTableInit() ? root : 0;
+  return root != 0 && fdTableInit() && hostInit() ? root : 0;
 }
 
 /** Makes this instance a CPU of a kernel another instance made in the same memory. @returns 1, or 0 when there is none */

@@ -5,17 +5,29 @@
 
 import {
   BPF_MAP_TYPE_ARRAY,
+  BPF_MAP_TYPE_CGROUP_STORAGE,
+  BPF_MAP_TYPE_CGRP_STORAGE,
   BPF_MAP_TYPE_HASH,
   BPF_MAP_TYPE_LPM_TRIE,
+  BPF_MAP_TYPE_INODE_STORAGE,
   BPF_MAP_TYPE_LRU_HASH,
   BPF_MAP_TYPE_LRU_PERCPU_HASH,
   BPF_MAP_TYPE_PERCPU_ARRAY,
+  BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
   BPF_MAP_TYPE_PERCPU_HASH,
+  BPF_MAP_TYPE_SK_STORAGE,
+  BPF_MAP_TYPE_TASK_STORAGE,
   EINVAL,
 } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
+import { CgrpStorage } from "./bpf_cgrp_storage";
+import { InodeStorage } from "./bpf_inode_storage";
+import { storageAllocCheck } from "./bpf_local_storage";
+import { SkStorage } from "./bpf_sk_storage";
+import { TaskStorage } from "./bpf_task_storage";
 import { BpfHtab } from "./hashtab";
 import { BpfLpmTrie } from "./lpm_trie";
+import { CgroupStorage } from "./local_storage";
 import { MapCreateAttr } from "./map";
 
 export const CHECK: u32 = 0;
@@ -35,6 +47,21 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
       return step == CHECK ? BpfArray.allocCheck(attr) : step == ALLOC ? BpfArray.alloc(attr) : 0;
     case BPF_MAP_TYPE_LPM_TRIE:
       return step == ALLOC ? BpfLpmTrie.alloc(attr) : 0;
+    case BPF_MAP_TYPE_CGROUP_STORAGE:
+    case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
+      return step == CHECK
+        ? CgroupStorage.allocCheck(attr)
+        : step == ALLOC
+          ? CgroupStorage.alloc(attr)
+          : 0;
+    case BPF_MAP_TYPE_SK_STORAGE:
+      return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? SkStorage.alloc(attr) : 0;
+    case BPF_MAP_TYPE_CGRP_STORAGE:
+      return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? CgrpStorage.alloc(attr) : 0;
+    case BPF_MAP_TYPE_TASK_STORAGE:
+      return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? TaskStorage.alloc(attr) : 0;
+    case BPF_MAP_TYPE_INODE_STORAGE:
+      return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? InodeStorage.alloc(attr) : 0;
     default:
       return <usize>-EINVAL;
   }

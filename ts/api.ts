@@ -3,11 +3,15 @@
 export * from "./codec.js";
 export { BatchCursor } from "./batch.js";
 export type { NumericArray } from "./batch.js";
+export { CgroupAttachment } from "./cgroup-storage.js";
+export type { CgroupAttachmentOptions } from "./cgroup-storage.js";
 export type { CoreExports } from "./core.js";
 export type { MapOf } from "./create-map.js";
 export { MapCursor } from "./cursor.js";
 export type { Bpffs, BpffsEntry } from "./bpffs.js";
 export { BpfError, errnoName } from "./errors.js";
+export { Cgroup, HostObject, Inode, Socket, Task } from "./host.js";
+export type { CgroupOptions, InodeOptions, SocketOptions, TaskOptions } from "./host.js";
 export { KeyedMap, TypedMap } from "./map.js";
 export type { MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
 export { ArrayMap, PerCpuArrayMap } from "./maps/array.js";

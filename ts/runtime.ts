@@ -1,10 +1,23 @@
 import { Bpffs } from "./bpffs.js";
+import { CgroupAttachment } from "./cgroup-storage.js";
+import type { AttachmentContext, CgroupAttachmentOptions } from "./cgroup-storage.js";
 import type { AnyCodec } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { instantiate } from "./core.js";
 import { createMap, mapFromFd } from "./create-map.js";
 import type { MapOf } from "./create-map.js";
 import { BpfError, check } from "./errors.js";
+import { createCgroup, createInode, createSocket, createTask } from "./host.js";
+import type {
+  Cgroup,
+  CgroupOptions,
+  Inode,
+  InodeOptions,
+  Socket,
+  SocketOptions,
+  Task,
+  TaskOptions,
+} from "./host.js";
 import type { TypedMap } from "./map.js";
 import type { MapSpec, MapTypeName } from "./map-spec.js";
 import { MmapWindow } from "./mmap.js";
@@ -51,6 +64,7 @@ export class BpfRuntime {
   readonly #module: WebAssembly.Module;
   readonly #root: number;
   readonly #isAttached: boolean;
+  readonly #attachments: AttachmentContext;
   #disposed = false;
   #callback: CallbackDispatcher = STOP;
   #callbackSlot = 0;
@@ -70,6 +84,7 @@ export class BpfRuntime {
     if (this.#root === 0)
       throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
     this.views = new LiveViews(this.memory);
+    this.#attachments = { exports: this.exports, current: undefined };
     this.bpffs = new Bpffs(this.exports, this.memory);
   }
 
@@ -251,6 +266,54 @@ export class BpfRuntime {
   /** True after dispose(). */
   get disposed(): boolean {
     return this.#disposed;
+  }
+
+  // ---- host objects ----
+
+  /**
+   * A socket: what SK_STORAGE values are attached to.
+   * @throws {TypeError | RangeError} an option that cannot be
+   * @throws {BpfError} EMFILE; ENOMEM
+   */
+  socket(options?: SocketOptions): Socket {
+    return createSocket(this.exports, options);
+  }
+
+  /**
+   * A cgroup and an fd of its directory: what CGRP_STORAGE values are attached to.
+   * @throws {TypeError | RangeError} an option that cannot be
+   * @throws {BpfError} ENOENT: the parent is removed; EMFILE; ENOMEM
+   */
+  cgroup(options?: CgroupOptions): Cgroup {
+    return createCgroup(this.exports, options);
+  }
+
+  /**
+   * A task and a pidfd of it: what TASK_STORAGE values are attached to. A pid that is taken gives another pidfd of that
+   * task.
+   * @throws {TypeError | RangeError} an option that cannot be
+   * @throws {BpfError} ENOENT: the cgroup is removed; EMFILE; ENOMEM
+   */
+  task(options?: TaskOptions): Task {
+    return createTask(this.exports, options);
+  }
+
+  /**
+   * An open file: what INODE_STORAGE values are attached to.
+   * @throws {TypeError} an option that cannot be
+   * @throws {BpfError} EMFILE; ENOMEM
+   */
+  inode(options?: InodeOptions): Inode {
+    return createInode(this.exports, options);
+  }
+
+  /**
+   * Says that a program which uses a CGROUP_STORAGE or PERCPU_CGROUP_STORAGE map is attached to a cgroup.
+   * @throws {BpfError} EBADF: not open, or no cgroup; EINVAL: not a map of these types; ENOENT: the cgroup is removed; ENOMEM
+   * @throws {TypeError | RangeError} an option that cannot be
+   */
+  attachCgroupStorage(options: CgroupAttachmentOptions): CgroupAttachment {
+    return new CgroupAttachment(this.#attachments, options);
   }
 
   // ---- typed maps ----
