@@ -52,7 +52,7 @@ export function createMap<T extends MapTypeName, KC extends AnyCodec, VC extends
     throw new TypeError("createMap: expected an object");
   if (!Object.hasOwn(MAP_TYPES, spec.type)) {
     throw new RangeError(
-      `type: expected one of ${Object.keys(MAP_TYPES).join(", ")}, got ${String(spec.type)}`,
+      `type: expected one of ${Object.keys(MAP_TYPES).join(", ")}, got ${spec.type}`,
     );
   }
   const mapType = MAP_TYPES[spec.type];
@@ -76,7 +76,7 @@ export function mapFromFd(runtime: BpfRuntime, fd: number, codecs: MapCodecs): T
   const info = mapInfo(runtime, fd);
   const name = typeName(info.type);
   if (codecs.type !== undefined && codecs.type !== name) {
-    throw new RangeError(`type: the map is of type ${name}, not ${String(codecs.type)}`);
+    throw new RangeError(`type: the map is of type ${name}, not ${codecs.type}`);
   }
   const key = keyCodec(name, codecs.key);
   const value = codec("value", codecs.value);

@@ -89,7 +89,7 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
     this.#mustStandOnElement();
     const { mem, value } = this.#door;
     mem.reach(this.valuePtr, value.size);
-    this.#fields ??= fieldsView(value as Codec<unknown, never>);
+    this.#fields ??= fieldsView(value);
     return this.#fields.at(mem, this.valuePtr) as V;
   }
 

@@ -58,7 +58,7 @@ export class ValueRef<V, VI = V> {
     this.#holdings = holdings;
     this.#mem = mem;
     this.#codec = codec;
-    this.#places = placesOf(codec as Codec<unknown, never>);
+    this.#places = placesOf(codec);
     this.#isShared = !(mem.memory.buffer instanceof ArrayBuffer);
   }
 
@@ -89,7 +89,7 @@ export class ValueRef<V, VI = V> {
   get fields(): V {
     this.#mustBeWritable();
     this.#mem.reach(this.ptr, this.#codec.size);
-    this.#fields ??= fieldsView(this.#codec as Codec<unknown, never>);
+    this.#fields ??= fieldsView(this.#codec);
     return this.#fields.at(this.#mem, this.ptr) as V;
   }
 

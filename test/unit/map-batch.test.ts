@@ -224,11 +224,7 @@ describeEachBuild("typed maps: typed arrays", (build) => {
     const count = 9000;
     const at = rt.alloc(count * 13);
     const keysAt = at + count * 8;
-    const fill = (): [
-      BigUint64Array<ArrayBufferLike>,
-      Uint32Array<ArrayBufferLike>,
-      Uint8Array,
-    ] => [
+    const fill = (): [BigUint64Array, Uint32Array, Uint8Array] => [
       new BigUint64Array(rt.memory.buffer, at, count),
       new Uint32Array(rt.memory.buffer, keysAt, count),
       new Uint8Array(rt.memory.buffer, at + count * 12, count),

@@ -98,6 +98,20 @@ describeEachBuild("typed maps: making and opening", (build) => {
     }
   });
 
+  test("a pinned map is opened by its path and outlives its fds", async () => {
+    using rt = await build.createRuntime();
+    const map = rt.createMap(spec).set(1, 5n);
+    map.pin("/sys/fs/bpf/flows");
+    expect(codeOf(() => map.pin("/sys/fs/bpf/flows"))).toBe("EEXIST");
+    map.close();
+    const again = rt.open("/sys/fs/bpf/flows", { type: "hash", key: u32, value: u64 });
+    expect(again.get(1)).toBe(5n);
+    expect(codeOf(() => rt.open("/sys/fs/bpf/none", { value: u64 }))).toBe("ENOENT");
+    const { fd } = again;
+    expect(() => rt.open("/sys/fs/bpf/flows", { key: u8, value: u64 })).toThrow(RangeError);
+    expect(rt.createMap(spec).fd).toBe(fd + 1);
+  });
+
   test("opening with wrong codecs leaves no fd behind", async () => {
     using rt = await build.createRuntime();
     const map = rt.createMap(spec);
