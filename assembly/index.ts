@@ -2,7 +2,7 @@
 // simulators"); the others serve ts/ and may change.
 
 import { BPF_MAP_TYPE_UNSPEC, EBADF, EINVAL } from "../ts/uapi";
-import { FD_FREE, FD_MAP, fdKind, fdMap, fdObject, fdRemove, fdTableInit } from "./fd";
+import { FD_FREE, FD_MAP, fdKind, fdMap, fdMode, fdObject, fdRemove, fdTableInit } from "./fd";
 import { fdRelease } from "./fd_release";
 import { hostInit } from "./host";
 import {
@@ -96,6 +96,7 @@ export {
   map_update4,
   map_update8,
   map_update_u64,
+  value_add64,
 } from "./fast";
 export {
   map_lpm_match,
@@ -192,6 +193,11 @@ export function fd_close(fd: i32): i32 {
   if (kind == FD_FREE) return -EBADF;
   fdRelease(kind, fdRemove(fd));
   return 0;
+}
+
+/** How an fd was opened: 1 for reading, 2 for writing, their sum for both; 0 when it is not open. */
+export function fd_mode(fd: i32): u32 {
+  return fdKind(fd) == FD_FREE ? 0 : fdMode(fd);
 }
 
 /** The handle of the map behind an fd; 0 when there is none. */

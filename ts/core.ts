@@ -79,6 +79,7 @@ export interface CoreExports {
   task_exit(ptr: number, serial: number): number;
   task_reap(ptr: number, serial: number): number;
   inode_create(anonymous: number): number;
+  fd_mode(fd: number): number;
   map_lookup4(map: number, handle: number, k0: number): number;
   map_lookup8(map: number, handle: number, k0: number, k1: number): number;
   map_lookup16(map: number, handle: number, k0: number, k1: number, k2: number, k3: number): number;
@@ -109,7 +110,7 @@ export interface CoreExports {
   map_delete_u64(map: number, handle: number, key: bigint): number;
   array_lookup(map: number, handle: number, index: number): number;
   map_lookup_copy(map: number, key: number, value: number, flags: number): number;
-  map_lookup_and_delete(map: number, key: number, value: number): number;
+  map_lookup_and_delete(map: number, key: number, value: number, flags: number): number;
   map_lpm_match(map: number, data: number): number;
   map_lpm_match4(map: number, handle: number, word: number): number;
   map_lpm_match_many(
@@ -129,6 +130,7 @@ export interface CoreExports {
   map_iter_next(map: number, iter: number, key: number): number;
   map_by_handle(handle: number): number;
   map_count(map: number): number;
+  value_add64(ptr: number, low: number, high: number): void;
   map_get_many(map: number, keys: number, count: number, values: number, found: number): number;
   map_set_many(
     map: number,

@@ -5,7 +5,7 @@ import type { AnyCodec, Codec, Infer, InferInput } from "./codec.js";
 import { BpfError, check } from "./errors.js";
 import type { MapIdentity, TypedMap } from "./map.js";
 import { MAP_TYPES, commonAttr, mapCreateAttr } from "./map-spec.js";
-import type { MapSpec, MapTypeName } from "./map-spec.js";
+import type { KeyNeeded, MapCodecs, MapSpec, MapTypeName } from "./map-spec.js";
 import { ArrayMap, PerCpuArrayMap } from "./maps/array.js";
 import { HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap } from "./maps/hash.js";
 import type { BpfRuntime } from "./runtime.js";
@@ -46,44 +46,59 @@ const INDEXED: readonly MapTypeName[] = ["array", "percpu_array"];
 /** See {@link BpfRuntime.createMap}. */
 export function createMap<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
   runtime: BpfRuntime,
-  spec: MapSpec<T, KC, VC>,
+  spec: MapSpec<T, KC, VC> & KeyNeeded<T, KC>,
 ): MapOf<KC, VC>[T] {
   if (typeof spec !== "object" || spec === null)
     throw new TypeError("createMap: expected an object");
-  const mapType = MAP_TYPES[spec.type];
-  if (mapType === undefined) {
+  if (!Object.hasOwn(MAP_TYPES, spec.type)) {
     throw new RangeError(
       `type: expected one of ${Object.keys(MAP_TYPES).join(", ")}, got ${spec.type}`,
     );
   }
+  const mapType = MAP_TYPES[spec.type];
   const key = keyCodec(spec.type, spec.key);
   const value = codec("value", spec.value);
   const attr = { ...commonAttr(spec), mapType, keySize: key.size, valueSize: value.size };
   const fd = check(runtime.bpf(uapi.BPF_MAP_CREATE, mapCreateAttr(attr)), "bpf_map_create");
-  return wrap(runtime, fd, spec.type, key, value) as MapOf<KC, VC>[T];
+  try {
+    return wrap(runtime, fd, spec.type, key, value) as MapOf<KC, VC>[T];
+  } catch (error) {
+    runtime.close(fd);
+    throw error;
+  }
 }
 
 /** See {@link BpfRuntime.mapFromFd}. */
-export function mapFromFd(
-  runtime: BpfRuntime,
-  fd: number,
-  codecs: { key?: AnyCodec; value: AnyCodec },
-): TypedMap {
+export function mapFromFd(runtime: BpfRuntime, fd: number, codecs: MapCodecs): TypedMap {
+  if (typeof codecs !== "object" || codecs === null) {
+    throw new TypeError("mapFromFd: expected an object of codecs");
+  }
   const info = mapInfo(runtime, fd);
   const name = typeName(info.type);
+  if (codecs.type !== undefined && codecs.type !== name) {
+    throw new RangeError(`type: the map is of type ${name}, not ${codecs.type}`);
+  }
   const key = keyCodec(name, codecs.key);
   const value = codec("value", codecs.value);
-  if (key.size !== info.keySize) {
-    throw new RangeError(
-      `key: the map's keys have ${info.keySize} bytes, the codec has ${key.size}`,
-    );
-  }
-  if (value.size !== info.valueSize) {
-    throw new RangeError(
-      `value: the map's values have ${info.valueSize} bytes, the codec has ${value.size}`,
-    );
-  }
+  checkSize("key", key, info.keySize);
+  checkSize("value", value, info.valueSize);
   return wrap(runtime, fd, name, key, value);
+}
+
+function checkSize(name: string, { size }: AnyCodec, bytes: number): void {
+  if (size !== bytes) {
+    throw new RangeError(`${name}: the map's ${name}s have ${bytes} bytes, the codec has ${size}`);
+  }
+}
+
+/** mapFromFd for an fd that is closed when it fails. */
+export function adoptFd(runtime: BpfRuntime, fd: number, codecs: MapCodecs): TypedMap {
+  try {
+    return mapFromFd(runtime, fd, codecs);
+  } catch (error) {
+    runtime.close(fd);
+    throw error;
+  }
 }
 
 function typeName(mapType: number): MapTypeName {
@@ -104,18 +119,9 @@ function wrap(
   key: AnyCodec,
   value: AnyCodec,
 ): TypedMap {
-  try {
-    const MapClass = MAP_CLASSES[type];
-    return new MapClass(
-      runtime,
-      { fd, info: mapInfo(runtime, fd) },
-      key as LooseCodec,
-      value as LooseCodec,
-    );
-  } catch (error) {
-    runtime.close(fd);
-    throw error;
-  }
+  const MapClass = MAP_CLASSES[type];
+  const identity = { fd, info: mapInfo(runtime, fd) };
+  return new MapClass(runtime, identity, key as LooseCodec, value as LooseCodec);
 }
 
 function keyCodec(type: MapTypeName, key: AnyCodec | undefined): AnyCodec {

@@ -1,6 +1,6 @@
 // What a map is to be: the options of createMap, checked, and the attr of BPF_MAP_CREATE made of them.
 
-import type { AnyCodec } from "./codec.js";
+import type { AnyCodec, Codec } from "./codec.js";
 import * as uapi from "./uapi.js";
 
 /** Type names of createMap (those of bpftool) and their numbers. */
@@ -15,6 +15,9 @@ export const MAP_TYPES = {
 
 /** A type name of createMap. */
 export type MapTypeName = keyof typeof MAP_TYPES;
+
+/** Types whose keys are indices, so that they need no codec. */
+export type IndexedTypeName = "array" | "percpu_array";
 
 /** Options of `createMap` that all types share. */
 export interface MapOptions {
@@ -41,9 +44,28 @@ export interface MapSpec<
   readonly type: T;
   /** Codec of the keys; types indexed by number may leave it out. */
   readonly key?: KC;
-  /** Codec of the values. */
+  /** Codec of the values; per-CPU types: of one CPU's. */
   readonly value: VC;
 }
+
+/** Codecs for an existing map. */
+export interface MapCodecs<
+  T extends string = MapTypeName,
+  KC extends AnyCodec = AnyCodec,
+  VC extends AnyCodec = AnyCodec,
+> {
+  /** What type the map has to be; says which class wraps it. */
+  readonly type?: T;
+  /** Codec of the keys; types indexed by number may leave it out. */
+  readonly key?: KC;
+  /** Codec of the values; per-CPU types: of one CPU's. */
+  readonly value: VC;
+}
+
+/** The part of a spec that depends on the type: keys of types that are not indexed need a codec. */
+export type KeyNeeded<T extends string, KC> = T extends IndexedTypeName
+  ? { readonly key?: Codec<number> }
+  : { readonly key: KC };
 
 /** Attributes of BPF_MAP_CREATE. */
 export interface MapAttr {

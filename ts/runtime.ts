@@ -4,7 +4,7 @@ import type { AttachmentContext, CgroupAttachmentOptions } from "./cgroup-storag
 import type { AnyCodec } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { instantiate } from "./core.js";
-import { createMap, mapFromFd } from "./create-map.js";
+import { adoptFd, createMap, mapFromFd } from "./create-map.js";
 import type { MapOf } from "./create-map.js";
 import { BpfError, check } from "./errors.js";
 import { createCgroup, createInode, createSocket, createTask } from "./host.js";
@@ -18,13 +18,14 @@ import type {
   Task,
   TaskOptions,
 } from "./host.js";
+import type { Holdings } from "./holdings.js";
 import type { TypedMap } from "./map.js";
-import type { MapSpec, MapTypeName } from "./map-spec.js";
+import type { KeyNeeded, MapCodecs, MapSpec, MapTypeName } from "./map-spec.js";
 import { MmapWindow } from "./mmap.js";
 import type { MmapOptions } from "./mmap.js";
 import type { CheckedOptions, SharedRuntime } from "./options.js";
-import { objPath } from "./syscall.js";
-import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOMEM, PAGE_SIZE } from "./uapi.js";
+import { mapFdById, mapInfo, mapNextId, objPath } from "./syscall.js";
+import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOENT, ENOMEM, PAGE_SIZE } from "./uapi.js";
 import { LiveViews } from "./views.js";
 
 /**
@@ -59,6 +60,8 @@ export class BpfRuntime {
   readonly exports: CoreExports;
   /** @internal */
   readonly views: LiveViews;
+  /** @internal What the typed maps that are open hold. */
+  readonly holdings = new Set<Holdings>();
   /** The file system at /sys/fs/bpf, which BPF_OBJ_PIN and BPF_OBJ_GET work on. */
   readonly bpffs: Bpffs;
   readonly #module: WebAssembly.Module;
@@ -208,8 +211,12 @@ export class BpfRuntime {
    * @returns 0 or -EBADF
    */
   close(fd: number): number {
-    if (this.#disposed) return -EBADF;
-    return Number.isInteger(fd) && fd >= 0 && fd <= 0x7fffffff ? this.exports.fd_close(fd) : -EBADF;
+    const isFd = Number.isInteger(fd) && fd >= 0 && fd <= 0x7fffffff;
+    if (!isFd || this.#disposed) return -EBADF;
+    const ret = this.exports.fd_close(fd);
+    // A typed map whose fd is closed behind its back is closed too.
+    for (const holdings of this.holdings) if (holdings.fd === fd) holdings.release();
+    return ret;
   }
 
   /**
@@ -254,6 +261,8 @@ export class BpfRuntime {
   /** Ends this kernel with all its maps. A foreign arena can be used again, the host's allocator has everything back. */
   dispose(): void {
     if (this.#disposed) return;
+    // The fds are the kernel's: they end with it, or stay with its other threads.
+    for (const holdings of this.holdings) holdings.release(false);
     this.#disposed = true;
     if (this.#isAttached) this.exports.kernel_detach();
     else this.exports.kernel_exit();
@@ -336,26 +345,76 @@ export class BpfRuntime {
    * ```
    */
   createMap<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
-    spec: MapSpec<T, KC, VC>,
+    spec: MapSpec<T, KC, VC> & KeyNeeded<T, KC>,
   ): MapOf<KC, VC>[T] {
     return createMap(this, spec);
   }
 
   /**
-   * Wraps the map behind an fd, which the typed map takes over (its close() closes it).
+   * Wraps the map behind an fd, which the typed map takes over (its close() closes it). With `type` among the codecs the
+   * result is of that type's class.
    * @throws {BpfError} EBADFD: not open; EINVAL: not a map
-   * @throws {RangeError} a codec of another size than the map's keys or values
+   * @throws {RangeError} the map is of another type; a codec of another size than the map's keys or values
    */
-  mapFromFd(fd: number, codecs: { key?: AnyCodec; value: AnyCodec }): TypedMap {
+  mapFromFd<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
+    fd: number,
+    codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
+  ): MapOf<KC, VC>[T];
+  mapFromFd(fd: number, codecs: MapCodecs): TypedMap;
+  mapFromFd(fd: number, codecs: MapCodecs): TypedMap {
     return mapFromFd(this, fd, codecs);
+  }
+
+  /**
+   * Opens the map with an id (`map.info().id`).
+   * @throws {BpfError} ENOENT: there is none
+   * @throws {RangeError} as mapFromFd
+   */
+  mapFromId<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
+    id: number,
+    codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
+  ): MapOf<KC, VC>[T];
+  mapFromId(id: number, codecs: MapCodecs): TypedMap;
+  mapFromId(id: number, codecs: MapCodecs): TypedMap {
+    return adoptFd(this, mapFdById(this, id), codecs);
+  }
+
+  /**
+   * Opens the oldest map with a name.
+   * @throws {BpfError} ENOENT: there is none
+   * @throws {RangeError} as mapFromFd
+   */
+  mapFromName<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
+    name: string,
+    codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
+  ): MapOf<KC, VC>[T];
+  mapFromName(name: string, codecs: MapCodecs): TypedMap;
+  mapFromName(name: string, codecs: MapCodecs): TypedMap {
+    for (const id of this.mapIds()) {
+      const fd = mapFdById(this, id);
+      if (mapInfo(this, fd).name === name) return adoptFd(this, fd, codecs);
+      this.close(fd);
+    }
+    throw new BpfError("bpf_map_get_next_id", -ENOENT, `no map is called ${JSON.stringify(name)}`);
+  }
+
+  /** The ids of all maps, in the order of their creation. */
+  *mapIds(): IterableIterator<number> {
+    for (let id = mapNextId(this, 0); id !== 0; id = mapNextId(this, id)) yield id;
   }
 
   /**
    * Opens the map pinned at a path of the runtime's bpffs.
    * @throws {BpfError} ENOENT: nothing there
+   * @throws {RangeError} as mapFromFd
    */
-  open(path: string, codecs: { key?: AnyCodec; value: AnyCodec }): TypedMap {
-    return mapFromFd(this, check(objPath(this, BPF_OBJ_GET, path, 0, 0), "bpf_obj_get"), codecs);
+  open<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
+    path: string,
+    codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
+  ): MapOf<KC, VC>[T];
+  open(path: string, codecs: MapCodecs): TypedMap;
+  open(path: string, codecs: MapCodecs): TypedMap {
+    return adoptFd(this, check(objPath(this, BPF_OBJ_GET, path, 0, 0), "bpf_obj_get"), codecs);
   }
 
   /** The whole memory as bytes; valid until the memory grows. */
