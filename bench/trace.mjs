@@ -10,6 +10,7 @@ import { loadLibrary } from "./support/ours.mjs";
 import { LRU_PEERS, MapLru, Peers } from "./support/peers.mjs";
 import { replaceSection, toJson, writeCharts, writeResult } from "./support/publish.mjs";
 import { fresh, race } from "./support/race.mjs";
+import { keyOf } from "./support/random.mjs";
 import { busyWarning, conditions, markdown } from "./support/report.mjs";
 import { ratios, spread } from "./support/stats.mjs";
 import { number } from "./support/suite.mjs";
@@ -65,10 +66,22 @@ function replayer({ name, role, make }, keys, capacity) {
   return { name, role, ops: keys.length, before, run, counts, close: () => cache?.close?.() };
 }
 
-/** @param {import("./support/traces.mjs").Trace} trace @param {number} percent @param {Side[]} sides @param {{ rounds: number, warmup: number }} plan */
+/**
+ * The keys of a trace by 30-bit numbers: small integers, which suit Map best.
+ * @param {import("./support/traces.mjs").Trace} trace
+ */
+function renumber({ name, keys }) {
+  /** @type {Map<number, number>} */
+  const numbers = new Map();
+  for (const key of keys) if (!numbers.has(key)) numbers.set(key, keyOf(numbers.size));
+  const renumbered = Int32Array.from(keys, (key) => numbers.get(key) ?? 0);
+  return { name, keys: renumbered, distinct: numbers.size };
+}
+
+/** @param {ReturnType<typeof renumber>} trace @param {number} percent @param {Side[]} sides @param {{ rounds: number, warmup: number }} plan */
 async function replay(trace, percent, sides, plan) {
-  const keys = Int32Array.from(trace.keys);
-  const capacity = Math.max(1, Math.floor((new Set(keys).size * percent) / 100));
+  const { keys, distinct } = trace;
+  const capacity = Math.max(1, Math.floor((distinct * percent) / 100));
   const contenders = sides.map((side) => replayer(side, keys, capacity));
   const samples = await race(contenders, plan);
   const figures = contenders.map(({ name, role, counts, close }) => {
@@ -115,7 +128,7 @@ const plan = values.quick ? { rounds: 3, warmup: 1 } : { rounds: 7, warmup: 2 };
 const results = [];
 const table = [];
 for (const file of files) {
-  const trace = readTrace(file);
+  const trace = renumber(readTrace(file));
   for (const percent of PERCENTS) {
     const { rows, figures, workload } = await replay(trace, percent, sides, plan);
     for (const row of rows) console.log(row.join("  "));

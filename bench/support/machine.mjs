@@ -15,8 +15,11 @@ export function isBusy(value = load()) {
 
 function commit() {
   try {
-    const options = { encoding: /** @type {const} */ ("utf8"), cwd: import.meta.dirname };
-    return execFileSync("git", ["rev-parse", "--short", "HEAD"], options).trim();
+    return execFileSync("git", ["rev-parse", "--short", "HEAD"], {
+      encoding: "utf8",
+      cwd: import.meta.dirname,
+      stdio: ["ignore", "pipe", "ignore"],
+    }).trim();
   } catch {
     return "unknown";
   }
