@@ -30,8 +30,8 @@ import { ratios, spread } from "./stats.mjs";
 
 /** @type {Readonly<Record<string, Plan>>} */
 export const PLANS = {
-  normal: { rounds: 21, warmup: 4, window: 1 << 18, entries: 2 ** 32, heavy: 7 },
-  quick: { rounds: 7, warmup: 3, window: 1 << 16, entries: 2 ** 32, heavy: 3 },
+  normal: { rounds: 21, warmup: 6, window: 1 << 18, entries: 2 ** 32, heavy: 7 },
+  quick: { rounds: 7, warmup: 5, window: 1 << 16, entries: 2 ** 32, heavy: 3 },
   smoke: { rounds: 3, warmup: 1, window: 1 << 12, entries: 20_000, heavy: 2 },
 };
 
