@@ -1,4 +1,4 @@
-// The running kernel's side of goal 13: builds kernel/lookup.c and asks it for figures.
+// The running kernel's lookups: builds kernel/lookup.c and asks it for figures.
 
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -6,6 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { repositoryFile } from "./ours.mjs";
+
+/** LOOKUPS of lookup.c. */
+const HELPER_LOOKUPS = 4096;
 
 /** One driver process over one map. */
 export class KernelLookups {
@@ -18,9 +21,13 @@ export class KernelLookups {
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
 
-  /** Nanoseconds a lookup; undefined when the kernel refuses. @param {number} repeat runs of 4096 lookups */
-  async sample(repeat) {
-    this.#child.stdin.write(`${repeat}\n`);
+  /**
+   * Nanoseconds a lookup; undefined when the kernel refuses.
+   * @param {"helper" | "syscall"} by @param {number} lookups
+   */
+  async sample(by, lookups) {
+    const count = by === "helper" ? Math.ceil(lookups / HELPER_LOOKUPS) : lookups;
+    this.#child.stdin.write(`${by} ${count}\n`);
     const { value } = await this.#lines.next();
     return value === undefined ? undefined : Number.parseFloat(value);
   }
