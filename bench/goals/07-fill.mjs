@@ -13,41 +13,52 @@ const STEP = 16;
 /** Milliseconds. */
 const now = () => performance.now();
 
+/** One map at a time; the one before is given back first. @param {() => Filled} make */
+function holder(make) {
+  /** @type {Filled | undefined} */
+  let map;
+  const drop = () => {
+    map?.close?.();
+    map = undefined;
+    globalThis.gc?.();
+  };
+  return { drop, make: () => (map = make()) };
+}
+
 /**
- * A round makes a map and fills it. The map before is given back outside the clock.
+ * A round makes a map and fills it.
  * @param {string} name @param {"ours" | "peer"} role @param {() => Filled} make @param {Int32Array} keys
  */
 export function filler(name, role, make, keys) {
   const loop = fresh(setLoop);
-  /** @type {Filled | undefined} */
-  let map;
-  const before = () => {
-    map?.close?.();
-    map = undefined;
-    globalThis.gc?.();
-  };
-  return {
-    name,
-    role,
-    ops: keys.length,
-    before,
-    run: () => loop((map = make()), keys, 0),
-    close: before,
-  };
+  const held = holder(make);
+  const fill = () => loop(held.make(), keys, 0);
+  return { name, role, ops: keys.length, before: held.drop, run: fill, close: held.drop };
 }
 
-/** The same, with the longest stall as the answer. @param {string} name @param {"ours" | "peer"} role @param {() => Filled} make @param {Int32Array} keys */
-export function staller(name, role, make, keys) {
-  const loop = fresh(stallLoop);
-  /** @type {Filled | undefined} */
+/** Filling alone: the map is made outside the clock. @param {string} name @param {() => Filled} make @param {Int32Array} keys */
+function fillerAlone(name, make, keys) {
+  const loop = fresh(setLoop);
+  const held = holder(make);
+  /** @type {Filled} */
   let map;
   const before = () => {
-    map?.close?.();
-    map = undefined;
-    globalThis.gc?.();
+    held.drop();
+    map = held.make();
   };
-  const worst = () => loop((map = make()), keys, STEP, now);
-  return { name, role, ops: 1, answers: true, before, run: worst, close: before };
+  const role = /** @type {const} */ ("detail");
+  return { name, role, ops: keys.length, before, run: () => loop(map, keys, 0), close: held.drop };
+}
+
+/**
+ * The longest stall while filling; creation does not count.
+ * @param {string} name @param {"ours" | "peer"} role @param {() => Filled} make @param {Int32Array} keys
+ */
+export function staller(name, role, make, keys) {
+  const loop = fresh(stallLoop);
+  const held = holder(make);
+  const worst = () => loop(held.make(), keys, STEP, now);
+  return { name, role, ops: 1, answers: true, before: held.drop, run: worst, close: held.drop };
 }
 
 /** @param {import("../support/suite.mjs").Suite} suite */
@@ -60,6 +71,7 @@ async function run(suite) {
   const fills = [
     filler("bpfmaps", "ours", make, keys),
     filler("Map", "peer", () => new Map(), keys),
+    fillerAlone("fill alone", make, keys),
   ];
   const fill = { workload: `create + fill, ${label(maxEntries)}`, must: 0.6, aim: 0.4 };
   await suite.race({ goal: "7", family: "fill", ...fill }, fills, suite.heavyPlan);
