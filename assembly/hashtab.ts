@@ -66,14 +66,15 @@ import {
   fillSeparate,
   find,
   findKey,
+  elemBehind,
+  firstElem,
   firstFrom,
   hashAt,
   hashKey,
   holdsHash,
   keyAt,
   makeNewest,
-  nextAfter,
-  nextBehind,
+  nextElem,
   positionOf,
   publishSlot,
   rankAt,
@@ -392,11 +393,9 @@ export class BpfHtab extends BpfMap {
   /** iter: rank u64, position u32, started u32. */
   override iterNext(iter: usize, key: usize): usize {
     const started = load<u32>(iter, 12) != 0;
-    const pos = started
-      ? nextBehind(this, load<u64>(iter), load<u32>(iter, 8))
-      : firstFrom(this, 0);
+    const pos = started ? elemBehind(this, load<u64>(iter), load<u32>(iter, 8)) : firstElem(this);
     if (pos == 0) return 0;
-    store<u64>(iter, rankAt(this, pos));
+    if (this.zeroSeed) store<u64>(iter, rankAt(this, pos));
     store<u32>(iter, pos, 8);
     store<u32>(iter, 1, 12);
     copyBytes(key, keyAt(this, pos), this.keySize);
@@ -428,7 +427,7 @@ export class BpfHtab extends BpfMap {
 
   override getNextKey(key: usize, next: u64): i32 {
     const current = key == 0 ? 0 : findKey(this, key);
-    const pos = current == 0 ? firstFrom(this, 0) : nextAfter(this, current);
+    const pos = current == 0 ? firstElem(this) : nextElem(this, current);
     return pos == 0 ? -ENOENT : copyOut(next, keyAt(this, pos), this.keySize);
   }
 
