@@ -159,7 +159,7 @@ export function heapReserve(heap: Heap, bytes: u64): void {
   if (free >= heap.reservedBytes) return;
   // Where not all of it can be had, as much as half of what can be.
   let want = heap.reservedBytes - free;
-  while (want >= 0x10000 && !heapGrow(heap, want)) want >>= 1;
+  while (!heapGrow(heap, want) && want >= 0x10000) want >>= 1;
 }
 
 export function heapUnreserve(heap: Heap, bytes: u64): void {
