@@ -117,7 +117,9 @@ export function kernel_init(
   seed: u64,
 ): usize {
   const root = kernelInit(source, base, limit, maxBytes, nrCpus, seed);
-  return root != 0 && fdTableInit() && hostInit() ? root : 0;
+  if (root != 0 && fdTableInit() && hostInit()) return root;
+  kernelExit();
+  return 0;
 }
 
 /** Makes this instance a CPU of a kernel another instance made in the same memory. @returns 1, or 0 when there is none */

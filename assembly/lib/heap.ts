@@ -159,7 +159,7 @@ export function heapReserve(heap: Heap, bytes: u64): void {
   if (free >= heap.reservedBytes) return;
   // Where not all of it can be had, as much as half of what can be.
   let want = heap.reservedBytes - free;
-  while (want >= 0x10000 && !heapGrow(heap, want)) want >>= 1;
+  while (!heapGrow(heap, want) && want >= 0x10000) want >>= 1;
 }
 
 export function heapUnreserve(heap: Heap, bytes: u64): void {
@@ -366,8 +366,7 @@ function mallocBlock(heap: Heap, bytes: u32, align: u32): usize {
   if (whole > 0xffff0000) return 0;
   const raw = hostMalloc(<u32>whole);
   if (raw == 0) return 0;
-  // The host's word is not trusted beyond the memory's end.
-  if (<u64>raw + whole > min(memoryBytes(), ADDRESS_MAX)) {
+  if (!isHostBlock(raw, whole)) {
     hostFree(raw);
     return 0;
   }
@@ -399,11 +398,27 @@ export function heapFreeAll(heap: Heap): void {
   while (heap.mallocHead != 0) freeMallocBlock(heap, heap.mallocHead);
 }
 
-/** The host's allocator itself, for the block that holds the Heap. */
+/** The host's word is not trusted beyond the memory's end. */
+function isHostBlock(raw: u32, bytes: u64): bool {
+  return <u64>raw + bytes <= min(memoryBytes(), ADDRESS_MAX);
+}
+
+const ROOT_ALIGN: u32 = 64;
+
+/** A block from the host's allocator itself, for what holds the Heap; 0 when there is none. The host's pointer is in front. */
 export function hostAlloc(bytes: u32): u32 {
-  return hostMalloc(bytes);
+  const whole = bytes + ROOT_ALIGN + 4;
+  const raw = hostMalloc(whole);
+  if (raw == 0) return 0;
+  if (!isHostBlock(raw, whole)) {
+    hostFree(raw);
+    return 0;
+  }
+  const ptr = (raw + 4 + ROOT_ALIGN - 1) & ~(ROOT_ALIGN - 1);
+  store<u32>(ptr - 4, raw);
+  return ptr;
 }
 
 export function hostRelease(ptr: u32): void {
-  hostFree(ptr);
+  hostFree(load<u32>(ptr - 4));
 }
