@@ -105,10 +105,12 @@ function mapsLoop(maps, masks, addresses) {
   return sum;
 }
 
-/** @param {(handle: number, word: number) => number} match @param {number} handle @param {Uint32Array} memory @param {Int32Array} words */
-function matchLoop(match, handle, memory, words) {
+/** @param {(map: number, handle: number, word: number) => number} match @param {number} map @param {number} handle @param {Uint32Array} memory @param {Int32Array} words */
+function matchLoop(match, map, handle, memory, words) {
   let sum = 0;
-  for (let i = 0; i < words.length; i++) sum = (sum + memory[match(handle, words[i]) >>> 2]) | 0;
+  for (let i = 0; i < words.length; i++) {
+    sum = (sum + memory[match(map, handle, words[i]) >>> 2]) | 0;
+  }
   return sum;
 }
 
@@ -162,10 +164,11 @@ async function run(suite) {
   const exports = /** @type {Record<string, any>} */ (/** @type {unknown} */ (rt.exports));
   const loops = { maps: fresh(mapsLoop), match: fresh(matchLoop), lookup: fresh(lookupLoop) };
   const match = exports.map_lpm_match4;
+  const map = exports.map_by_handle(handle);
   /** @param {Int32Array} words */
   const byHelper = (words) => loops.lookup(exports.bpf_map_lookup_elem, handle, memory, words, key);
   /** @param {Int32Array} words */
-  const byDoor = (words) => loops.match(match, handle, memory, words);
+  const byDoor = (words) => loops.match(match, map, handle, memory, words);
   const theirs = (/** @type {Int32Array} */ words) => loops.maps(maps, masks, words);
   const ours = match === undefined ? byHelper : byDoor;
   checkAgreement(routes, ours, theirs);
