@@ -74,7 +74,7 @@ import {
   holdsHash,
   keyAt,
   makeNewest,
-  nextElem,
+  nextAfter,
   positionOf,
   publishSlot,
   rankAt,
@@ -427,7 +427,7 @@ export class BpfHtab extends BpfMap {
 
   override getNextKey(key: usize, next: u64): i32 {
     const current = key == 0 ? 0 : findKey(this, key);
-    const pos = current == 0 ? firstElem(this) : nextElem(this, current);
+    const pos = current == 0 ? firstFrom(this, 0) : nextAfter(this, current);
     return pos == 0 ? -ENOENT : copyOut(next, keyAt(this, pos), this.keySize);
   }
 
