@@ -74,7 +74,7 @@ import {
   holdsHash,
   keyAt,
   makeNewest,
-  nextAfter,
+  nextElem,
   positionOf,
   publishSlot,
   rankAt,
@@ -364,6 +364,21 @@ export class BpfHtab extends BpfMap {
    * visited although it is its bucket's newest now. One that it deletes is not (the kernel may show it once more).
    */
   override forEach(fn: u64, ctx: u64): i64 {
+    return this.zeroSeed ? this.forEachInOrder(fn, ctx) : this.forEachSlot(fn, ctx);
+  }
+
+  private forEachSlot(fn: u64, ctx: u64): i64 {
+    const handle = this.handle;
+    let visited: i64 = 0;
+    for (let pos = firstElem(this); pos != 0; pos = nextElem(this, pos)) {
+      visited++;
+      if (callBack(fn, handle, keyAt(this, pos), valueOn(this, pos, cpu()), ctx) != 0) break;
+      if (mapByHandle(handle) == 0) break;
+    }
+    return visited;
+  }
+
+  private forEachInOrder(fn: u64, ctx: u64): i64 {
     const handle = this.handle;
     let visited: i64 = 0;
     let pos = firstFrom(this, 0);
@@ -427,7 +442,7 @@ export class BpfHtab extends BpfMap {
 
   override getNextKey(key: usize, next: u64): i32 {
     const current = key == 0 ? 0 : findKey(this, key);
-    const pos = current == 0 ? firstFrom(this, 0) : nextAfter(this, current);
+    const pos = current == 0 ? firstElem(this) : nextElem(this, current);
     return pos == 0 ? -ENOENT : copyOut(next, keyAt(this, pos), this.keySize);
   }
 
