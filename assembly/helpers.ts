@@ -7,6 +7,9 @@ import {
   BPF_FUNC_map_delete_elem,
   BPF_FUNC_map_lookup_elem,
   BPF_FUNC_map_lookup_percpu_elem,
+  BPF_FUNC_map_peek_elem,
+  BPF_FUNC_map_pop_elem,
+  BPF_FUNC_map_push_elem,
   BPF_FUNC_map_update_elem,
   BPF_FUNC_spin_lock,
   BPF_FUNC_spin_unlock,
@@ -68,6 +71,30 @@ export function bpf_for_each_map_elem(handle: u32, callback: u64, ctx: u64, flag
   return map == 0 || flags != 0 ? -EINVAL : changetype<BpfMap>(map).forEach(callback, ctx);
 }
 
+/** Adds a value to a QUEUE, STACK or BLOOM_FILTER. 0 or -errno: EINVAL no such map or flags; EFAULT; E2BIG full. */
+export function bpf_map_push_elem(handle: u32, value: u32, flags: u64): i32 {
+  const ptr = mapByHandle(handle);
+  if (ptr == 0) return -EINVAL;
+  const map = changetype<BpfMap>(ptr);
+  return isUserRange(value, map.valueSize) ? map.pushElem(value, flags) : -EFAULT;
+}
+
+/** Takes the next value out of a QUEUE or STACK. 0 or -errno: ENOENT empty, `value` is zeroed; EINVAL; EFAULT. */
+export function bpf_map_pop_elem(handle: u32, value: u32): i32 {
+  const ptr = mapByHandle(handle);
+  if (ptr == 0) return -EINVAL;
+  const map = changetype<BpfMap>(ptr);
+  return isUserRange(value, map.valueSize) ? map.popElem(value) : -EFAULT;
+}
+
+/** As bpf_map_pop_elem, without removing it; asks a BLOOM_FILTER whether it may hold `value`: 0 or ENOENT. */
+export function bpf_map_peek_elem(handle: u32, value: u32): i32 {
+  const ptr = mapByHandle(handle);
+  if (ptr == 0) return -EINVAL;
+  const map = changetype<BpfMap>(ptr);
+  return isUserRange(value, map.valueSize) ? map.peekValue(value) : -EFAULT;
+}
+
 export function bpf_get_smp_processor_id(): u32 {
   return cpu();
 }
@@ -106,6 +133,12 @@ export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5:
       return bpf_spin_lock(toAddress(r1));
     case BPF_FUNC_spin_unlock:
       return bpf_spin_unlock(toAddress(r1));
+    case BPF_FUNC_map_push_elem:
+      return bpf_map_push_elem(toAddress(r1), toAddress(r2), r3);
+    case BPF_FUNC_map_pop_elem:
+      return bpf_map_pop_elem(toAddress(r1), toAddress(r2));
+    case BPF_FUNC_map_peek_elem:
+      return bpf_map_peek_elem(toAddress(r1), toAddress(r2));
     default:
       return -EINVAL;
   }

@@ -37,6 +37,9 @@ export {
   bpf_map_delete_elem,
   bpf_map_lookup_elem,
   bpf_map_lookup_percpu_elem,
+  bpf_map_peek_elem,
+  bpf_map_pop_elem,
+  bpf_map_push_elem,
   bpf_map_update_elem,
   bpf_valid_range,
 } from "./helpers";

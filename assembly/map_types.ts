@@ -11,12 +11,15 @@ import {
   BPF_MAP_TYPE_LRU_PERCPU_HASH,
   BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_MAP_TYPE_PERCPU_HASH,
+  BPF_MAP_TYPE_QUEUE,
+  BPF_MAP_TYPE_STACK,
   EINVAL,
 } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
 import { BpfHtab } from "./hashtab";
 import { BpfLpmTrie } from "./lpm_trie";
 import { MapCreateAttr } from "./map";
+import { BpfQueueStack } from "./queue_stack_maps";
 
 export const CHECK: u32 = 0;
 export const ALLOC: u32 = 1;
@@ -38,6 +41,13 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
         ? BpfLpmTrie.allocCheck(attr)
         : step == ALLOC
           ? BpfLpmTrie.alloc(attr)
+      return step == CHECK ? BpfLpmTrie.allocCheck(attr) : step == ALLOC ? BpfLpmTrie.alloc(attr) : 0;
+    case BPF_MAP_TYPE_QUEUE:
+    case BPF_MAP_TYPE_STACK:
+      return step == CHECK
+        ? BpfQueueStack.allocCheck(attr)
+        : step == ALLOC
+          ? BpfQueueStack.alloc(attr)
           : 0;
     default:
       return <usize>-EINVAL;

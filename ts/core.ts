@@ -12,6 +12,9 @@ export interface CoreExports {
   bpf_map_update_elem(map: number, key: number, value: number, flags: bigint): number;
   bpf_map_delete_elem(map: number, key: number): number;
   bpf_map_lookup_percpu_elem(map: number, key: number, cpu: number): number;
+  bpf_map_push_elem(map: number, value: number, flags: bigint): number;
+  bpf_map_pop_elem(map: number, value: number): number;
+  bpf_map_peek_elem(map: number, value: number): number;
   bpf_map_sum_elem_count(map: number): bigint;
   bpf_get_smp_processor_id(): number;
   bpf_helper_call(id: number, r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint): bigint;
