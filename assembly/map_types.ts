@@ -5,6 +5,7 @@
 
 import {
   BPF_MAP_TYPE_ARRAY,
+  BPF_MAP_TYPE_BLOOM_FILTER,
   BPF_MAP_TYPE_HASH,
   BPF_MAP_TYPE_LPM_TRIE,
   BPF_MAP_TYPE_LRU_HASH,
@@ -16,6 +17,7 @@ import {
   EINVAL,
 } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
+import { BpfBloomFilter } from "./bloom_filter";
 import { BpfHtab } from "./hashtab";
 import { BpfLpmTrie } from "./lpm_trie";
 import { MapCreateAttr } from "./map";
@@ -48,6 +50,12 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
         ? BpfQueueStack.allocCheck(attr)
         : step == ALLOC
           ? BpfQueueStack.alloc(attr)
+          : 0;
+    case BPF_MAP_TYPE_BLOOM_FILTER:
+      return step == CHECK
+        ? BpfBloomFilter.allocCheck(attr)
+        : step == ALLOC
+          ? BpfBloomFilter.alloc(attr)
           : 0;
     default:
       return <usize>-EINVAL;
