@@ -13,6 +13,13 @@ import {
   BPF_FUNC_map_update_elem,
   BPF_FUNC_spin_lock,
   BPF_FUNC_spin_unlock,
+  BPF_MAP_TYPE_ARRAY,
+  BPF_MAP_TYPE_HASH,
+  BPF_MAP_TYPE_LPM_TRIE,
+  BPF_MAP_TYPE_LRU_HASH,
+  BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  BPF_MAP_TYPE_PERCPU_ARRAY,
+  BPF_MAP_TYPE_PERCPU_HASH,
   EFAULT,
   EINVAL,
 } from "../ts/uapi";
@@ -21,6 +28,16 @@ import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
 import { BpfMap, mapByHandle } from "./map";
 import { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
+
+/** The types whose elements a program may delete, a bit each. */
+const DELETE_TYPES: u64 =
+  ((<u64>1) << BPF_MAP_TYPE_HASH) |
+  ((<u64>1) << BPF_MAP_TYPE_ARRAY) |
+  ((<u64>1) << BPF_MAP_TYPE_PERCPU_HASH) |
+  ((<u64>1) << BPF_MAP_TYPE_PERCPU_ARRAY) |
+  ((<u64>1) << BPF_MAP_TYPE_LRU_HASH) |
+  ((<u64>1) << BPF_MAP_TYPE_LRU_PERCPU_HASH) |
+  ((<u64>1) << BPF_MAP_TYPE_LPM_TRIE);
 
 /** The map of a handle when `key` can be read as its key; 0 otherwise. */
 function mapWithKey(handle: u32, key: u32): usize {
@@ -58,6 +75,7 @@ export function bpf_map_delete_elem(handle: u32, key: u32): i32 {
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
   if (map.keySize == 0 || map.keyIsFd()) return -EINVAL;
+  if (map.keySize == 0 || ((DELETE_TYPES >> map.mapType) & 1) == 0) return -EINVAL;
   return isUserRange(key, map.keySize) ? map.deleteElem(key) : -EFAULT;
 }
 

@@ -5,9 +5,11 @@
 
 import {
   BPF_MAP_TYPE_ARRAY,
+  BPF_MAP_TYPE_ARRAY_OF_MAPS,
   BPF_MAP_TYPE_BLOOM_FILTER,
   BPF_MAP_TYPE_HASH,
   BPF_MAP_TYPE_LPM_TRIE,
+  BPF_MAP_TYPE_HASH_OF_MAPS,
   BPF_MAP_TYPE_LRU_HASH,
   BPF_MAP_TYPE_LRU_PERCPU_HASH,
   BPF_MAP_TYPE_PERCPU_ARRAY,
@@ -21,6 +23,7 @@ import { BpfBloomFilter } from "./bloom_filter";
 import { BpfHtab } from "./hashtab";
 import { BpfLpmTrie } from "./lpm_trie";
 import { MapCreateAttr } from "./map";
+import { BpfArrayOfMaps, BpfHashOfMaps } from "./map_in_map";
 import { BpfQueueStack } from "./queue_stack_maps";
 
 export const CHECK: u32 = 0;
@@ -56,6 +59,18 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
         ? BpfBloomFilter.allocCheck(attr)
         : step == ALLOC
           ? BpfBloomFilter.alloc(attr)
+          : 0;
+    case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+      return step == CHECK
+        ? BpfArrayOfMaps.allocCheck(attr)
+        : step == ALLOC
+          ? BpfArrayOfMaps.alloc(attr)
+          : 0;
+    case BPF_MAP_TYPE_HASH_OF_MAPS:
+      return step == CHECK
+        ? BpfHashOfMaps.allocCheck(attr)
+        : step == ALLOC
+          ? BpfHashOfMaps.alloc(attr)
           : 0;
     default:
       return <usize>-EINVAL;
