@@ -2,6 +2,10 @@
 // and addresses are checked: NULL or -errno, never a trap. Kernel: kernel/bpf/helpers.c.
 
 import {
+  BPF_FUNC_dynptr_data,
+  BPF_FUNC_dynptr_from_mem,
+  BPF_FUNC_dynptr_read,
+  BPF_FUNC_dynptr_write,
   BPF_FUNC_for_each_map_elem,
   BPF_FUNC_get_smp_processor_id,
   BPF_FUNC_map_delete_elem,
@@ -13,6 +17,15 @@ import {
   BPF_FUNC_map_update_elem,
   BPF_FUNC_spin_lock,
   BPF_FUNC_spin_unlock,
+  BPF_FUNC_ringbuf_discard,
+  BPF_FUNC_ringbuf_discard_dynptr,
+  BPF_FUNC_ringbuf_output,
+  BPF_FUNC_ringbuf_query,
+  BPF_FUNC_ringbuf_reserve,
+  BPF_FUNC_ringbuf_reserve_dynptr,
+  BPF_FUNC_ringbuf_submit,
+  BPF_FUNC_ringbuf_submit_dynptr,
+  BPF_FUNC_user_ringbuf_drain,
   BPF_MAP_TYPE_ARRAY,
   BPF_MAP_TYPE_HASH,
   BPF_MAP_TYPE_LPM_TRIE,
@@ -23,11 +36,28 @@ import {
   EFAULT,
   EINVAL,
 } from "../ts/uapi";
+import {
+  bpf_dynptr_data,
+  bpf_dynptr_from_mem,
+  bpf_dynptr_read,
+  bpf_dynptr_write,
+  bpf_ringbuf_discard_dynptr,
+  bpf_ringbuf_reserve_dynptr,
+  bpf_ringbuf_submit_dynptr,
+} from "./dynptr";
 import { cpu } from "./kernel";
 import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
 import { BpfMap, mapByHandle } from "./map";
 import { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
+import {
+  bpf_ringbuf_discard,
+  bpf_ringbuf_output,
+  bpf_ringbuf_query,
+  bpf_ringbuf_reserve,
+  bpf_ringbuf_submit,
+  bpf_user_ringbuf_drain,
+} from "./ringbuf";
 
 /** The types whose elements a program may delete, a bit each. */
 const DELETE_TYPES: u64 =
@@ -129,6 +159,11 @@ function toAddress(r: u64): u32 {
   return r > 0xffffffff ? 0 : <u32>r;
 }
 
+/** Narrows a size: one beyond 4 GiB stays too large for anything. */
+function size(r: u64): u32 {
+  return r > 0xffffffff ? 0xffffffff : <u32>r;
+}
+
 /**
  * Calls a helper by the kernel's number (BPF_FUNC_*), registers as a program has them.
  * @returns r0; -EINVAL for an unknown number
@@ -157,6 +192,44 @@ export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5:
       return bpf_map_pop_elem(toAddress(r1), toAddress(r2));
     case BPF_FUNC_map_peek_elem:
       return bpf_map_peek_elem(toAddress(r1), toAddress(r2));
+    case BPF_FUNC_user_ringbuf_drain:
+      return bpf_user_ringbuf_drain(toAddress(r1), r2, r3, r4);
+    default:
+      return ringbufHelper(id, r1, r2, r3, r4, r5);
+  }
+}
+
+/** The helpers on ring buffers and dynptrs. */
+function ringbufHelper(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): i64 {
+  switch (id) {
+    case BPF_FUNC_ringbuf_output:
+      return bpf_ringbuf_output(toAddress(r1), toAddress(r2), size(r3), r4);
+    case BPF_FUNC_ringbuf_reserve:
+      return bpf_ringbuf_reserve(toAddress(r1), size(r2), r3);
+    case BPF_FUNC_ringbuf_submit:
+      bpf_ringbuf_submit(toAddress(r1), r2);
+      return 0;
+    case BPF_FUNC_ringbuf_discard:
+      bpf_ringbuf_discard(toAddress(r1), r2);
+      return 0;
+    case BPF_FUNC_ringbuf_query:
+      return bpf_ringbuf_query(toAddress(r1), r2);
+    case BPF_FUNC_ringbuf_reserve_dynptr:
+      return bpf_ringbuf_reserve_dynptr(toAddress(r1), <u32>r2, r3, toAddress(r4));
+    case BPF_FUNC_ringbuf_submit_dynptr:
+      bpf_ringbuf_submit_dynptr(toAddress(r1), r2);
+      return 0;
+    case BPF_FUNC_ringbuf_discard_dynptr:
+      bpf_ringbuf_discard_dynptr(toAddress(r1), r2);
+      return 0;
+    case BPF_FUNC_dynptr_from_mem:
+      return bpf_dynptr_from_mem(toAddress(r1), <u32>r2, r3, toAddress(r4));
+    case BPF_FUNC_dynptr_read:
+      return bpf_dynptr_read(toAddress(r1), <u32>r2, toAddress(r3), <u32>r4, r5);
+    case BPF_FUNC_dynptr_write:
+      return bpf_dynptr_write(toAddress(r1), <u32>r2, toAddress(r3), <u32>r4, r5);
+    case BPF_FUNC_dynptr_data:
+      return bpf_dynptr_data(toAddress(r1), <u32>r2, <u32>r3);
     default:
       return -EINVAL;
   }

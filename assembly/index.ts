@@ -45,6 +45,27 @@ export {
 } from "./helpers";
 export { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
 export {
+  bpf_dynptr_data,
+  bpf_dynptr_from_mem,
+  bpf_dynptr_read,
+  bpf_dynptr_write,
+  bpf_ringbuf_discard_dynptr,
+  bpf_ringbuf_reserve_dynptr,
+  bpf_ringbuf_submit_dynptr,
+} from "./dynptr";
+export {
+  bpf_ringbuf_discard,
+  bpf_ringbuf_output,
+  bpf_ringbuf_query,
+  bpf_ringbuf_reserve,
+  bpf_ringbuf_submit,
+  bpf_user_ringbuf_drain,
+  ringbuf_await,
+  ringbuf_lost,
+  ringbuf_pages,
+  ringbuf_wakeup_word,
+} from "./ringbuf";
+export {
   array_lookup,
   map_by_handle,
   map_count,

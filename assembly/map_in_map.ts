@@ -30,7 +30,7 @@ import { BpfHtab } from "./hashtab";
 import { valueAt } from "./htab_table";
 import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
 import { lock, unlock } from "./lib/lock";
-import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr, Visitor } from "./map";
+import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
 import { copyOut, freeMap, isErr, mapGet, mapPut, placeMap } from "./map";
 
 const ARRAY_OF_MAPS_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY;
@@ -290,7 +290,7 @@ export class BpfHashOfMaps extends BpfHtab {
     return false;
   }
 
-  override forEach(visitor: Visitor): i64 {
+  override forEach(fn: u64, ctx: u64): i64 {
     return -EINVAL;
   }
 

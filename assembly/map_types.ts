@@ -15,7 +15,9 @@ import {
   BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_MAP_TYPE_PERCPU_HASH,
   BPF_MAP_TYPE_QUEUE,
+  BPF_MAP_TYPE_RINGBUF,
   BPF_MAP_TYPE_STACK,
+  BPF_MAP_TYPE_USER_RINGBUF,
   EINVAL,
 } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
@@ -25,6 +27,7 @@ import { BpfLpmTrie } from "./lpm_trie";
 import { MapCreateAttr } from "./map";
 import { BpfArrayOfMaps, BpfHashOfMaps } from "./map_in_map";
 import { BpfQueueStack } from "./queue_stack_maps";
+import { BpfRingbuf } from "./ringbuf";
 
 export const CHECK: u32 = 0;
 export const ALLOC: u32 = 1;
@@ -71,6 +74,13 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
         ? BpfHashOfMaps.allocCheck(attr)
         : step == ALLOC
           ? BpfHashOfMaps.alloc(attr)
+          : 0;
+    case BPF_MAP_TYPE_RINGBUF:
+    case BPF_MAP_TYPE_USER_RINGBUF:
+      return step == CHECK
+        ? BpfRingbuf.allocCheck(attr)
+        : step == ALLOC
+          ? BpfRingbuf.alloc(attr)
           : 0;
     default:
       return <usize>-EINVAL;

@@ -46,6 +46,8 @@ export class BpfRuntime {
   readonly exports: CoreExports;
   /** @internal */
   readonly views: LiveViews;
+  /** What to do at a ring buffer's wake-up, by handle. @internal */
+  readonly wakeups = new Map<number, () => void>();
   /** The file system at /sys/fs/bpf, which BPF_OBJ_PIN and BPF_OBJ_GET work on. */
   readonly bpffs: Bpffs;
   readonly #module: WebAssembly.Module;
@@ -63,6 +65,7 @@ export class BpfRuntime {
       malloc: options.malloc,
       free: options.free,
       callback: (fn, r1, r2, r3, r4) => BigInt(this.#callback(fn, r1, r2, r3, r4)),
+      wakeup: (map) => this.wakeups.get(map)?.(),
     });
     this.#module = module;
     this.#isAttached = options.root !== 0;
