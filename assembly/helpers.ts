@@ -104,7 +104,6 @@ export function bpf_map_delete_elem(handle: u32, key: u32): i32 {
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  if (map.keySize == 0 || map.keyIsFd()) return -EINVAL;
   if (map.keySize == 0 || ((DELETE_TYPES >> map.mapType) & 1) == 0) return -EINVAL;
   return isUserRange(key, map.keySize) ? map.deleteElem(key) : -EFAULT;
 }

@@ -50,6 +50,7 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
         : step == ALLOC
           ? BpfLpmTrie.alloc(attr)
       return step == CHECK ? BpfLpmTrie.allocCheck(attr) : step == ALLOC ? BpfLpmTrie.alloc(attr) : 0;
+          : 0;
     case BPF_MAP_TYPE_QUEUE:
     case BPF_MAP_TYPE_STACK:
       return step == CHECK

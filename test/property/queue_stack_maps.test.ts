@@ -41,15 +41,17 @@ function model({ type, maxEntries, ops }: Scenario): number[] {
   });
 }
 
+/** The byte that fills a value. */
+function filled(bytes: Uint8Array): number {
+  expect(new Set(bytes).size).toBe(1);
+  return bytes[0] ?? -1;
+}
+
 function run(m: Machine, { type, maxEntries, valueSize, ops, asProgram }: Scenario): number[] {
   const fd = m.create({ type, keySize: 0, valueSize, maxEntries });
   const map = m.handle(fd);
   const core = m.runtime.exports;
   const buffer = m.area(valueSize);
-  const filled = (bytes: Uint8Array): number => {
-    expect(new Set(bytes).size).toBe(1);
-    return bytes[0] as number;
-  };
   const answers = ops.map((op) => {
     if (op.op === "push") {
       const value = new Uint8Array(valueSize).fill(op.fill);

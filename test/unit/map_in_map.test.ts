@@ -14,6 +14,16 @@ const ARRAY: CreateSpec = { type: BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 8, 
 const HASH: CreateSpec = { type: BPF_MAP_TYPE_HASH, keySize: 4, valueSize: 4, maxEntries: 8 };
 const OUTER_TYPES = [BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS];
 
+const outerSpec = (type: number, innerMapFd: number, maxEntries = 4, flags = 0): CreateSpec => ({
+  type,
+  keySize: 4,
+  valueSize: 4,
+  maxEntries,
+  innerMapFd,
+  flags,
+});
+const key = (n: number): Uint8Array => u32Bytes(n);
+
 describeEachBuild("maps of maps", (build) => {
   let m: Machine;
 
@@ -22,15 +32,6 @@ describeEachBuild("maps of maps", (build) => {
   });
   afterEach(() => m.dispose());
 
-  const outerSpec = (type: number, innerMapFd: number, maxEntries = 4, flags = 0): CreateSpec => ({
-    type,
-    keySize: 4,
-    valueSize: 4,
-    maxEntries,
-    innerMapFd,
-    flags,
-  });
-  const key = (n: number): Uint8Array => u32Bytes(n);
   const put = (outer: number, n: number, fd: number, flags = 0): number =>
     m.client.update(outer, key(n), u32Bytes(fd), flags);
   const idOf = (fd: number): number => m.client.info(fd).info?.id ?? -1;
@@ -102,16 +103,17 @@ describeEachBuild("maps of maps", (build) => {
     });
   });
 
-  describe("compatibility", () => {
-    const accepts = (type: number, template: CreateSpec, other: CreateSpec): number => {
-      const fd = m.create(template);
-      const outer = m.create(outerSpec(type, fd));
-      const inner = m.create(other);
-      const ret = put(outer, 0, inner);
-      for (const open of [fd, outer, inner]) m.client.close(open);
-      return ret;
-    };
+  /** Creates an outer map with the template and puts another map in. */
+  const accepts = (type: number, template: CreateSpec, other: CreateSpec): number => {
+    const fd = m.create(template);
+    const outer = m.create(outerSpec(type, fd));
+    const inner = m.create(other);
+    const ret = put(outer, 0, inner);
+    for (const open of [fd, outer, inner]) m.client.close(open);
+    return ret;
+  };
 
+  describe("compatibility", () => {
     it("type, sizes and stored flags are equal", () => {
       for (const type of OUTER_TYPES) {
         expect(accepts(type, HASH, HASH)).toBe(0);

@@ -2,11 +2,14 @@
 
 import { afterEach, beforeEach, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
+import type { BytesResult } from "../support/bpf.js";
 import { describeEachBuild } from "../support/builds.js";
 import { Machine, u32Bytes, u32Of } from "../support/machine.js";
 
 const { BPF_EXIST, BPF_NOEXIST, BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK } = uapi;
 const { E2BIG, EFAULT, EINVAL, ENOENT, ENOTSUPP, EPERM } = uapi;
+
+const read = ({ ret, out }: BytesResult): number => (ret < 0 ? ret : u32Of(out));
 
 describeEachBuild("queue and stack", (build) => {
   let m: Machine;
@@ -20,8 +23,6 @@ describeEachBuild("queue and stack", (build) => {
     m.client.create({ type, keySize: 0, valueSize, maxEntries, flags });
   const push = (fd: number, value: number, flags = 0): number =>
     m.client.update(fd, null, u32Bytes(value), flags);
-  const read = ({ ret, out }: { ret: number; out: Uint8Array }): number =>
-    ret < 0 ? ret : u32Of(out);
   const peek = (fd: number): number => read(m.client.lookup(fd, null, 4));
   const pop = (fd: number): number => read(m.client.lookupAndDelete(fd, null, 4));
 
