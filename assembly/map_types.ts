@@ -40,49 +40,32 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
     case BPF_MAP_TYPE_PERCPU_HASH:
     case BPF_MAP_TYPE_LRU_HASH:
     case BPF_MAP_TYPE_LRU_PERCPU_HASH:
-      return step == CHECK ? BpfHtab.allocCheck(attr) : step == ALLOC ? BpfHtab.alloc(attr) : 0;
+      if (step == CHECK) return BpfHtab.allocCheck(attr);
+      return step == ALLOC ? BpfHtab.alloc(attr) : 0;
     case BPF_MAP_TYPE_ARRAY:
     case BPF_MAP_TYPE_PERCPU_ARRAY:
-      return step == CHECK ? BpfArray.allocCheck(attr) : step == ALLOC ? BpfArray.alloc(attr) : 0;
+      if (step == CHECK) return BpfArray.allocCheck(attr);
+      return step == ALLOC ? BpfArray.alloc(attr) : 0;
     case BPF_MAP_TYPE_LPM_TRIE:
-      return step == CHECK
-        ? BpfLpmTrie.allocCheck(attr)
-        : step == ALLOC
-          ? BpfLpmTrie.alloc(attr)
-      return step == CHECK ? BpfLpmTrie.allocCheck(attr) : step == ALLOC ? BpfLpmTrie.alloc(attr) : 0;
-          : 0;
+      if (step == CHECK) return BpfLpmTrie.allocCheck(attr);
+      return step == ALLOC ? BpfLpmTrie.alloc(attr) : 0;
     case BPF_MAP_TYPE_QUEUE:
     case BPF_MAP_TYPE_STACK:
-      return step == CHECK
-        ? BpfQueueStack.allocCheck(attr)
-        : step == ALLOC
-          ? BpfQueueStack.alloc(attr)
-          : 0;
+      if (step == CHECK) return BpfQueueStack.allocCheck(attr);
+      return step == ALLOC ? BpfQueueStack.alloc(attr) : 0;
     case BPF_MAP_TYPE_BLOOM_FILTER:
-      return step == CHECK
-        ? BpfBloomFilter.allocCheck(attr)
-        : step == ALLOC
-          ? BpfBloomFilter.alloc(attr)
-          : 0;
+      if (step == CHECK) return BpfBloomFilter.allocCheck(attr);
+      return step == ALLOC ? BpfBloomFilter.alloc(attr) : 0;
     case BPF_MAP_TYPE_ARRAY_OF_MAPS:
-      return step == CHECK
-        ? BpfArrayOfMaps.allocCheck(attr)
-        : step == ALLOC
-          ? BpfArrayOfMaps.alloc(attr)
-          : 0;
+      if (step == CHECK) return BpfArrayOfMaps.allocCheck(attr);
+      return step == ALLOC ? BpfArrayOfMaps.alloc(attr) : 0;
     case BPF_MAP_TYPE_HASH_OF_MAPS:
-      return step == CHECK
-        ? BpfHashOfMaps.allocCheck(attr)
-        : step == ALLOC
-          ? BpfHashOfMaps.alloc(attr)
-          : 0;
+      if (step == CHECK) return BpfHashOfMaps.allocCheck(attr);
+      return step == ALLOC ? BpfHashOfMaps.alloc(attr) : 0;
     case BPF_MAP_TYPE_RINGBUF:
     case BPF_MAP_TYPE_USER_RINGBUF:
-      return step == CHECK
-        ? BpfRingbuf.allocCheck(attr)
-        : step == ALLOC
-          ? BpfRingbuf.alloc(attr)
-          : 0;
+      if (step == CHECK) return BpfRingbuf.allocCheck(attr);
+      return step == ALLOC ? BpfRingbuf.alloc(attr) : 0;
     default:
       return <usize>-EINVAL;
   }
