@@ -3,11 +3,16 @@
 import { u32 } from "./codec.js";
 import type { AnyCodec, Codec, Infer, InferInput } from "./codec.js";
 import { BpfError, check } from "./errors.js";
-import type { MapIdentity, TypedMap } from "./map.js";
+import { TypedMap } from "./map.js";
+import type { MapIdentity } from "./map.js";
 import { MAP_TYPES, commonAttr, mapCreateAttr } from "./map-spec.js";
-import type { MapSpec, MapTypeName } from "./map-spec.js";
+import type { MapOptions, MapTypeName } from "./map-spec.js";
 import { ArrayMap, PerCpuArrayMap } from "./maps/array.js";
+import { BloomFilter } from "./maps/bloom-filter.js";
 import { HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap } from "./maps/hash.js";
+import { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
+import { Queue, Stack } from "./maps/queue-stack.js";
+import { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
 import type { BpfRuntime } from "./runtime.js";
 import { mapInfo } from "./syscall.js";
 import * as uapi from "./uapi.js";
@@ -20,34 +25,99 @@ export interface MapOf<KC, VC> {
   lru_percpu_hash: LruPerCpuHashMap<Infer<KC>, InferInput<KC>, Infer<VC>, InferInput<VC>>;
   array: ArrayMap<Infer<VC>, InferInput<VC>>;
   percpu_array: PerCpuArrayMap<Infer<VC>, InferInput<VC>>;
+  queue: Queue<Infer<VC>, InferInput<VC>>;
+  stack: Stack<Infer<VC>, InferInput<VC>>;
+  bloom_filter: BloomFilter<InferInput<VC>>;
+  ringbuf: RingBuffer<Infer<VC>>;
+  user_ringbuf: UserRingBuffer;
+  array_of_maps: never;
+  hash_of_maps: never;
 }
 
 // Which codecs a class takes is settled by MapOf, for callers; here they are all alike.
-type LooseCodec = Codec<never, never> & Codec<number>;
+type LooseCodec = Codec<never, never> & Codec<number> & Codec<Uint8Array>;
 type AnyMapClass = new (
   runtime: BpfRuntime,
   identity: MapIdentity,
   key: LooseCodec,
   value: LooseCodec,
 ) => TypedMap;
+type OuterMapClass = new (
+  runtime: BpfRuntime,
+  identity: MapIdentity,
+  key: LooseCodec,
+  openInner: (fd: number) => TypedMap,
+) => TypedMap;
 
 /** The same, for when the program runs. */
-const MAP_CLASSES: Readonly<Record<MapTypeName, AnyMapClass>> = {
+const MAP_CLASSES: Readonly<Record<Exclude<MapTypeName, OuterTypeName>, AnyMapClass>> = {
   hash: HashMap,
   lru_hash: LruHashMap,
   percpu_hash: PerCpuHashMap,
   lru_percpu_hash: LruPerCpuHashMap,
   array: ArrayMap,
   percpu_array: PerCpuArrayMap,
+  queue: Queue,
+  stack: Stack,
+  bloom_filter: BloomFilter,
+  ringbuf: RingBuffer,
+  user_ringbuf: UserRingBuffer,
 };
 
-const INDEXED: readonly MapTypeName[] = ["array", "percpu_array"];
+type OuterTypeName = "array_of_maps" | "hash_of_maps";
+const OUTER_CLASSES: Readonly<Record<OuterTypeName, OuterMapClass>> = {
+  array_of_maps: ArrayOfMaps,
+  hash_of_maps: HashOfMaps,
+};
+
+const INDEXED: readonly MapTypeName[] = ["array", "percpu_array", "array_of_maps"];
+const KEYLESS: readonly MapTypeName[] = [
+  "queue",
+  "stack",
+  "bloom_filter",
+  "ringbuf",
+  "user_ringbuf",
+];
+const RINGS: readonly MapTypeName[] = ["ringbuf", "user_ringbuf"];
+
+/** What makes a typed map of an fd: codecs, and for maps of maps the template. */
+export interface MapParts {
+  readonly key?: AnyCodec;
+  readonly value?: AnyCodec;
+  readonly inner?: TypedMap;
+}
+
+/** The parts, checked: what a type does not have is undefined. */
+interface Shape {
+  readonly key: AnyCodec | undefined;
+  readonly value: AnyCodec | undefined;
+  readonly inner: TypedMap | undefined;
+  /** Bytes, as the map has them. */
+  readonly keySize: number;
+  readonly valueSize: number;
+}
+
+function shapeOf(type: MapTypeName, parts: MapParts): Shape {
+  const key = KEYLESS.includes(type) ? undefined : keyCodec(type, parts.key);
+  const keySize = key?.size ?? 0;
+  if (type in OUTER_CLASSES) {
+    const { inner } = parts;
+    if (!(inner instanceof TypedMap)) throw new TypeError("inner: expected a typed map");
+    return { key, value: undefined, inner, keySize, valueSize: u32.size };
+  }
+  if (RINGS.includes(type)) {
+    const value = parts.value === undefined ? undefined : codec("value", parts.value);
+    return { key, value, inner: undefined, keySize, valueSize: 0 };
+  }
+  const value = codec("value", parts.value);
+  return { key, value, inner: undefined, keySize, valueSize: value.size };
+}
 
 /** See {@link BpfRuntime.createMap}. */
-export function createMap<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
+export function createMap(
   runtime: BpfRuntime,
-  spec: MapSpec<T, KC, VC>,
-): MapOf<KC, VC>[T] {
+  spec: MapOptions & MapParts & { readonly type: MapTypeName },
+): TypedMap {
   if (typeof spec !== "object" || spec === null)
     throw new TypeError("createMap: expected an object");
   const mapType = MAP_TYPES[spec.type];
@@ -56,34 +126,30 @@ export function createMap<T extends MapTypeName, KC extends AnyCodec, VC extends
       `type: expected one of ${Object.keys(MAP_TYPES).join(", ")}, got ${spec.type}`,
     );
   }
-  const key = keyCodec(spec.type, spec.key);
-  const value = codec("value", spec.value);
-  const attr = { ...commonAttr(spec), mapType, keySize: key.size, valueSize: value.size };
+  const shape = shapeOf(spec.type, spec);
+  const { keySize, valueSize, inner } = shape;
+  const innerMapFd = inner === undefined ? 0 : inner.closed ? -1 : inner.fd;
+  const attr = { ...commonAttr(spec), mapType, keySize, valueSize, innerMapFd };
   const fd = check(runtime.bpf(uapi.BPF_MAP_CREATE, mapCreateAttr(attr)), "bpf_map_create");
-  return wrap(runtime, fd, spec.type, key, value) as MapOf<KC, VC>[T];
+  return wrap(runtime, fd, spec.type, shape);
 }
 
 /** See {@link BpfRuntime.mapFromFd}. */
-export function mapFromFd(
-  runtime: BpfRuntime,
-  fd: number,
-  codecs: { key?: AnyCodec; value: AnyCodec },
-): TypedMap {
+export function mapFromFd(runtime: BpfRuntime, fd: number, parts: MapParts): TypedMap {
   const info = mapInfo(runtime, fd);
   const name = typeName(info.type);
-  const key = keyCodec(name, codecs.key);
-  const value = codec("value", codecs.value);
-  if (key.size !== info.keySize) {
+  const shape = shapeOf(name, parts);
+  if (shape.keySize !== info.keySize) {
     throw new RangeError(
-      `key: the map's keys have ${info.keySize} bytes, the codec has ${key.size}`,
+      `key: the map's keys have ${info.keySize} bytes, the codec has ${shape.keySize}`,
     );
   }
-  if (value.size !== info.valueSize) {
+  if (shape.valueSize !== info.valueSize) {
     throw new RangeError(
-      `value: the map's values have ${info.valueSize} bytes, the codec has ${value.size}`,
+      `value: the map's values have ${info.valueSize} bytes, the codec has ${shape.valueSize}`,
     );
   }
-  return wrap(runtime, fd, name, key, value);
+  return wrap(runtime, fd, name, shape);
 }
 
 function typeName(mapType: number): MapTypeName {
@@ -97,25 +163,31 @@ function typeName(mapType: number): MapTypeName {
   );
 }
 
-function wrap(
-  runtime: BpfRuntime,
-  fd: number,
-  type: MapTypeName,
-  key: AnyCodec,
-  value: AnyCodec,
-): TypedMap {
+function wrap(runtime: BpfRuntime, fd: number, type: MapTypeName, shape: Shape): TypedMap {
   try {
-    const MapClass = MAP_CLASSES[type];
-    return new MapClass(
-      runtime,
-      { fd, info: mapInfo(runtime, fd) },
-      key as LooseCodec,
-      value as LooseCodec,
-    );
+    const map = construct(runtime, { fd, info: mapInfo(runtime, fd) }, type, shape);
+    map.reopen = (other) => wrap(runtime, other, type, shape);
+    return map;
   } catch (error) {
     runtime.close(fd);
     throw error;
   }
+}
+
+function construct(
+  runtime: BpfRuntime,
+  identity: MapIdentity,
+  type: MapTypeName,
+  { key, value, inner }: Shape,
+): TypedMap {
+  if (type !== "array_of_maps" && type !== "hash_of_maps") {
+    const MapClass = MAP_CLASSES[type];
+    return new MapClass(runtime, identity, key as LooseCodec, value as LooseCodec);
+  }
+  const { reopen } = inner ?? {};
+  if (reopen === undefined) throw new TypeError("inner: expected a map made with createMap");
+  const OuterClass = OUTER_CLASSES[type];
+  return new OuterClass(runtime, identity, key as LooseCodec, reopen);
 }
 
 function keyCodec(type: MapTypeName, key: AnyCodec | undefined): AnyCodec {

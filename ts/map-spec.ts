@@ -11,6 +11,13 @@ export const MAP_TYPES = {
   percpu_array: uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
   lru_hash: uapi.BPF_MAP_TYPE_LRU_HASH,
   lru_percpu_hash: uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  queue: uapi.BPF_MAP_TYPE_QUEUE,
+  stack: uapi.BPF_MAP_TYPE_STACK,
+  bloom_filter: uapi.BPF_MAP_TYPE_BLOOM_FILTER,
+  ringbuf: uapi.BPF_MAP_TYPE_RINGBUF,
+  user_ringbuf: uapi.BPF_MAP_TYPE_USER_RINGBUF,
+  array_of_maps: uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
+  hash_of_maps: uapi.BPF_MAP_TYPE_HASH_OF_MAPS,
 } as const;
 
 /** A type name of createMap. */
@@ -43,6 +50,22 @@ export interface MapSpec<
   readonly key?: KC;
   /** Codec of the values. */
   readonly value: VC;
+}
+
+/** Blueprint of a ring buffer; `maxEntries` is its size in bytes. */
+export interface RingSpec<T extends string, VC extends AnyCodec = AnyCodec> extends MapOptions {
+  readonly type: T;
+  /** Codec of the records; without one they are bytes. */
+  readonly value?: VC;
+}
+
+/** Blueprint of a map of maps. */
+export interface OuterSpec<T extends string, M, KC extends AnyCodec = AnyCodec> extends MapOptions {
+  readonly type: T;
+  /** Codec of the keys (hash_of_maps). */
+  readonly key?: KC;
+  /** The template: a map made with createMap, like which all inner maps look. It may be closed afterwards. */
+  readonly inner: M;
 }
 
 /** Attributes of BPF_MAP_CREATE. */

@@ -56,6 +56,8 @@ export abstract class TypedMap {
   readonly valueSize: number;
   readonly maxEntries: number;
   readonly mapFlags: number;
+  /** A typed map with the same codecs for another fd, which it takes over. @internal */
+  reopen: ((fd: number) => TypedMap) | undefined;
   /** Memory for keys and values on their way; given back by close(). */
   protected readonly window: number;
   #closed = false;

@@ -1,18 +1,21 @@
 import { Bpffs } from "./bpffs.js";
-import type { AnyCodec } from "./codec.js";
+import type { AnyCodec, BytesCodec, Infer, InferInput } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { instantiate } from "./core.js";
 import { createMap, mapFromFd } from "./create-map.js";
-import type { MapOf } from "./create-map.js";
+import type { MapOf, MapParts } from "./create-map.js";
 import { BpfError, check } from "./errors.js";
 import type { TypedMap } from "./map.js";
-import type { MapSpec, MapTypeName } from "./map-spec.js";
+import type { MapOptions, MapSpec, MapTypeName, OuterSpec, RingSpec } from "./map-spec.js";
+import type { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
+import type { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
 import { MmapWindow } from "./mmap.js";
 import type { MmapOptions } from "./mmap.js";
 import type { CheckedOptions, SharedRuntime } from "./options.js";
 import { objPath } from "./syscall.js";
 import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOMEM, PAGE_SIZE } from "./uapi.js";
 import { LiveViews } from "./views.js";
+import { Wakeups } from "./wakeups.js";
 
 /**
  * Runs callbacks of a program (`bpf_for_each_map_elem`, `bpf_user_ringbuf_drain`): `fn` is what the program passed as
@@ -46,8 +49,8 @@ export class BpfRuntime {
   readonly exports: CoreExports;
   /** @internal */
   readonly views: LiveViews;
-  /** What to do at a ring buffer's wake-up, by handle. @internal */
-  readonly wakeups = new Map<number, () => void>();
+  /** @internal */
+  readonly wakeups = new Wakeups();
   /** The file system at /sys/fs/bpf, which BPF_OBJ_PIN and BPF_OBJ_GET work on. */
   readonly bpffs: Bpffs;
   readonly #module: WebAssembly.Module;
@@ -65,7 +68,7 @@ export class BpfRuntime {
       malloc: options.malloc,
       free: options.free,
       callback: (fn, r1, r2, r3, r4) => BigInt(this.#callback(fn, r1, r2, r3, r4)),
-      wakeup: (map) => this.wakeups.get(map)?.(),
+      wakeup: (map) => this.wakeups.wake(map),
     });
     this.#module = module;
     this.#isAttached = options.root !== 0;
@@ -275,9 +278,16 @@ export class BpfRuntime {
    * flows.set(1, { packets: 1n, bytes: 60n });
    * ```
    */
+  createMap<VC extends AnyCodec = BytesCodec>(spec: RingSpec<"ringbuf", VC>): RingBuffer<Infer<VC>>;
+  createMap(spec: RingSpec<"user_ringbuf">): UserRingBuffer;
+  createMap<M extends TypedMap>(spec: OuterSpec<"array_of_maps", M>): ArrayOfMaps<M>;
+  createMap<M extends TypedMap, KC extends AnyCodec>(
+    spec: OuterSpec<"hash_of_maps", M, KC>,
+  ): HashOfMaps<Infer<KC>, InferInput<KC>, M>;
   createMap<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
     spec: MapSpec<T, KC, VC>,
-  ): MapOf<KC, VC>[T] {
+  ): MapOf<KC, VC>[T];
+  createMap(spec: MapOptions & MapParts & { readonly type: MapTypeName }): TypedMap {
     return createMap(this, spec);
   }
 
@@ -286,7 +296,7 @@ export class BpfRuntime {
    * @throws {BpfError} EBADFD: not open; EINVAL: not a map
    * @throws {RangeError} a codec of another size than the map's keys or values
    */
-  mapFromFd(fd: number, codecs: { key?: AnyCodec; value: AnyCodec }): TypedMap {
+  mapFromFd(fd: number, codecs: MapParts = {}): TypedMap {
     return mapFromFd(this, fd, codecs);
   }
 
@@ -294,7 +304,7 @@ export class BpfRuntime {
    * Opens the map pinned at a path of the runtime's bpffs.
    * @throws {BpfError} ENOENT: nothing there
    */
-  open(path: string, codecs: { key?: AnyCodec; value: AnyCodec }): TypedMap {
+  open(path: string, codecs: MapParts = {}): TypedMap {
     return mapFromFd(this, check(objPath(this, BPF_OBJ_GET, path, 0, 0), "bpf_obj_get"), codecs);
   }
 
