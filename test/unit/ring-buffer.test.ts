@@ -61,6 +61,18 @@ describeEachBuild("typed ring buffers", (build) => {
       expect(rb.take()).toEqual(bytes(2));
     });
 
+    it("goes on when the callback makes the memory grow", () => {
+      const rb = ring();
+      for (let n = 0; n < 3; n++) rb.output(bytes(n));
+      const seen: (number | undefined)[] = [];
+      rb.drain((record) => {
+        seen.push(record[0]);
+        rt.createMap({ type: "queue", value: u32, maxEntries: 1 << 20 });
+      });
+      expect(seen).toEqual([0, 1, 2]);
+      expect(rb.availableBytes).toBe(0);
+    });
+
     it("steps over discarded records", () => {
       const rb = ring();
       rb.reserve(8)?.discard();

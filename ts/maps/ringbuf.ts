@@ -303,7 +303,10 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
   /** Header word of the record at a position; negative: none, or not committed yet. */
   #header(position: number, produced: number): number {
     if (position >= produced) return -1;
-    return Atomics.load(this.views.i32, this.addressOf(position) >>> 2);
+    const at = this.addressOf(position);
+    // A callback may have made the memory grow.
+    this.views.reach(at);
+    return Atomics.load(this.views.i32, at >>> 2);
   }
 
   #skipDiscarded(position: number): number {
