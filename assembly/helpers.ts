@@ -8,6 +8,7 @@ import {
   BPF_FUNC_dynptr_write,
   BPF_FUNC_for_each_map_elem,
   BPF_FUNC_get_smp_processor_id,
+  BPF_FUNC_get_stackid,
   BPF_FUNC_map_delete_elem,
   BPF_FUNC_map_lookup_elem,
   BPF_FUNC_map_lookup_percpu_elem,
@@ -58,6 +59,7 @@ import {
   bpf_ringbuf_submit,
   bpf_user_ringbuf_drain,
 } from "./ringbuf";
+import { bpf_get_stackid } from "./stackmap";
 
 /** The types whose elements a program may delete, a bit each. */
 const DELETE_TYPES: u64 =
@@ -193,6 +195,8 @@ export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5:
       return bpf_map_peek_elem(toAddress(r1), toAddress(r2));
     case BPF_FUNC_user_ringbuf_drain:
       return bpf_user_ringbuf_drain(toAddress(r1), r2, r3, r4);
+    case BPF_FUNC_get_stackid:
+      return bpf_get_stackid(toAddress(r1), toAddress(r2), r3);
     default:
       return ringbufHelper(id, r1, r2, r3, r4, r5);
   }

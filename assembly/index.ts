@@ -65,6 +65,7 @@ export {
   ringbuf_pages,
   ringbuf_wakeup_word,
 } from "./ringbuf";
+export { bpf_get_stackid } from "./stackmap";
 export {
   array_lookup,
   map_by_handle,

@@ -17,6 +17,7 @@ import {
   BPF_MAP_TYPE_QUEUE,
   BPF_MAP_TYPE_RINGBUF,
   BPF_MAP_TYPE_STACK,
+  BPF_MAP_TYPE_STACK_TRACE,
   BPF_MAP_TYPE_USER_RINGBUF,
   EINVAL,
 } from "../ts/uapi";
@@ -28,6 +29,7 @@ import { MapCreateAttr } from "./map";
 import { BpfArrayOfMaps, BpfHashOfMaps } from "./map_in_map";
 import { BpfQueueStack } from "./queue_stack_maps";
 import { BpfRingbuf } from "./ringbuf";
+import { BpfStackMap } from "./stackmap";
 
 export const CHECK: u32 = 0;
 export const ALLOC: u32 = 1;
@@ -66,6 +68,9 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
     case BPF_MAP_TYPE_USER_RINGBUF:
       if (step == CHECK) return BpfRingbuf.allocCheck(attr);
       return step == ALLOC ? BpfRingbuf.alloc(attr) : 0;
+    case BPF_MAP_TYPE_STACK_TRACE:
+      if (step == CHECK) return BpfStackMap.allocCheck(attr);
+      return step == ALLOC ? BpfStackMap.alloc(attr) : 0;
     default:
       return <usize>-EINVAL;
   }

@@ -35,6 +35,7 @@ export interface CoreExports {
   ): number;
   bpf_dynptr_data(dynptr: number, offset: number, len: number): number;
   bpf_user_ringbuf_drain(map: number, callback: bigint, ctx: bigint, flags: bigint): bigint;
+  bpf_get_stackid(chain: number, map: number, flags: bigint): bigint;
   bpf_get_smp_processor_id(): number;
   bpf_helper_call(id: number, r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint): bigint;
   bpf_spin_lock(lock: number): number;
