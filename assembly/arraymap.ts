@@ -42,7 +42,7 @@ import { genericLookupBatch } from "./batch";
 import { callBack, enterKeyWord, leaveKeyWord } from "./callback";
 import { allocZeroed, cpu, free, kernel, scratchPtr } from "./kernel";
 import { copyBytes, isUserRange, round8 } from "./lib/bytes";
-import { addRegion, removeRegion } from "./lib/region";
+import { addRegion, findRegion, regionHi, regionLo, regionOwner, removeRegion } from "./lib/region";
 
 /** The largest per-CPU value (PCPU_MIN_UNIT_SIZE), bytes. */
 export const PERCPU_VALUE_MAX: u32 = 32768;
@@ -218,6 +218,19 @@ export class BpfArray extends BpfMap {
     }
     leaveKeyWord();
     return index;
+  }
+
+  override check(): i32 {
+    const region = findRegion(this.values);
+    if (
+      region == 0 ||
+      regionLo(region) != this.values ||
+      changetype<usize>(regionOwner(region)) != changetype<usize>(this)
+    )
+      return 1;
+    const cpus = this.cpuStride == 0 ? 1 : kernel().nrCpus;
+    const last = this.valueAt(this.maxEntries - 1, cpus - 1);
+    return last + this.stride <= regionHi(region) ? 0 : 2;
   }
 
   override release(): void {

@@ -386,3 +386,56 @@ function takePlace(h: BpfHtab, elem: u32, node: u32): void {
   const set = setOf(h, cpuOf(node));
   if (load<u32>(set, SET_ROTATION) == node) store<u32>(set, elem, SET_ROTATION);
 }
+
+// ---- debug build ----------------------------------------------------------------------------------------------------
+
+/** Every elem is on exactly one list, the one it names; counters and cursors are right. @returns 0, or a number */
+export function lruCheck(h: BpfHtab): i32 {
+  const nrCpus = kernel().nrCpus;
+  const sets = h.lruPerCpu ? nrCpus : 1;
+  let total: u32 = 0;
+  for (let i: u32 = 0; i < sets; i++) {
+    const set = setOf(h, i);
+    const cursor = load<u32>(set, SET_ROTATION);
+    let cursorFound: bool = cursor == set + LIST_INACTIVE * SENTINEL;
+    for (let list: u32 = 0; list < 3; list++) {
+      const count = countList(set + list * SENTINEL, list, h.maxEntries);
+      if (count < 0) return 40 + list;
+      if (list <= LIST_INACTIVE && <u32>count != load<u32>(set + SET_COUNTS + (list << 2)))
+        return 50 + list;
+      if (list == LIST_INACTIVE && !cursorFound)
+        cursorFound = isOnList(set + list * SENTINEL, cursor);
+      total += count;
+    }
+    if (!cursorFound) return 60;
+  }
+  for (let i: u32 = 0; i < nrCpus; i++) {
+    const local = localOf(h, i);
+    const unused = countList(local, LIST_LOCAL_FREE, h.maxEntries);
+    const pending = countList(local + LOCAL_PENDING, LIST_LOCAL_PENDING, h.maxEntries);
+    if (unused < 0 || pending < 0) return 43;
+    if (load<u32>(local, LOCAL_STEAL) >= nrCpus) return 61;
+    total += unused + pending;
+  }
+  return total == h.maxEntries ? 0 : 62;
+}
+
+/** Number of nodes of a list; -1: broken links, another list's node, a live elem where free ones belong or vice versa. */
+function countList(sentinel: u32, list: u32, most: u32): i32 {
+  const isUnused = list == LIST_FREE || list == LIST_LOCAL_FREE;
+  let count: u32 = 0;
+  let node = nextOf(sentinel);
+  while (node != sentinel) {
+    if (prevOf(nextOf(node)) != node || nextOf(prevOf(node)) != node) return -1;
+    if (listOf(node) != list || ++count > most) return -1;
+    if ((load<u8>(node, ELEM_LIVE) == 0) != isUnused) return -1;
+    node = nextOf(node);
+  }
+  return count;
+}
+
+function isOnList(sentinel: u32, wanted: u32): bool {
+  let node = nextOf(sentinel);
+  while (node != sentinel && node != wanted) node = nextOf(node);
+  return node == wanted;
+}

@@ -21,7 +21,7 @@ function key64(low: u32, high: u32): u64 {
  * handles, which costs as much as the lookup. A map that ends clears its handle, and callers
  * never pass 0 (a closed typed map passes a handle that cannot be).
  */
-function isOpen(map: usize, handle: u32): bool {
+export function isOpen(map: usize, handle: u32): bool {
   return changetype<BpfMap>(map).handle == handle;
 }
 

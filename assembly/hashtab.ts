@@ -91,6 +91,7 @@ import {
 } from "./bpf_lru_list";
 import { callBack } from "./callback";
 import { htabLookupBatch } from "./htab_batch";
+import { htabCheck } from "./htab_check";
 import { allocZeroed, allocGrow, cpu, free, kernel, random64 } from "./kernel";
 import { copyBytes, isUserRange, round8, roundupPow2, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -131,8 +132,6 @@ export class BpfHtab extends BpfMap {
   hashMask: u32;
   bucketShift: u32;
   isInline: bool;
-  /** SmallTable knows the layout. */
-  isSmall: bool;
   zeroSeed: bool;
   isPercpu: bool;
   isLru: bool;
@@ -296,6 +295,10 @@ export class BpfHtab extends BpfMap {
     free(this.elems);
     free(this.slots);
     if (this.isLru) lruRelease(this);
+  }
+
+  override check(): i32 {
+    return htabCheck(this);
   }
 
   /** A value goes away (deleted, replaced, or with its map); the lock is held. Called for maps with ownsValues. */
@@ -692,7 +695,7 @@ function insertElem<K>(
   h.count++;
 }
 
-/** BPF_F_LOCK overwrites where the element stands; otherwise a replaced element is its bucket's newest. */
+/** BPF_F_LOCK, and a map of maps, overwrite where the element stands; otherwise it is its bucket's newest now. */
 function replaceValue(
   h: BpfHtab,
   pos: u32,
@@ -705,8 +708,10 @@ function replaceValue(
     writePercpu(h, pos, value, syscall, false);
   } else if (flags & BPF_F_LOCK) {
     copyMapValueLocked(h, valueAt(h, pos), value);
+  } else if (!h.isInline && h.ownsValues) {
+    h.dropValue(valueAt(h, pos));
+    copyMapValue(h, valueAt(h, pos), value);
   } else {
-    if (!h.isInline && h.ownsValues) h.dropValue(valueAt(h, pos));
     copyMapValue(h, valueAt(h, pos), value);
     makeNewest(h, pos, hash);
   }

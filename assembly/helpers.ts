@@ -46,6 +46,8 @@ import {
   bpf_ringbuf_reserve_dynptr,
   bpf_ringbuf_submit_dynptr,
 } from "./dynptr";
+import { BpfHtab } from "./hashtab";
+import { SmallTable } from "./htab_table";
 import { cpu } from "./kernel";
 import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
@@ -82,6 +84,9 @@ function mapWithKey(handle: u32, key: u32): usize {
 /** Address of the value on the current CPU, or 0. LRU types: the entry is now referenced. */
 export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
   const map = mapWithKey(handle, key);
+  if (map != 0 && changetype<BpfMap>(map).isSmall) {
+    return SmallTable.lookup(changetype<BpfHtab>(map), load<u32>(key));
+  }
   return map == 0 ? 0 : changetype<BpfMap>(map).lookupElem(key);
 }
 

@@ -83,7 +83,7 @@ function storeKey<K>(h: BpfHtab, at: usize, a: u64, b: u64): void {
 // ---- positions ------------------------------------------------------------------------------------------------------
 
 /** Index of the home chunk: the bucket, scaled to the number of chunks. */
-function homeIndex(h: BpfHtab, hash: u32): u32 {
+export function homeIndex(h: BpfHtab, hash: u32): u32 {
   return <u32>((<u64>(hash & h.hashMask) * h.nChunks) >> 32);
 }
 
@@ -98,7 +98,7 @@ function hashOfBucket(h: BpfHtab, bucket: u32): u32 {
   return (bucket << 1) << (31 - h.bucketShift);
 }
 
-function chunkAt(h: BpfHtab, index: u32): u32 {
+export function chunkAt(h: BpfHtab, index: u32): u32 {
   return h.chunks + index * h.chunkSize;
 }
 
@@ -107,7 +107,7 @@ function chunkAfter(h: BpfHtab, chunk: u32): u32 {
   return chunk == h.chunksEnd ? h.chunks : chunk;
 }
 
-function overflowOf(chunk: u32): u32 {
+export function overflowOf(chunk: u32): u32 {
   return load<u16>(chunk, OVERFLOW_AT);
 }
 
@@ -192,42 +192,43 @@ function inlineCandidates<K>(chunk: u32, hash: u32, a: u64): u32 {
   return i8x16.bitmask(tags) & 15;
 }
 
-function findInline<K>(h: BpfHtab, chunk: u32, hash: u32, a: u64, b: u64): u32 {
-  let left = h.nChunks;
+function findInline<K>(h: BpfHtab, home: u32, hash: u32, a: u64, b: u64): u32 {
+  let chunk = home;
   while (true) {
     let candidates = inlineCandidates<K>(chunk, hash, a);
     while (candidates != 0) {
-      const slot = ctz(candidates);
+      const pos = chunk | ctz(candidates);
       // Equal bytes in an empty slot are what is left of a deleted element.
       if (sizeof<K>() == 4 || sizeof<K>() == 8) {
-        if (load<u8>(chunk + slot) != 0) return chunk | slot;
-      } else if (keyEquals<K>(h, chunk + CHUNK_HDR + slot * h.keyStride, a, b)) {
-        return chunk | slot;
+        if (load<u8>(chunk + (pos & 15)) != 0) return pos;
+      } else if (keyEquals<K>(h, keyAt(h, pos), a, b)) {
+        return pos;
       }
       candidates &= candidates - 1;
     }
-    if (overflowOf(chunk) == 0 || --left == 0) return 0;
+    if (overflowOf(chunk) == 0) return 0;
     chunk = chunkAfter(h, chunk);
+    if (chunk == home) return 0;
   }
 }
 
-function findSeparate<K>(h: BpfHtab, chunk: u32, hash: u32, a: u64, b: u64): u32 {
+function findSeparate<K>(h: BpfHtab, home: u32, hash: u32, a: u64, b: u64): u32 {
   const tag = i8x16.splat(<i8>tagOf(hash));
-  let left = h.nChunks;
+  let chunk = home;
   while (true) {
     let candidates: u32 = i8x16.bitmask(i8x16.eq(v128.load(chunk), tag)) & 0xfff;
     while (candidates != 0) {
-      const slot = ctz(candidates);
-      const elem = load<u32>(chunk + CHUNK_HDR + (slot << 2));
-      if (keyEquals<K>(h, elem + h.keyOff, a, b)) return chunk | slot;
+      const pos = chunk | ctz(candidates);
+      if (keyEquals<K>(h, elemAt(pos) + h.keyOff, a, b)) return pos;
       candidates &= candidates - 1;
     }
-    if (overflowOf(chunk) == 0 || --left == 0) return 0;
+    if (overflowOf(chunk) == 0) return 0;
     chunk = chunkAfter(h, chunk);
+    if (chunk == home) return 0;
   }
 }
 
-function tagOf(hash: u32): u32 {
+export function tagOf(hash: u32): u32 {
   return 0x80 | (hash & 0x7f);
 }
 
@@ -401,7 +402,7 @@ export function behindInBucket(h: BpfHtab, rank: u64, at: u32): u32 {
 
 /** Does the slot at pos hold an element of this hash? */
 export function holdsHash(h: BpfHtab, pos: u32, hash: u32): bool {
-  return load<u8>((pos & ~15) + (pos & 15)) == tagOf(hash) && hashAt(h, pos) == hash;
+  return load<u8>((pos & ~15) + (pos & 15)) != 0 && hashAt(h, pos) == hash;
 }
 
 /** The lowest bucket whose home is `home`. */
@@ -468,25 +469,21 @@ export class SmallTable {
   }
 
   @inline
-  static lookupFrom(h: BpfHtab, chunk: u32, key: u32): u32 {
-    const splat = i32x4.splat(key);
-    let left = h.nChunks;
-    let found: u32 = 0;
-    do {
-      let candidates = i32x4.bitmask(i32x4.eq(v128.load(chunk, CHUNK_HDR), splat));
-      while (candidates != 0) {
+  static lookupFrom(h: BpfHtab, home: u32, key: u32): u32 {
+    let chunk = home;
+    while (true) {
+      const candidates = i32x4.bitmask(i32x4.eq(v128.load(chunk, CHUNK_HDR), i32x4.splat(key)));
+      if (candidates != 0) {
         const slot = ctz(candidates);
-        if (load<u8>(chunk + slot) != 0) {
-          found = chunk + SMALL_VALUES + (slot << 3);
-          break;
-        }
-        candidates &= candidates - 1;
+        if (load<u8>(chunk + slot) != 0) return chunk + SMALL_VALUES + (slot << 3);
+        const other = laterCandidate(chunk, candidates & (candidates - 1));
+        if (other != 0) return other;
       }
-      if (found != 0 || overflowOf(chunk) == 0) break;
+      if (overflowOf(chunk) == 0) return 0;
       chunk += SMALL_CHUNK;
       if (chunk == h.chunksEnd) chunk = h.chunks;
-    } while (--left != 0);
-    return found;
+      if (chunk == home) return 0;
+    }
   }
 
   /** Takes a slot for an absent key, not yet visible. @returns the address of its value */
@@ -524,4 +521,14 @@ export class SmallTable {
       if (chunk == h.chunksEnd) chunk = h.chunks;
     }
   }
+}
+
+/** The first matching slot was empty (what is left of a deleted element): is another one the key's? */
+function laterCandidate(chunk: u32, candidates: u32): u32 {
+  while (candidates != 0) {
+    const slot = ctz(candidates);
+    if (load<u8>(chunk + slot) != 0) return chunk + SMALL_VALUES + (slot << 3);
+    candidates &= candidates - 1;
+  }
+  return 0;
 }

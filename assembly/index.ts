@@ -208,12 +208,6 @@ export function map_type_supported(type: i32): i32 {
   return mapType(type, PROBE, changetype<MapCreateAttr>(0)) == 0 ? 1 : 0;
 }
 
-/** Debug builds: 0 when every invariant of a map holds, else the number of the broken one; -EINVAL when it is none. */
-export function map_check(handle: u32): i32 {
-  const map = mapByHandle(handle);
-  return map == 0 ? -EINVAL : changetype<BpfMap>(map).check();
-}
-
 /** Live elements of a map; -EINVAL when it is none or does not count. */
 export function bpf_map_sum_elem_count(handle: u32): i64 {
   const map = mapByHandle(handle);

@@ -1,6 +1,7 @@
 // Matching in an LPM trie: the syscall's and the helper's lookup, and the doors of the typed API.
 
 import { EFAULT, EINVAL, BPF_MAP_TYPE_LPM_TRIE } from "../ts/uapi";
+import { isOpen } from "./fast";
 import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import {
@@ -116,14 +117,14 @@ function trieByHandle(handle: u32, dataSize: u32): usize {
 }
 
 /**
- * LPM_TRIE with 4 bytes of data: the value of the longest prefix that matches all 32 bits.
+ * LPM_TRIE with 4 bytes of data (the caller knows): the value of the longest prefix that matches all 32 bits.
+ * @param map  the map's address (map_by_handle); see isOpen
  * @param word the data as loaded from memory: little-endian, the first byte lowest
  * @returns the value's address; 0 when nothing matches
  */
-export function map_lpm_match4(handle: u32, word: u32): usize {
-  const ptr = trieByHandle(handle, 4);
-  if (ptr == 0) return 0;
-  const trie = changetype<BpfLpmTrie>(ptr);
+export function map_lpm_match4(map: usize, handle: u32, word: u32): usize {
+  if (!isOpen(map, handle)) return 0;
+  const trie = changetype<BpfLpmTrie>(map);
   lock(lockOf(trie));
   const elem = match4(trie, word);
   unlock(lockOf(trie));

@@ -123,12 +123,7 @@ export class BpfLpmTrie extends BpfMap {
   /** What is left of the promise that nodes will find memory, bytes. */
   reserved: u64;
 
-  /** The kernel checks LPM attributes when it allocates, after those of all types. */
-  static allocCheck(attr: MapCreateAttr): i32 {
-    return 0;
-  }
-
-  /** EINVAL: flags, sizes. */
+  /** EINVAL: flags, sizes. The kernel looks at them here, behind all that is checked for every type. */
   static alloc(attr: MapCreateAttr): usize {
     const flags = attr.mapFlags;
     if (attr.maxEntries == 0 || (flags & BPF_F_NO_PREALLOC) == 0) return <usize>-EINVAL;

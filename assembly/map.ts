@@ -88,6 +88,8 @@ export abstract class BpfMap extends RegionOwner {
   lockWord: u32;
   /** Offset of the bpf_spin_lock in a value; NO_LOCK. */
   lockOffset: i32;
+  /** A hash table whose layout SmallTable knows: for the shortcuts in front of the dispatch. */
+  isSmall: bool;
   mapExtra: u64;
   name: u64;
   nameRest: u64;

@@ -49,7 +49,6 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
       if (step == CHECK) return BpfArray.allocCheck(attr);
       return step == ALLOC ? BpfArray.alloc(attr) : 0;
     case BPF_MAP_TYPE_LPM_TRIE:
-      if (step == CHECK) return BpfLpmTrie.allocCheck(attr);
       return step == ALLOC ? BpfLpmTrie.alloc(attr) : 0;
     case BPF_MAP_TYPE_QUEUE:
     case BPF_MAP_TYPE_STACK:

@@ -111,7 +111,7 @@ export interface CoreExports {
   map_lookup_copy(map: number, key: number, value: number, flags: number): number;
   map_lookup_and_delete(map: number, key: number, value: number): number;
   map_lpm_match(map: number, data: number): number;
-  map_lpm_match4(map: number, word: number): number;
+  map_lpm_match4(map: number, handle: number, word: number): number;
   map_lpm_match_many(
     map: number,
     data: number,
@@ -126,7 +126,6 @@ export interface CoreExports {
     values: number,
     miss: number,
   ): number;
-  map_check(map: number): number;
   map_iter_next(map: number, iter: number, key: number): number;
   map_by_handle(handle: number): number;
   map_count(map: number): number;

@@ -11,8 +11,10 @@
 //   +-----------------+--------------------------+===================================+
 //   ptr-8             ptr-4                      ptr
 //
-// Invariants (checkHeap in debug.ts): neighbours in memory are never both free; a block is on the free list of its size
-// class exactly when its FREE bit is set; each segment ends in a used block of size 0; usedBytes is the sum of the used.
+//   Segment: | next segment u32 | pad u32 | blocks ... | header of a used block of size 0 |
+//
+// Invariants (heap_check.ts): neighbours in memory are never both free; a block is on the free list of its size class
+// exactly when its FREE bit is set; each segment ends in a used block of size 0; usedBytes is the sum of the used.
 
 import { lock, unlock } from "./lock";
 import { memoryBytes } from "./bytes";
@@ -22,12 +24,14 @@ export const HEAP_GROW: u32 = 0;
 export const HEAP_ARENA: u32 = 1;
 export const HEAP_MALLOC: u32 = 2;
 
-const HDR: u32 = 8;
+export const HDR: u32 = 8;
 const FREE: u32 = 1;
 /** Size classes: 16 per power of two, 8 bytes apart below 128. */
 const SL_BITS: u32 = 4;
-const SL_COUNT: u32 = 1 << SL_BITS;
-const FL_COUNT: u32 = 26;
+export const SL_COUNT: u32 = 1 << SL_BITS;
+export const FL_COUNT: u32 = 26;
+/** Where the tables of a Heap start. */
+const TABLES_AT: u32 = 56;
 /** No block ends beyond this, so that the highest addresses can stand for errors (map.ts isErr). */
 const ADDRESS_MAX: u64 = 0xfffff000;
 const GROW_MIN: u64 = 1 << 20;
@@ -50,12 +54,14 @@ export class Heap {
   /** Debug builds: allocations left until one fails; -1 is never. */
   failAfter: i32;
   flBitmap: u32;
+  /** The newest segment. */
+  segments: u32;
   // Then FL_COUNT bitmaps of second-level lists and FL_COUNT * SL_COUNT list heads.
 }
 
 /** Bytes of a Heap with its tables. */
-export const HEAP_SIZE: u32 = 48 + FL_COUNT * 4 + FL_COUNT * SL_COUNT * 4;
-if (offsetof<Heap>() != 48) ERROR("the tables of Heap start at 48");
+export const HEAP_SIZE: u32 = TABLES_AT + FL_COUNT * 4 + FL_COUNT * SL_COUNT * 4;
+if (offsetof<Heap>("segments") != 48) ERROR("the tables of Heap start at TABLES_AT");
 
 export function heapInit(heap: Heap, source: u32, maxBytes: u64): void {
   memory.fill(changetype<usize>(heap), 0, HEAP_SIZE);
@@ -71,7 +77,7 @@ export function heapInit(heap: Heap, source: u32, maxBytes: u64): void {
 export function heapAddSegment(heap: Heap, base: u32, limit: u32): bool {
   base = (base + 7) & ~7;
   limit &= ~7;
-  if (limit < base || limit - base < 4 * HDR) return false;
+  if (limit < base || limit - base < 5 * HDR) return false;
   const end = limit - HDR;
   if (heap.segmentEnd == base && base != 0) {
     // The old end marker becomes the header of the new space.
@@ -82,7 +88,9 @@ export function heapAddSegment(heap: Heap, base: u32, limit: u32): bool {
     insertFree(heap, mergeFree(heap, block));
     return true;
   }
-  const block = base + HDR;
+  store<u32>(base, heap.segments);
+  heap.segments = base;
+  const block = base + 2 * HDR;
   store<u32>(block - HDR, 0);
   setBlock(block, end - block, false);
   endMark(end, block);
@@ -122,7 +130,7 @@ export function heapAllocGrow(heap: Heap, bytes: u64, align: u32): usize {
   const ptr = heapAlloc(heap, bytes, align);
   if (ptr != 0 || heap.source != HEAP_GROW || bytes > 0xffff0000) return ptr;
   if (!ASC_NO_ASSERT && heap.failAfter == 0) return 0;
-  return heapGrow(heap, bytes + align + 4 * HDR) ? heapAlloc(heap, bytes, align) : 0;
+  return heapGrow(heap, bytes + align + 5 * HDR) ? heapAlloc(heap, bytes, align) : 0;
 }
 
 export function heapFree(heap: Heap, ptr: usize): void {
@@ -148,7 +156,10 @@ export function heapReserve(heap: Heap, bytes: u64): void {
   heap.reservedBytes += bytes;
   if (heap.source != HEAP_GROW) return;
   const free = freeBytes(heap);
-  if (free < heap.reservedBytes) heapGrow(heap, heap.reservedBytes - free);
+  if (free >= heap.reservedBytes) return;
+  // Where not all of it can be had, as much as half of what can be.
+  let want = heap.reservedBytes - free;
+  while (want >= 0x10000 && !heapGrow(heap, want)) want >>= 1;
 }
 
 export function heapUnreserve(heap: Heap, bytes: u64): void {
@@ -188,15 +199,15 @@ function heapGrow(heap: Heap, bytes: u64): bool {
 
 // ---- blocks -------------------------------------------------------------------------------------------------------
 
-function blockBytes(block: u32): u32 {
+export function blockBytes(block: u32): u32 {
   return load<u32>(block - 4) & ~7;
 }
 
-function isFree(block: u32): bool {
+export function isFree(block: u32): bool {
   return (load<u32>(block - 4) & FREE) != 0;
 }
 
-function nextBlock(block: u32): u32 {
+export function nextBlock(block: u32): u32 {
   return block + blockBytes(block) + HDR;
 }
 
@@ -270,7 +281,7 @@ function mergeFree(heap: Heap, block: u32): u32 {
 // ---- free lists ---------------------------------------------------------------------------------------------------
 
 /** Class of a size: first level * SL_COUNT + second level. */
-function classOf(bytes: u32): u32 {
+export function classOf(bytes: u32): u32 {
   if (bytes < 1 << (SL_BITS + 3)) return bytes >> 3;
   const fl = 31 - clz(bytes);
   const sl = (bytes >> (fl - SL_BITS)) ^ SL_COUNT;
@@ -278,11 +289,11 @@ function classOf(bytes: u32): u32 {
 }
 
 function slBitmapPtr(heap: Heap, fl: u32): usize {
-  return changetype<usize>(heap) + 48 + fl * 4;
+  return changetype<usize>(heap) + TABLES_AT + fl * 4;
 }
 
-function headPtr(heap: Heap, index: u32): usize {
-  return changetype<usize>(heap) + 48 + FL_COUNT * 4 + index * 4;
+export function headPtr(heap: Heap, index: u32): usize {
+  return changetype<usize>(heap) + TABLES_AT + FL_COUNT * 4 + index * 4;
 }
 
 /** A free block of at least `bytes`, still on its list; 0 when there is none. */

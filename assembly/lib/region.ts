@@ -23,7 +23,8 @@ export abstract class RegionOwner {
 //   | lo   | hi   | owner |
 const REGION_SIZE: u32 = 12;
 
-function regionPtr(index: u32): usize {
+/** The Region at an index below regionCount. */
+export function regionAt(index: u32): usize {
   return kernel().regions + index * REGION_SIZE;
 }
 
@@ -33,7 +34,7 @@ function countUpTo(addr: u32): u32 {
   let high = kernel().regionCount;
   while (low < high) {
     const mid = (low + high) >>> 1;
-    if (load<u32>(regionPtr(mid)) <= addr) low = mid + 1;
+    if (load<u32>(regionAt(mid)) <= addr) low = mid + 1;
     else high = mid;
   }
   return low;
@@ -56,7 +57,7 @@ export function addRegion(lo: usize, hi: usize, owner: usize, creating: bool): b
     k.regionCapacity = capacity;
   }
   const at = countUpTo(<u32>lo);
-  const ptr = regionPtr(at);
+  const ptr = regionAt(at);
   memory.copy(ptr + REGION_SIZE, ptr, (k.regionCount - at) * REGION_SIZE);
   store<u32>(ptr, lo);
   store<u32>(ptr, hi, 4);
@@ -69,8 +70,8 @@ export function addRegion(lo: usize, hi: usize, owner: usize, creating: bool): b
 export function removeRegion(lo: usize): void {
   const k = kernel();
   const at = countUpTo(<u32>lo);
-  if (at == 0 || load<u32>(regionPtr(at - 1)) != <u32>lo) return;
-  const ptr = regionPtr(at - 1);
+  if (at == 0 || load<u32>(regionAt(at - 1)) != <u32>lo) return;
+  const ptr = regionAt(at - 1);
   memory.copy(ptr, ptr + REGION_SIZE, (k.regionCount - at) * REGION_SIZE);
   k.regionCount--;
 }
@@ -79,12 +80,16 @@ export function removeRegion(lo: usize): void {
 export function findRegion(addr: u32): usize {
   const at = countUpTo(addr);
   if (at == 0) return 0;
-  const ptr = regionPtr(at - 1);
+  const ptr = regionAt(at - 1);
   return addr < load<u32>(ptr, 4) ? ptr : 0;
 }
 
 export function regionLo(region: usize): u32 {
   return load<u32>(region);
+}
+
+export function regionHi(region: usize): u32 {
+  return load<u32>(region, 4);
 }
 
 export function regionOwner(region: usize): RegionOwner {

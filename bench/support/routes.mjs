@@ -20,7 +20,7 @@ function parseIpv6(text, out) {
   const [head = "", tail] = text.split("::");
   const before = head === "" ? [] : head.split(":");
   const after = tail === undefined || tail === "" ? [] : tail.split(":");
-  const groups = new Array(8).fill(0);
+  const groups = Array.from({ length: 8 }, () => 0);
   before.forEach((group, i) => (groups[i] = Number.parseInt(group, 16)));
   after.forEach((group, i) => (groups[8 - after.length + i] = Number.parseInt(group, 16)));
   groups.forEach((group, i) => {

@@ -37,7 +37,7 @@ export const ATTR_END: Readonly<Record<number, number>> = {
   [uapi.BPF_MAP_GET_FD_BY_ID]: 12,
   [uapi.BPF_OBJ_GET_INFO_BY_FD]: 16,
   [uapi.BPF_BTF_LOAD]: 40,
-  [uapi.BPF_BTF_GET_FD_BY_ID]: 12,
+  [uapi.BPF_BTF_GET_FD_BY_ID]: 16,
   [uapi.BPF_BTF_GET_NEXT_ID]: 8,
   [uapi.BPF_MAP_LOOKUP_AND_DELETE_ELEM]: 32,
   [uapi.BPF_MAP_FREEZE]: 4,

@@ -183,6 +183,26 @@ describeEachBuild("maps of maps", (build) => {
     expect([m.client.delete(outer, key(1)), m.client.delete(outer, key(1))]).toEqual([0, -ENOENT]);
   });
 
+  it("replacing an inner map does not change the order of a hash of maps", () => {
+    const inner = m.create(ARRAY);
+    const flags = uapi.BPF_F_ZERO_SEED;
+    const outer = m.create(outerSpec(BPF_MAP_TYPE_HASH_OF_MAPS, inner, 64, flags));
+    for (let n = 0; n < 64; n++) put(outer, n, inner);
+    const order = (): number[] => {
+      const keys: number[] = [];
+      let next = m.client.nextKey(outer, null, 4);
+      while (next.ret === 0) {
+        keys.push(u32Of(next.out));
+        next = m.client.nextKey(outer, next.out, 4);
+      }
+      return keys;
+    };
+    const before = order();
+    expect(before.length).toBe(64);
+    for (let n = 0; n < 64; n += 3) expect(put(outer, n, inner)).toBe(0);
+    expect(order()).toEqual(before);
+  });
+
   it("an outer map keeps its inner maps alive, and lets go of what is deleted or replaced", () => {
     for (const type of OUTER_TYPES) {
       const template = m.create(ARRAY);

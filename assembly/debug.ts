@@ -1,0 +1,43 @@
+// Second entry of the debug build: walkers for the invariants, and allocations that fail on demand.
+
+import { BpfMap, mapByHandle } from "./map";
+import { heapStruct, kernel, scratchPtr } from "./kernel";
+import { heapCheck } from "./lib/heap_check";
+import { regionHi, regionLo, regionAt } from "./lib/region";
+
+/** Walks a map. @returns 0, the number of the invariant that is broken, or -1: no such map */
+export function check_map(handle: u32): i32 {
+  const map = mapByHandle(handle);
+  return map == 0 ? -1 : changetype<BpfMap>(map).check();
+}
+
+/** Walks the allocator. @returns 0, or the number of the invariant that is broken (lib/heap_check.ts) */
+export function check_heap(): i32 {
+  return heapCheck(heapStruct(), scratchPtr() + 128);
+}
+
+/** Walks the list of maps and the table of regions. @returns 0, or the number of the invariant that is broken */
+export function check_kernel(): i32 {
+  const k = kernel();
+  let count: u32 = 0;
+  let previous: u32 = 0;
+  for (let map = k.mapHead; map != 0; map = changetype<BpfMap>(map).nextMap) {
+    const m = changetype<BpfMap>(map);
+    if (m.prevMap != previous) return 1;
+    if (previous != 0 && changetype<BpfMap>(previous).id >= m.id) return 2;
+    if (mapByHandle(m.handle) != map || m.refcnt == 0) return 3;
+    previous = map;
+    count++;
+  }
+  if (count != k.mapCount || previous != k.mapTail) return 4;
+  for (let i: u32 = 0; i < k.regionCount; i++) {
+    if (regionLo(regionAt(i)) >= regionHi(regionAt(i))) return 5;
+    if (i > 0 && regionHi(regionAt(i - 1)) > regionLo(regionAt(i))) return 6;
+  }
+  return 0;
+}
+
+/** Lets `count` more allocations succeed and all later ones fail; -1: none fails. */
+export function fail_after(count: i32): void {
+  heapStruct().failAfter = count;
+}

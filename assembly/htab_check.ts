@@ -1,0 +1,121 @@
+// Walks a hash map: every invariant that htab_table.ts and hashtab.ts name. Debug build only.
+
+import { BpfHtab } from "./hashtab";
+import {
+  ELEM_LIVE,
+  INLINE_SLOTS,
+  SEPARATE_SLOTS,
+  bucketOf,
+  chunkAt,
+  elemAt,
+  findKey,
+  firstFrom,
+  hashAt,
+  hashOfKey,
+  homeIndex,
+  keyAt,
+  nextAfter,
+  overflowOf,
+  tagOf,
+  valueAt,
+} from "./htab_table";
+import { lruCheck } from "./bpf_lru_list";
+import { allocGrow, free } from "./kernel";
+import { Pool } from "./lib/pool";
+
+/** overflow stays at this once it got there. */
+const STICKY: u32 = 0xffff;
+
+/** @returns 0, or the number of the first invariant that does not hold; -1: no memory to check with */
+export function htabCheck(h: BpfHtab): i32 {
+  const bytes = h.nChunks * 4;
+  const passed = allocGrow(bytes);
+  if (passed == 0) return -1;
+  memory.fill(passed, 0, bytes);
+  let ret = checkSlots(h, passed);
+  if (ret == 0) ret = checkOverflow(h, passed);
+  free(passed);
+  if (ret == 0) ret = checkOrder(h);
+  if (ret == 0 && !h.isInline && !h.isLru) ret = checkFreeElems(h);
+  return ret == 0 && h.isLru ? lruCheck(h) : ret;
+}
+
+/** @param passed u32 per chunk: counts the elems that went on from it */
+function checkSlots(h: BpfHtab, passed: usize): i32 {
+  let count: u32 = 0;
+  const slots = h.isInline ? INLINE_SLOTS : SEPARATE_SLOTS;
+  for (let index: u32 = 0; index < h.nChunks; index++) {
+    const chunk = chunkAt(h, index);
+    for (let slot: u32 = 0; slot < slots; slot++) {
+      const tag = load<u8>(chunk + slot);
+      if (tag == 0) continue;
+      count++;
+      const ret = checkElem(h, chunk | slot, tag);
+      if (ret != 0) return ret;
+      let from = homeIndex(h, hashAt(h, chunk | slot));
+      while (from != index) {
+        store<u32>(passed + from * 4, load<u32>(passed + from * 4) + 1);
+        from = from + 1 == h.nChunks ? 0 : from + 1;
+      }
+    }
+  }
+  if (count != h.count) return 1;
+  return count <= h.maxEntries ? 0 : 2;
+}
+
+function checkElem(h: BpfHtab, pos: u32, tag: u32): i32 {
+  const hash = hashAt(h, pos);
+  // SmallTable does not look at tags beyond "in use".
+  if (h.isSmall ? (tag & 0x80) == 0 : tag != tagOf(hash)) return 3;
+  if (findKey(h, keyAt(h, pos)) != pos) return 4;
+  if (h.isInline) return 0;
+  if (hash != hashOfKey(h, keyAt(h, pos))) return 5;
+  const elem = elemAt(pos);
+  if (load<u8>(elem, ELEM_LIVE) != 1) return 6;
+  if (!h.isPrealloc) return 0;
+  const index = (elem - h.elems) / h.elemSize;
+  if (elem < h.elems || index >= h.maxEntries || elem != h.elems + index * h.elemSize) return 7;
+  return h.isPercpu && load<u32>(valueAt(h, pos)) != h.slots + index * h.slotSize ? 8 : 0;
+}
+
+function checkOverflow(h: BpfHtab, passed: usize): i32 {
+  for (let index: u32 = 0; index < h.nChunks; index++) {
+    const overflow = overflowOf(chunkAt(h, index));
+    if (overflow != STICKY && overflow != load<u32>(passed + index * 4)) return 10;
+  }
+  return 0;
+}
+
+/** The walk in iteration order meets every element once, bucket after bucket. */
+function checkOrder(h: BpfHtab): i32 {
+  let count: u32 = 0;
+  let bucket: u32 = 0;
+  let pos = firstFrom(h, 0);
+  while (pos != 0) {
+    const at = bucketOf(h, hashAt(h, pos));
+    if (at < bucket) return 20;
+    bucket = at;
+    if (++count > h.count) return 21;
+    pos = nextAfter(h, pos);
+  }
+  return count == h.count ? 0 : 22;
+}
+
+/** Every element is live, on the free list, or was never used. */
+function checkFreeElems(h: BpfHtab): i32 {
+  const pool = changetype<Pool>(h.pool);
+  let left = h.isPrealloc ? h.maxEntries - h.fresh : 0;
+  let elem = h.isPrealloc ? h.freeList : pool.freeList;
+  if (!h.isPrealloc) {
+    for (let slab = pool.slabs; slab != 0; slab = load<u32>(slab)) left += pool.slabCount;
+    left -= pool.fresh;
+  }
+  if (left < h.count) return 30;
+  left -= h.count;
+  while (elem != 0 && left != 0) {
+    if (load<u8>(elem, ELEM_LIVE) != 0) return 31;
+    elem = load<u32>(elem);
+    left--;
+  }
+  return elem == 0 && left == 0 ? 0 : 32;
+}
