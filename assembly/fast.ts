@@ -197,11 +197,13 @@ export function map_lookup_copy(handle: u32, key: usize, value: u32, flags: u32)
   return map.lookupUser(key, value, flags);
 }
 
-export function map_lookup_and_delete(handle: u32, key: usize, value: u32): i32 {
+export function map_lookup_and_delete(handle: u32, key: usize, value: u32, flags: u32): i32 {
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  return map.frozen ? -EPERM : map.lookupAndDeleteUser(key, value, 0);
+  if (map.frozen) return -EPERM;
+  if (flags & BPF_F_LOCK && map.lockOffset == NO_LOCK) return -EINVAL;
+  return map.lookupAndDeleteUser(key, value, flags);
 }
 
 export function map_update(handle: u32, key: usize, value: usize, flags: u32): i32 {
@@ -237,6 +239,12 @@ export function map_iter_next(handle: u32, iter: usize, key: usize): usize {
 export function map_count(handle: u32): f64 {
   const map = mapByHandle(handle);
   return map == 0 ? -EINVAL : <f64>changetype<BpfMap>(map).elemCount();
+}
+
+/** `__sync_fetch_and_add` on the 64 bits at an 8-aligned address, the amount in two halves; atomic in the shared build. */
+export function value_add64(ptr: usize, low: u32, high: u32): void {
+  if (ASC_FEATURE_THREADS) atomic.add<u64>(ptr, key64(low, high));
+  else store<u64>(ptr, load<u64>(ptr) + key64(low, high));
 }
 
 /** Address of the map behind a handle, for the sized doors; 0 when there is none. */
@@ -289,9 +297,24 @@ function getManySmall(h: BpfHtab, keys: usize, count: u32, values: usize, found:
   return hits;
 }
 
+/** getMany for any type: values as bpf(2) has them, all CPUs' slots and without the lock. */
+function getManyCopies(map: BpfMap, keys: usize, count: u32, values: usize, found: usize): u32 {
+  const valueSize = map.userValueSize();
+  let hits: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    // The lookup of a program marks the entry of an LRU map, the copy does not.
+    const hit: u32 = map.lookupElem(keys) != 0 && map.lookupUser(keys, values, 0) == 0 ? 1 : 0;
+    if (!hit) zeroBytes(values, valueSize);
+    hits += hit;
+    if (found != 0) store<u8>(found + i, hit);
+    keys += map.keySize;
+    values += valueSize;
+  }
+  return hits;
+}
+
 /**
- * Looks `count` keys up (hash types; LRU types: marked as used; per-CPU types: the current CPU's slots). Misses read as
- * zeros; found[i] says which, when `found` is not 0.
+ * Looks `count` keys up (LRU types: marked as used). Misses read as zeros; found[i] says which, when `found` is not 0.
  * @returns the number of hits
  */
 export function map_get_many(
@@ -301,8 +324,12 @@ export function map_get_many(
   values: usize,
   found: usize,
 ): u32 {
+  const map = mapByHandle(handle);
+  if (map == 0) return 0;
   const ptr = htabByHandle(handle);
-  if (ptr == 0) return 0;
+  const isPlain =
+    ptr != 0 && changetype<BpfMap>(map).lockOffset == NO_LOCK && !changetype<BpfHtab>(ptr).isPercpu;
+  if (!isPlain) return getManyCopies(changetype<BpfMap>(map), keys, count, values, found);
   const h = changetype<BpfHtab>(ptr);
   switch (h.keySize) {
     case 4:

@@ -2,7 +2,9 @@
 
 import { directoryPut } from "./bpffs";
 import { Btf, btfPut } from "./btf";
-import { FD_BTF, FD_DIRECTORY, FD_MAP } from "./fd";
+import { FD_BTF, FD_CGROUP, FD_DIRECTORY, FD_INODE, FD_MAP, FD_SOCKET, FD_TASK } from "./fd";
+import { HostObject } from "./host";
+import { hostPut } from "./host_objects";
 import { BpfMap, mapPut } from "./map";
 
 /** Drops the reference an fd held. */
@@ -16,6 +18,12 @@ export function fdRelease(kind: u32, object: usize): void {
       break;
     case FD_BTF:
       btfPut(changetype<Btf>(object));
+      break;
+    case FD_SOCKET:
+    case FD_CGROUP:
+    case FD_TASK:
+    case FD_INODE:
+      hostPut(changetype<HostObject>(object));
       break;
     default:
       break;

@@ -7,8 +7,13 @@ import {
   BPF_FUNC_dynptr_read,
   BPF_FUNC_dynptr_write,
   BPF_FUNC_for_each_map_elem,
+  BPF_FUNC_cgrp_storage_delete,
+  BPF_FUNC_cgrp_storage_get,
+  BPF_FUNC_get_local_storage,
   BPF_FUNC_get_smp_processor_id,
   BPF_FUNC_get_stackid,
+  BPF_FUNC_inode_storage_delete,
+  BPF_FUNC_inode_storage_get,
   BPF_FUNC_map_delete_elem,
   BPF_FUNC_map_lookup_elem,
   BPF_FUNC_map_lookup_percpu_elem,
@@ -16,6 +21,8 @@ import {
   BPF_FUNC_map_pop_elem,
   BPF_FUNC_map_push_elem,
   BPF_FUNC_map_update_elem,
+  BPF_FUNC_sk_storage_delete,
+  BPF_FUNC_sk_storage_get,
   BPF_FUNC_spin_lock,
   BPF_FUNC_spin_unlock,
   BPF_FUNC_ringbuf_discard,
@@ -27,13 +34,8 @@ import {
   BPF_FUNC_ringbuf_submit,
   BPF_FUNC_ringbuf_submit_dynptr,
   BPF_FUNC_user_ringbuf_drain,
-  BPF_MAP_TYPE_ARRAY,
-  BPF_MAP_TYPE_HASH,
-  BPF_MAP_TYPE_LPM_TRIE,
-  BPF_MAP_TYPE_LRU_HASH,
-  BPF_MAP_TYPE_LRU_PERCPU_HASH,
-  BPF_MAP_TYPE_PERCPU_ARRAY,
-  BPF_MAP_TYPE_PERCPU_HASH,
+  BPF_FUNC_task_storage_delete,
+  BPF_FUNC_task_storage_get,
   EFAULT,
   EINVAL,
 } from "../ts/uapi";
@@ -48,6 +50,11 @@ import {
 } from "./dynptr";
 import { BpfHtab } from "./hashtab";
 import { SmallTable } from "./htab_table";
+import { bpf_cgrp_storage_delete, bpf_cgrp_storage_get } from "./bpf_cgrp_storage";
+import { bpf_inode_storage_delete, bpf_inode_storage_get } from "./bpf_inode_storage";
+import { bpf_sk_storage_delete, bpf_sk_storage_get } from "./bpf_sk_storage";
+import { bpf_task_storage_delete, bpf_task_storage_get } from "./bpf_task_storage";
+import { bpf_get_local_storage } from "./local_storage";
 import { cpu } from "./kernel";
 import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
@@ -62,16 +69,6 @@ import {
   bpf_user_ringbuf_drain,
 } from "./ringbuf";
 import { bpf_get_stackid } from "./stackmap";
-
-/** The types whose elements a program may delete, a bit each. */
-const DELETE_TYPES: u64 =
-  ((<u64>1) << BPF_MAP_TYPE_HASH) |
-  ((<u64>1) << BPF_MAP_TYPE_ARRAY) |
-  ((<u64>1) << BPF_MAP_TYPE_PERCPU_HASH) |
-  ((<u64>1) << BPF_MAP_TYPE_PERCPU_ARRAY) |
-  ((<u64>1) << BPF_MAP_TYPE_LRU_HASH) |
-  ((<u64>1) << BPF_MAP_TYPE_LRU_PERCPU_HASH) |
-  ((<u64>1) << BPF_MAP_TYPE_LPM_TRIE);
 
 /** The map of a handle when `key` can be read as its key; 0 otherwise. */
 function mapWithKey(handle: u32, key: u32): usize {
@@ -101,7 +98,7 @@ export function bpf_map_update_elem(handle: u32, key: u32, value: u32, flags: u6
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  if (map.keySize == 0 || map.keyIsFd()) return -EINVAL;
+  if (map.keySize == 0 || !map.hasElemHelpers()) return -EINVAL;
   if (!isUserRange(key, map.keySize) || !isUserRange(value, map.valueSize)) return -EFAULT;
   return map.updateElem(key, value, flags, false);
 }
@@ -111,7 +108,7 @@ export function bpf_map_delete_elem(handle: u32, key: u32): i32 {
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  if (map.keySize == 0 || ((DELETE_TYPES >> map.mapType) & 1) == 0) return -EINVAL;
+  if (map.keySize == 0 || !map.hasElemHelpers()) return -EINVAL;
   return isUserRange(key, map.keySize) ? map.deleteElem(key) : -EFAULT;
 }
 
@@ -238,6 +235,35 @@ function ringbufHelper(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): i6
       return bpf_dynptr_write(toAddress(r1), <u32>r2, toAddress(r3), <u32>r4, r5);
     case BPF_FUNC_dynptr_data:
       return bpf_dynptr_data(toAddress(r1), <u32>r2, <u32>r3);
+    default:
+      return storageHelper(id, r1, r2, r3, r4);
+  }
+}
+
+/** The helpers of storages. */
+function storageHelper(id: i32, r1: u64, r2: u64, r3: u64, r4: u64): i64 {
+  const map = toAddress(r1);
+  const owner = toAddress(r2);
+  const value = toAddress(r3);
+  switch (id) {
+    case BPF_FUNC_sk_storage_get:
+      return bpf_sk_storage_get(map, owner, value, r4);
+    case BPF_FUNC_sk_storage_delete:
+      return bpf_sk_storage_delete(map, owner);
+    case BPF_FUNC_cgrp_storage_get:
+      return bpf_cgrp_storage_get(map, owner, value, r4);
+    case BPF_FUNC_cgrp_storage_delete:
+      return bpf_cgrp_storage_delete(map, owner);
+    case BPF_FUNC_task_storage_get:
+      return bpf_task_storage_get(map, owner, value, r4);
+    case BPF_FUNC_task_storage_delete:
+      return bpf_task_storage_delete(map, owner);
+    case BPF_FUNC_inode_storage_get:
+      return bpf_inode_storage_get(map, owner, value, r4);
+    case BPF_FUNC_inode_storage_delete:
+      return bpf_inode_storage_delete(map, owner);
+    case BPF_FUNC_get_local_storage:
+      return bpf_get_local_storage(map, r2);
     default:
       return -EINVAL;
   }

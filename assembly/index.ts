@@ -2,8 +2,9 @@
 // simulators"); the others serve ts/ and may change.
 
 import { BPF_MAP_TYPE_UNSPEC, EBADF, EINVAL } from "../ts/uapi";
-import { FD_FREE, FD_MAP, fdKind, fdMap, fdObject, fdRemove, fdTableInit } from "./fd";
+import { FD_FREE, FD_MAP, fdKind, fdMap, fdMode, fdObject, fdRemove, fdTableInit } from "./fd";
 import { fdRelease } from "./fd_release";
+import { hostInit } from "./host";
 import {
   allocGrow,
   attach,
@@ -43,6 +44,33 @@ export {
   bpf_map_update_elem,
   bpf_valid_range,
 } from "./helpers";
+export { bpf_cgrp_storage_delete, bpf_cgrp_storage_get } from "./bpf_cgrp_storage";
+export { bpf_inode_storage_delete, bpf_inode_storage_get } from "./bpf_inode_storage";
+export { bpf_sk_storage_delete, bpf_sk_storage_get } from "./bpf_sk_storage";
+export { bpf_task_storage_delete, bpf_task_storage_get } from "./bpf_task_storage";
+export {
+  cgroup_create,
+  cgroup_id,
+  cgroup_rmdir,
+  host_dup,
+  host_ptr,
+  host_serial,
+  inode_create,
+  socket_accept,
+  socket_create,
+  socket_handshake,
+  socket_omem,
+  task_create,
+  task_exit,
+  task_pid,
+  task_reap,
+} from "./host_objects";
+export {
+  bpf_get_local_storage,
+  cgroup_storage_attach,
+  cgroup_storage_detach,
+  cgroup_storage_enter,
+} from "./local_storage";
 export { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
 export {
   bpf_dynptr_data,
@@ -93,6 +121,7 @@ export {
   map_update4,
   map_update8,
   map_update_u64,
+  value_add64,
 } from "./fast";
 export {
   map_lpm_match,
@@ -113,7 +142,7 @@ export function kernel_init(
   seed: u64,
 ): usize {
   const root = kernelInit(source, base, limit, maxBytes, nrCpus, seed);
-  return root != 0 && fdTableInit() ? root : 0;
+  return root != 0 && fdTableInit() && hostInit() ? root : 0;
 }
 
 /** Makes this instance a CPU of a kernel another instance made in the same memory. @returns 1, or 0 when there is none */
@@ -189,6 +218,11 @@ export function fd_close(fd: i32): i32 {
   if (kind == FD_FREE) return -EBADF;
   fdRelease(kind, fdRemove(fd));
   return 0;
+}
+
+/** How an fd was opened: 1 for reading, 2 for writing, their sum for both; 0 when it is not open. */
+export function fd_mode(fd: i32): u32 {
+  return fdKind(fd) == FD_FREE ? 0 : fdMode(fd);
 }
 
 /** The handle of the map behind an fd; 0 when there is none. */

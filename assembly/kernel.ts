@@ -61,10 +61,7 @@ export class Kernel {
   btfHead: u32;
   nextBtfId: u32;
   // host.ts
-  taskHead: u32;
-  anonInode: u32;
-  nextObjectId: u32;
-  storageCacheUsage: u32;
+  host: u32;
 }
 if (offsetof<Kernel>() > 256) ERROR("Kernel must fit KERNEL_SIZE");
 
@@ -140,7 +137,6 @@ export function kernelInit(
   k.rng = seed;
   k.nextMapId = 1;
   k.nextBtfId = 1;
-  k.nextObjectId = 1;
   return attach(at, 0) ? at : 0;
 }
 

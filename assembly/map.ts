@@ -173,9 +173,9 @@ export abstract class BpfMap extends RegionOwner {
     return -ENOTSUPP;
   }
 
-  /** Are the keys of bpf(2) fds? Programs then have no business with the element helpers. */
-  keyIsFd(): bool {
-    return false;
+  /** May programs update and delete with the element helpers? Storages have helpers of their own. */
+  hasElemHelpers(): bool {
+    return true;
   }
 
   /** Bytes of a value at bpf(2). */

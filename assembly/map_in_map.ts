@@ -203,6 +203,10 @@ export class BpfArrayOfMaps extends BpfMap {
     return genericLookupBatch(this, attr, userCount);
   }
 
+  override hasElemHelpers(): bool {
+    return false;
+  }
+
   override canBeInner(): bool {
     return false;
   }
@@ -280,6 +284,10 @@ export class BpfHashOfMaps extends BpfHtab {
 
   override lookupAndDeleteUser(key: usize, value: u64, flags: u64): i32 {
     return -ENOTSUPP;
+  }
+
+  override hasElemHelpers(): bool {
+    return false;
   }
 
   override canBeInner(): bool {

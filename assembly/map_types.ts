@@ -7,24 +7,36 @@ import {
   BPF_MAP_TYPE_ARRAY,
   BPF_MAP_TYPE_ARRAY_OF_MAPS,
   BPF_MAP_TYPE_BLOOM_FILTER,
+  BPF_MAP_TYPE_CGROUP_STORAGE,
+  BPF_MAP_TYPE_CGRP_STORAGE,
   BPF_MAP_TYPE_HASH,
-  BPF_MAP_TYPE_LPM_TRIE,
   BPF_MAP_TYPE_HASH_OF_MAPS,
+  BPF_MAP_TYPE_LPM_TRIE,
+  BPF_MAP_TYPE_INODE_STORAGE,
   BPF_MAP_TYPE_LRU_HASH,
   BPF_MAP_TYPE_LRU_PERCPU_HASH,
   BPF_MAP_TYPE_PERCPU_ARRAY,
+  BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
   BPF_MAP_TYPE_PERCPU_HASH,
   BPF_MAP_TYPE_QUEUE,
   BPF_MAP_TYPE_RINGBUF,
+  BPF_MAP_TYPE_SK_STORAGE,
   BPF_MAP_TYPE_STACK,
   BPF_MAP_TYPE_STACK_TRACE,
+  BPF_MAP_TYPE_TASK_STORAGE,
   BPF_MAP_TYPE_USER_RINGBUF,
   EINVAL,
 } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
+import { CgrpStorage } from "./bpf_cgrp_storage";
+import { InodeStorage } from "./bpf_inode_storage";
+import { storageAllocCheck } from "./bpf_local_storage";
+import { SkStorage } from "./bpf_sk_storage";
+import { TaskStorage } from "./bpf_task_storage";
 import { BpfBloomFilter } from "./bloom_filter";
 import { BpfHtab } from "./hashtab";
 import { BpfLpmTrie } from "./lpm_trie";
+import { CgroupStorage } from "./local_storage";
 import { MapCreateAttr } from "./map";
 import { BpfArrayOfMaps, BpfHashOfMaps } from "./map_in_map";
 import { BpfQueueStack } from "./queue_stack_maps";
@@ -42,14 +54,27 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
     case BPF_MAP_TYPE_PERCPU_HASH:
     case BPF_MAP_TYPE_LRU_HASH:
     case BPF_MAP_TYPE_LRU_PERCPU_HASH:
-      if (step == CHECK) return BpfHtab.allocCheck(attr);
-      return step == ALLOC ? BpfHtab.alloc(attr) : 0;
+      return step == CHECK ? BpfHtab.allocCheck(attr) : step == ALLOC ? BpfHtab.alloc(attr) : 0;
     case BPF_MAP_TYPE_ARRAY:
     case BPF_MAP_TYPE_PERCPU_ARRAY:
-      if (step == CHECK) return BpfArray.allocCheck(attr);
-      return step == ALLOC ? BpfArray.alloc(attr) : 0;
+      return step == CHECK ? BpfArray.allocCheck(attr) : step == ALLOC ? BpfArray.alloc(attr) : 0;
     case BPF_MAP_TYPE_LPM_TRIE:
       return step == ALLOC ? BpfLpmTrie.alloc(attr) : 0;
+    case BPF_MAP_TYPE_CGROUP_STORAGE:
+    case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
+      return step == CHECK
+        ? CgroupStorage.allocCheck(attr)
+        : step == ALLOC
+          ? CgroupStorage.alloc(attr)
+          : 0;
+    case BPF_MAP_TYPE_SK_STORAGE:
+      return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? SkStorage.alloc(attr) : 0;
+    case BPF_MAP_TYPE_CGRP_STORAGE:
+      return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? CgrpStorage.alloc(attr) : 0;
+    case BPF_MAP_TYPE_TASK_STORAGE:
+      return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? TaskStorage.alloc(attr) : 0;
+    case BPF_MAP_TYPE_INODE_STORAGE:
+      return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? InodeStorage.alloc(attr) : 0;
     case BPF_MAP_TYPE_QUEUE:
     case BPF_MAP_TYPE_STACK:
       if (step == CHECK) return BpfQueueStack.allocCheck(attr);

@@ -172,6 +172,10 @@ export class BpfStackMap extends BpfMap {
     return copyOut(next, scratchPtr() + 232, 4);
   }
 
+  override hasElemHelpers(): bool {
+    return false;
+  }
+
   override release(): void {
     free(this.buckets);
     free(this.elems);

@@ -32,7 +32,7 @@ class Fnv64 {
   }
 }
 
-/** Two lookups a line: the network address and the last address of the prefix. */
+/** Two lookups a line: the network address and the last address of the prefix. @param {string} file */
 async function digest(file) {
   const routes = readRoutes(file);
   const runtime = await createRuntime();
@@ -80,10 +80,12 @@ const lines = readFileSync(join(folder, "kernel-lpm-digests.jsonl"), "utf8").tri
 let exact = 0;
 for (const line of lines) {
   const { table, lookups: _, ...expected } = JSON.parse(line);
-  const { used, ...actual } = await digest(join(folder, "routes", table));
+  const { used, ...counted } = await digest(join(folder, "routes", table));
+  /** @type {Record<string, number | string>} */
+  const actual = counted;
   const same = Object.entries(expected).every(([name, value]) => actual[name] === value);
   if (same) exact++;
-  const perPrefix = (used / actual.prefixes).toFixed(1);
+  const perPrefix = (used / counted.prefixes).toFixed(1);
   console.log(
     `${table}: ${same ? "exact" : "DIFFERS"}, ${perPrefix} bytes a prefix`,
     JSON.stringify(actual),

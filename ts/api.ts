@@ -2,22 +2,49 @@
 
 export * from "./codec.js";
 export { BatchCursor } from "./batch.js";
-export type { NumericArray } from "./batch.js";
+export { CgroupAttachment } from "./cgroup-storage.js";
+export type { CgroupAttachmentOptions } from "./cgroup-storage.js";
+export { BatchedMap } from "./batched-map.js";
 export type { CoreExports } from "./core.js";
-export type { MapOf, MapParts } from "./create-map.js";
+export type { MapOf } from "./create-map.js";
 export { MapCursor } from "./cursor.js";
 export type { Bpffs, BpffsEntry } from "./bpffs.js";
 export { BpfError, errnoName } from "./errors.js";
+export { Cgroup, HostObject, Inode, Socket, Task } from "./host.js";
+export type { CgroupOptions, InodeOptions, SocketOptions, TaskOptions } from "./host.js";
+export type { NumericArray } from "./lane.js";
 export { KeyedMap, TypedMap } from "./map.js";
-export type { MapOptions, MapSpec, MapTypeName, OuterSpec, RingSpec } from "./map-spec.js";
-export { ArrayMap, PerCpuArrayMap } from "./maps/array.js";
+export type {
+  IndexedTypeName,
+  KeyNeeded,
+  MapCodecs,
+  MapOptions,
+  MapSpec,
+  MapTypeName,
+} from "./map-spec.js";
+export { ArrayLikeMap, ArrayMap, PerCpuArrayMap } from "./maps/array.js";
+export {
+  HashLikeMap,
+  HashMap,
+  LruHashMap,
+  LruPerCpuHashMap,
+  PerCpuHashLikeMap,
+  PerCpuHashMap,
+} from "./maps/hash.js";
 export { BloomFilter } from "./maps/bloom-filter.js";
-export { HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap } from "./maps/hash.js";
-export type { MmapOptions, MmapWindow } from "./mmap.js";
 export { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
 export { Queue, Stack } from "./maps/queue-stack.js";
 export { RingBuffer, RingRecord, UserRingBuffer } from "./maps/ringbuf.js";
+export type {
+  OuterSpec,
+  QueueSpec,
+  RingSpec,
+  SpecialParts,
+  SpecialTypeName,
+} from "./special-spec.js";
+export type { MmapOptions, MmapWindow } from "./mmap.js";
 export type { Arena, RuntimeOptions, SharedRuntime } from "./options.js";
+export type { AddableField } from "./ref.js";
 export { ValueRef } from "./ref.js";
 export { BpfRuntime } from "./runtime.js";
 export type { CallbackDispatcher } from "./runtime.js";

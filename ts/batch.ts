@@ -1,60 +1,53 @@
 // Batches: the four *_BATCH commands on encoded entries, and the typed-array verbs.
 
+import { viewsOf } from "./codec.js";
 import type { MapDoor } from "./door.js";
-import { BpfError } from "./errors.js";
-import type { BpfRuntime } from "./runtime.js";
-import { allocate } from "./syscall.js";
+import type { BpfError } from "./errors.js";
+import type { Holdings } from "./holdings.js";
+import { Lane, byteCount } from "./lane.js";
+import type { NumericArray } from "./lane.js";
 import * as uapi from "./uapi.js";
 
-/** A typed array that holds keys or values one behind the other. */
-export type NumericArray =
-  | Uint8Array
-  | Int8Array
-  | Uint16Array
-  | Int16Array
-  | Uint32Array
-  | Int32Array
-  | Float32Array
-  | Float64Array
-  | BigUint64Array
-  | BigInt64Array;
-
-/** Elements that one crossing of the typed-array verbs takes at most, so that their memory stays small. */
+/** Elements that one crossing of the typed-array verbs copies at most, so that their memory stays small. */
 const CHUNK = 4096;
 const BATCH_ATTR_BYTES = 56;
+const COUNT_OFFSET = 32;
 
-/** Where a walk in batches has got to. Opaque: the map that made it knows what is inside. */
+/** Where a walk in batches has got to. Opaque, and good for the map that made it only. */
 export class BatchCursor {
   /** True when the walk has seen everything. */
   done = false;
+  /** @internal The batches of the map it belongs to. */
+  readonly owner: object;
   /** @internal The kernel's cursor; undefined at the start. */
   position: Uint8Array | undefined;
+
+  /** @internal */
+  constructor(owner: object) {
+    this.owner = owner;
+  }
 }
 
 /** Memory for batches: grows when more is asked for, lives as long as the map is open. */
 class Room {
-  readonly #runtime: BpfRuntime;
+  readonly #holdings: Holdings;
   #ptr = 0;
   #bytes = 0;
 
-  constructor(runtime: BpfRuntime) {
-    this.#runtime = runtime;
+  constructor(holdings: Holdings) {
+    this.#holdings = holdings;
   }
 
-  /** At least this many bytes. */
+  /** At least this many bytes; what was taken before is gone. */
   take(bytes: number): number {
     if (bytes > this.#bytes) {
-      this.free();
-      this.#ptr = allocate(this.#runtime, bytes);
+      this.#holdings.give(this.#ptr);
+      this.#ptr = 0;
+      this.#bytes = 0;
+      this.#ptr = this.#holdings.take(bytes);
       this.#bytes = bytes;
     }
     return this.#ptr;
-  }
-
-  free(): void {
-    if (this.#ptr !== 0 && !this.#runtime.disposed) this.#runtime.free(this.#ptr);
-    this.#ptr = 0;
-    this.#bytes = 0;
   }
 }
 
@@ -67,35 +60,36 @@ interface BatchArgs {
   readonly count: number;
 }
 
-/** A part of a typed-array verb that crosses at once. */
-interface Chunk {
-  readonly count: number;
-  /** Addresses: keys, values, and a byte for each element (or the error). */
-  readonly keys: number;
-  readonly values: number;
-  readonly found: number;
+/** What batches need of their map. */
+export interface BatchMap<K, KI, V, VI> {
+  readonly holdings: Holdings;
+  readonly door: MapDoor<K, KI, V, VI>;
+  readonly maxEntries: number;
+  /** The error of a command that answered -errno after `count` elements. */
+  readonly failed: (syscall: string, ret: number, count: number) => BpfError;
 }
 
 /** The batch verbs of one map. */
 export class Batches<K, KI, V, VI> {
-  readonly #runtime: BpfRuntime;
-  readonly #fd: number;
+  readonly #map: BatchMap<K, KI, V, VI>;
+  readonly #holdings: Holdings;
   readonly #door: MapDoor<K, KI, V, VI>;
-  readonly #name: string;
   readonly #attr = new Uint8Array(BATCH_ATTR_BYTES);
   readonly #view = new DataView(this.#attr.buffer);
   readonly #room: Room;
+  readonly #keys: Lane;
+  readonly #values: Lane;
+  readonly #found: Lane;
 
-  constructor(runtime: BpfRuntime, fd: number, door: MapDoor<K, KI, V, VI>, name: string) {
-    this.#runtime = runtime;
-    this.#fd = fd;
+  constructor(map: BatchMap<K, KI, V, VI>) {
+    const { holdings, door } = map;
+    this.#map = map;
+    this.#holdings = holdings;
     this.#door = door;
-    this.#name = name;
-    this.#room = new Room(runtime);
-  }
-
-  close(): void {
-    this.#room.free();
+    this.#room = new Room(holdings);
+    this.#keys = new Lane(door.mem, door.key.size);
+    this.#values = new Lane(door.mem, door.value.size);
+    this.#found = new Lane(door.mem, 1);
   }
 
   // ---- the kernel's commands ----
@@ -103,62 +97,78 @@ export class Batches<K, KI, V, VI> {
   /** LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH. A bucket larger than the room is tried again with more room. */
   lookup(cmd: number, cursor: BatchCursor, count: number): [K, V][] {
     checkCount(count);
+    if (!(cursor instanceof BatchCursor) || cursor.owner !== this) {
+      throw new TypeError("cursor: expected one that batchCursor() of this map made");
+    }
     const { key, value, mem } = this.#door;
     // The cursor has 4 bytes (hash types) or those of a key.
     const cursorBytes = Math.max(8, round8(key.size));
-    for (let room = count; !cursor.done; room *= 2) {
-      const inBatch = this.#room.take(
-        cursorBytes * 2 + round8(room * key.size) + room * round8(value.size),
-      );
+    for (let room = Math.min(count, this.#map.maxEntries); !cursor.done; room *= 2) {
+      const keyBytes = round8(room * key.size);
+      const bytes = cursorBytes * 2 + keyBytes + room * value.size;
+      const inBatch = this.#room.take(bytes);
       const outBatch = inBatch + cursorBytes;
       const keys = outBatch + cursorBytes;
-      const values = keys + round8(room * key.size);
-      mem.reach(values);
       const { position } = cursor;
+      mem.reach(inBatch, bytes);
       if (position !== undefined) mem.u8.set(position, inBatch);
       const start = position === undefined ? 0 : inBatch;
+      const values = keys + keyBytes;
       const ret = this.#call(cmd, { inBatch: start, outBatch, keys, values, count: room });
       if (ret === -uapi.ENOSPC) continue;
       if (ret < 0 && ret !== -uapi.ENOENT) throw this.#error(cmd, ret);
       cursor.done = ret < 0;
-      mem.reach(values);
       cursor.position = mem.u8.slice(outBatch, keys);
-      return this.#decode(keys, values, this.#view.getUint32(32, true));
+      return this.#decode(mem.u8.slice(keys, inBatch + bytes), keyBytes);
     }
     return [];
   }
 
-  #decode(keys: number, values: number, count: number): [K, V][] {
-    const { key, value, mem } = this.#door;
+  /** The entries a lookup gave. `bytes` is a copy: a codec of the user's may do anything with the map. */
+  #decode(bytes: Uint8Array, valuesAt: number): [K, V][] {
+    const { key, value } = this.#door;
+    const count = this.#view.getUint32(COUNT_OFFSET, true);
+    const mem = viewsOf(bytes.buffer);
     const entries: [K, V][] = [];
     for (let i = 0; i < count; i++) {
-      entries.push([key.read(mem, keys + i * key.size), value.read(mem, values + i * value.size)]);
+      entries.push([key.read(mem, i * key.size), value.read(mem, valuesAt + i * value.size)]);
     }
     return entries;
   }
 
   update(entries: Iterable<readonly [KI, VI]>): void {
-    const { key, value, mem } = this.#door;
+    const { key, value } = this.#door;
     const list = [...entries];
-    const keys = this.#room.take(round8(list.length * key.size) + list.length * value.size + 8);
-    const values = keys + round8(list.length * key.size);
-    mem.reach(values + list.length * value.size);
+    const keyBytes = round8(list.length * key.size);
+    const bytes = new ArrayBuffer(keyBytes + list.length * value.size);
+    const mem = viewsOf(bytes);
     for (const [i, [k, v]] of list.entries()) {
-      key.write(mem, keys + i * key.size, k, "key");
-      value.write(mem, values + i * value.size, v, "value");
+      key.write(mem, i * key.size, k, `keys[${i}]`);
+      value.write(mem, keyBytes + i * value.size, v, `values[${i}]`);
     }
-    const ret = this.#call(uapi.BPF_MAP_UPDATE_BATCH, { keys, values, count: list.length });
+    const keys = this.#place(mem.u8);
+    const batch = { keys, values: keys + keyBytes, count: list.length };
+    const ret = this.#call(uapi.BPF_MAP_UPDATE_BATCH, batch);
     if (ret < 0) throw this.#error(uapi.BPF_MAP_UPDATE_BATCH, ret);
   }
 
   delete(keysToDelete: Iterable<KI>): void {
-    const { key, mem } = this.#door;
+    const { key } = this.#door;
     const list = [...keysToDelete];
-    const keys = this.#room.take(list.length * key.size + 8);
-    mem.reach(keys + list.length * key.size);
-    for (const [i, k] of list.entries()) key.write(mem, keys + i * key.size, k, "key");
+    const mem = viewsOf(new ArrayBuffer(list.length * key.size));
+    for (const [i, k] of list.entries()) key.write(mem, i * key.size, k, `keys[${i}]`);
+    const keys = this.#place(mem.u8);
     const ret = this.#call(uapi.BPF_MAP_DELETE_BATCH, { keys, count: list.length });
     if (ret < 0) throw this.#error(uapi.BPF_MAP_DELETE_BATCH, ret);
+  }
+
+  /** Puts bytes into the room. Encoded elsewhere first: a getter of the caller's may use the map. */
+  #place(bytes: Uint8Array): number {
+    const { mem } = this.#door;
+    const ptr = this.#room.take(bytes.length + 8);
+    mem.reach(ptr, bytes.length);
+    mem.u8.set(bytes, ptr);
+    return ptr;
   }
 
   #call(cmd: number, batch: BatchArgs): number {
@@ -167,124 +177,127 @@ export class Batches<K, KI, V, VI> {
     view.setBigUint64(8, BigInt(batch.outBatch ?? 0), true);
     view.setBigUint64(16, BigInt(batch.keys), true);
     view.setBigUint64(24, BigInt(batch.values ?? 0), true);
-    view.setUint32(32, batch.count, true);
-    view.setInt32(36, this.#fd, true);
-    return this.#runtime.bpf(cmd, this.#attr);
+    view.setUint32(COUNT_OFFSET, batch.count, true);
+    view.setInt32(36, this.#holdings.fd, true);
+    return this.#holdings.runtime.bpf(cmd, this.#attr);
   }
 
   #error(cmd: number, ret: number): BpfError {
     const names = ["lookup", "lookup_and_delete", "update", "delete"];
     const syscall = `bpf_map_${names[cmd - uapi.BPF_MAP_LOOKUP_BATCH]}_batch`;
-    return this.#batchError(syscall, ret, this.#view.getUint32(32, true));
-  }
-
-  #batchError(syscall: string, ret: number, count: number): BpfError {
-    const isFull = ret === -uapi.E2BIG;
-    const detail = isFull ? `map '${this.#name}' is full (${count} elements done)` : undefined;
-    return new BpfError(syscall, ret, detail, count);
+    // Errors found before the first element leave the count as it was.
+    const count = this.#view.getUint32(COUNT_OFFSET, true);
+    return this.#map.failed(syscall, ret, count);
   }
 
   // ---- typed arrays ----
+  // Arrays in the runtime's memory are used where they are; others are copied, a chunk at a time.
 
   getMany(keys: NumericArray, out: NumericArray, found: Uint8Array | undefined): number {
     const count = this.#countOf(keys);
-    this.#checkValues(out, count);
-    if (found !== undefined && found.length < count) {
-      throw new RangeError(`found: expected ${count} elements, got ${found.length}`);
-    }
-    const { mem, handle, key, value } = this.#door;
-    const { map_get_many } = this.#runtime.exports;
-    if (this.#isOwn(keys) && this.#isOwn(out) && (found === undefined || this.#isOwn(found))) {
-      return map_get_many(handle, keys.byteOffset, count, out.byteOffset, found?.byteOffset ?? 0);
-    }
+    this.#checkValues("out", out, count);
+    if (found !== undefined) checkFound(found, count);
+    const { map_get_many } = this.#holdings.runtime.exports;
+    const { handle } = this.#door;
+    this.#begin(keys, out, found);
     let hits = 0;
-    for (let at = 0; at < count; at += CHUNK) {
-      const chunk = this.#chunk(at, count);
-      copyIn(mem.u8, chunk.keys, keys, at * key.size, chunk.count * key.size);
-      const foundPtr = found === undefined ? 0 : chunk.found;
-      hits += map_get_many(handle, chunk.keys, chunk.count, chunk.values, foundPtr);
-      const valueBytes = chunk.count * value.size;
-      const target = new Uint8Array(out.buffer, out.byteOffset + at * value.size, valueBytes);
-      target.set(mem.u8.subarray(chunk.values, chunk.values + valueBytes));
-      found?.set(mem.u8.subarray(chunk.found, chunk.found + chunk.count), at);
+    for (let at = 0; at < count; at += this.#step) {
+      const n = Math.min(this.#step, count - at);
+      const keyPtr = this.#keys.enter(at, n);
+      const foundPtr = found === undefined ? 0 : this.#found.address(at);
+      hits += map_get_many(handle, keyPtr, n, this.#values.address(at), foundPtr);
+      this.#values.leave(at, n);
+      if (found !== undefined) this.#found.leave(at, n);
     }
+    this.#end();
     return hits;
   }
 
   setMany(keys: NumericArray, values: NumericArray): void {
     const count = this.#countOf(keys);
-    this.#checkValues(values, count);
-    const { mem, handle, key, value } = this.#door;
-    const { map_set_many } = this.#runtime.exports;
-    for (let at = 0; at < count; at += CHUNK) {
-      const chunk = this.#chunk(at, count);
-      copyIn(mem.u8, chunk.keys, keys, at * key.size, chunk.count * key.size);
-      copyIn(mem.u8, chunk.values, values, at * value.size, chunk.count * value.size);
-      const done = map_set_many(handle, chunk.keys, chunk.count, chunk.values, 0, chunk.found);
-      const ret = mem.i32[chunk.found >>> 2] as number;
-      if (ret !== 0) throw this.#batchError("bpf_map_update_batch", ret, at + done);
+    this.#checkValues("values", values, count);
+    const { map_set_many } = this.#holdings.runtime.exports;
+    const { handle, mem } = this.#door;
+    const errorPtr = this.#begin(keys, values, undefined);
+    let done = 0;
+    let ret = 0;
+    for (let at = 0; at < count && ret === 0; at += this.#step) {
+      const n = Math.min(this.#step, count - at);
+      const keyPtr = this.#keys.enter(at, n);
+      done += map_set_many(handle, keyPtr, n, this.#values.enter(at, n), 0, errorPtr);
+      ret = mem.i32[errorPtr >>> 2] as number;
     }
+    this.#end();
+    if (ret !== 0) throw this.#map.failed("bpf_map_update_batch", ret, done);
   }
 
   deleteMany(keys: NumericArray): number {
     const count = this.#countOf(keys);
-    const { mem, handle, key } = this.#door;
-    const { map_delete_many } = this.#runtime.exports;
+    const { map_delete_many } = this.#holdings.runtime.exports;
+    const { handle, mem } = this.#door;
+    const errorPtr = this.#begin(keys, undefined, undefined);
     let deleted = 0;
-    for (let at = 0; at < count; at += CHUNK) {
-      const chunk = this.#chunk(at, count);
-      copyIn(mem.u8, chunk.keys, keys, at * key.size, chunk.count * key.size);
-      deleted += map_delete_many(handle, chunk.keys, chunk.count, chunk.found);
-      const ret = mem.i32[chunk.found >>> 2] as number;
-      if (ret !== 0) throw this.#batchError("bpf_map_delete_batch", ret, deleted);
+    let ret = 0;
+    for (let at = 0; at < count && ret === 0; at += this.#step) {
+      const n = Math.min(this.#step, count - at);
+      deleted += map_delete_many(handle, this.#keys.enter(at, n), n, errorPtr);
+      ret = mem.i32[errorPtr >>> 2] as number;
     }
+    this.#end();
+    if (ret !== 0) throw this.#map.failed("bpf_map_delete_batch", ret, deleted);
     return deleted;
   }
 
-  /** Room for the crossing that begins at element `at` of `total`. */
-  #chunk(at: number, total: number): Chunk {
-    const { key, value, mem } = this.#door;
-    const most = Math.min(CHUNK, total);
-    const keyBytes = round8(most * key.size);
-    const valueBytes = round8(most * value.size);
-    const keys = this.#room.take(keyBytes + valueBytes + round8(most));
-    const found = keys + keyBytes + valueBytes;
-    mem.reach(found + most);
-    return { count: Math.min(CHUNK, total - at), keys, values: keys + keyBytes, found };
+  /** Elements of one crossing. */
+  #step = CHUNK;
+
+  /** Makes room for what has to be copied. @returns the address of a word for the error */
+  #begin(keys: NumericArray, values?: NumericArray, found?: NumericArray): number {
+    // Where the arrays are is settled before memory is taken: growing the memory detaches views of it.
+    let bytes = this.#keys.begin(keys, CHUNK) + 8;
+    if (values !== undefined) bytes += this.#values.begin(values, CHUNK);
+    if (found !== undefined) bytes += this.#found.begin(found, CHUNK);
+    this.#step = bytes === 8 ? 0x7fffffff : CHUNK;
+    const errorPtr = this.#room.take(bytes);
+    let ptr = this.#keys.settle(errorPtr + 8);
+    if (values !== undefined) ptr = this.#values.settle(ptr);
+    if (found !== undefined) ptr = this.#found.settle(ptr);
+    this.#door.mem.reach(errorPtr, bytes);
+    return errorPtr;
   }
 
-  #isOwn(array: NumericArray): boolean {
-    return array.buffer === this.#runtime.memory.buffer;
+  /** Lets go of the caller's arrays. */
+  #end(): void {
+    this.#keys.end();
+    this.#values.end();
+    this.#found.end();
   }
 
   #countOf(keys: NumericArray): number {
-    if (!ArrayBuffer.isView(keys)) throw new TypeError("keys: expected a typed array");
+    const bytes = byteCount("keys", keys);
     const { size } = this.#door.key;
-    if (keys.byteLength % size !== 0) {
-      throw new RangeError(`keys: expected a multiple of ${size} bytes, got ${keys.byteLength}`);
+    if (bytes % size !== 0) {
+      throw new RangeError(`keys: expected a multiple of ${size} bytes, got ${bytes}`);
     }
-    return keys.byteLength / size;
+    return bytes / size;
   }
 
-  #checkValues(values: NumericArray, count: number): void {
-    if (!ArrayBuffer.isView(values)) throw new TypeError("values: expected a typed array");
-    const bytes = count * this.#door.value.size;
-    if (values.byteLength < bytes) {
+  #checkValues(name: string, values: NumericArray, count: number): void {
+    const bytes = byteCount(name, values);
+    const { size } = this.#door.value;
+    if (bytes < count * size) {
       throw new RangeError(
-        `values: expected ${bytes} bytes for ${count} keys, got ${values.byteLength}`,
+        `${name}: expected ${count * size} bytes for ${count} keys, got ${bytes}`,
       );
     }
   }
 }
 
-function copyIn(
-  u8: Uint8Array,
-  ptr: number,
-  from: NumericArray,
-  offset: number,
-  bytes: number,
-): void {
-  u8.set(new Uint8Array(from.buffer, from.byteOffset + offset, bytes), ptr);
+function checkFound(found: Uint8Array, count: number): void {
+  if (!(found instanceof Uint8Array)) throw new TypeError("found: expected a Uint8Array");
+  if (found.length < count) {
+    throw new RangeError(`found: expected ${count} bytes, got ${found.length}`);
+  }
 }
 
 function round8(bytes: number): number {

@@ -38,6 +38,15 @@ export interface CoreExports {
   bpf_get_stackid(chain: number, map: number, flags: bigint): bigint;
   bpf_get_smp_processor_id(): number;
   bpf_helper_call(id: number, r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint): bigint;
+  bpf_sk_storage_get(map: number, sk: number, value: number, flags: bigint): number;
+  bpf_sk_storage_delete(map: number, sk: number): number;
+  bpf_cgrp_storage_get(map: number, cgroup: number, value: number, flags: bigint): number;
+  bpf_cgrp_storage_delete(map: number, cgroup: number): number;
+  bpf_task_storage_get(map: number, task: number, value: number, flags: bigint): number;
+  bpf_task_storage_delete(map: number, task: number): number;
+  bpf_inode_storage_get(map: number, inode: number, value: number, flags: bigint): number;
+  bpf_inode_storage_delete(map: number, inode: number): number;
+  bpf_get_local_storage(map: number, flags: bigint): number;
   bpf_spin_lock(lock: number): number;
   bpf_spin_unlock(lock: number): number;
   bpf_valid_range(addr: number, len: number): number;
@@ -75,6 +84,25 @@ export interface CoreExports {
   bpffs_rmdir(path: number): number;
   bpffs_open(path: number): number;
   bpffs_readdir(path: number, buffer: number, size: number): number;
+  host_dup(fd: number): number;
+  host_ptr(fd: number): number;
+  host_serial(fd: number): number;
+  socket_create(family: number, type: number, optmemMax: number): number;
+  socket_handshake(fd: number): number;
+  socket_accept(fd: number): number;
+  socket_omem(ptr: number): number;
+  cgroup_create(parent: number, serial: number, version: number): number;
+  cgroup_id(ptr: number): bigint;
+  cgroup_rmdir(ptr: number, serial: number): number;
+  cgroup_storage_attach(mapFd: number, cgroupFd: number, attachType: number): number;
+  cgroup_storage_detach(map: number, cgroup: number, serial: number, attachType: number): number;
+  cgroup_storage_enter(cgroup: number, serial: number, attachType: number): void;
+  task_create(pid: number, cgroup: number, serial: number): number;
+  task_pid(ptr: number): number;
+  task_exit(ptr: number, serial: number): number;
+  task_reap(ptr: number, serial: number): number;
+  inode_create(anonymous: number): number;
+  fd_mode(fd: number): number;
   ringbuf_lost(map: number): bigint;
   ringbuf_pages(map: number): number;
   ringbuf_wakeup_word(map: number): number;
@@ -109,7 +137,7 @@ export interface CoreExports {
   map_delete_u64(map: number, handle: number, key: bigint): number;
   array_lookup(map: number, handle: number, index: number): number;
   map_lookup_copy(map: number, key: number, value: number, flags: number): number;
-  map_lookup_and_delete(map: number, key: number, value: number): number;
+  map_lookup_and_delete(map: number, key: number, value: number, flags: number): number;
   map_lpm_match(map: number, data: number): number;
   map_lpm_match4(map: number, handle: number, word: number): number;
   map_lpm_match_many(
@@ -129,6 +157,7 @@ export interface CoreExports {
   map_iter_next(map: number, iter: number, key: number): number;
   map_by_handle(handle: number): number;
   map_count(map: number): number;
+  value_add64(ptr: number, low: number, high: number): void;
   map_get_many(map: number, keys: number, count: number, values: number, found: number): number;
   map_set_many(
     map: number,

@@ -2,18 +2,16 @@
 
 import { u32 } from "./codec.js";
 import type { AnyCodec, Codec, Infer, InferInput } from "./codec.js";
+import { createSpecial, isSpecialType, specialFromFd, specialTypeName } from "./create-special.js";
 import { BpfError, check } from "./errors.js";
-import { TypedMap } from "./map.js";
-import type { MapIdentity } from "./map.js";
+import type { MapIdentity, TypedMap } from "./map.js";
 import { MAP_TYPES, commonAttr, mapCreateAttr } from "./map-spec.js";
-import type { MapOptions, MapTypeName } from "./map-spec.js";
+import type { MapCodecs, MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
 import { ArrayMap, PerCpuArrayMap } from "./maps/array.js";
-import { BloomFilter } from "./maps/bloom-filter.js";
 import { HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap } from "./maps/hash.js";
-import { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
-import { Queue, Stack } from "./maps/queue-stack.js";
-import { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
 import type { BpfRuntime } from "./runtime.js";
+import { SPECIAL_TYPES } from "./special-spec.js";
+import type { SpecialParts, SpecialTypeName } from "./special-spec.js";
 import { mapInfo } from "./syscall.js";
 import * as uapi from "./uapi.js";
 
@@ -25,131 +23,99 @@ export interface MapOf<KC, VC> {
   lru_percpu_hash: LruPerCpuHashMap<Infer<KC>, InferInput<KC>, Infer<VC>, InferInput<VC>>;
   array: ArrayMap<Infer<VC>, InferInput<VC>>;
   percpu_array: PerCpuArrayMap<Infer<VC>, InferInput<VC>>;
-  queue: Queue<Infer<VC>, InferInput<VC>>;
-  stack: Stack<Infer<VC>, InferInput<VC>>;
-  bloom_filter: BloomFilter<InferInput<VC>>;
-  ringbuf: RingBuffer<Infer<VC>>;
-  user_ringbuf: UserRingBuffer;
-  array_of_maps: never;
-  hash_of_maps: never;
 }
 
 // Which codecs a class takes is settled by MapOf, for callers; here they are all alike.
-type LooseCodec = Codec<never, never> & Codec<number> & Codec<Uint8Array>;
+type LooseCodec = Codec<never, never> & Codec<number>;
 type AnyMapClass = new (
   runtime: BpfRuntime,
   identity: MapIdentity,
   key: LooseCodec,
   value: LooseCodec,
 ) => TypedMap;
-type OuterMapClass = new (
-  runtime: BpfRuntime,
-  identity: MapIdentity,
-  key: LooseCodec,
-  openInner: (fd: number) => TypedMap,
-) => TypedMap;
 
 /** The same, for when the program runs. */
-const MAP_CLASSES: Readonly<Record<Exclude<MapTypeName, OuterTypeName>, AnyMapClass>> = {
+const MAP_CLASSES: Readonly<Record<MapTypeName, AnyMapClass>> = {
   hash: HashMap,
   lru_hash: LruHashMap,
   percpu_hash: PerCpuHashMap,
   lru_percpu_hash: LruPerCpuHashMap,
   array: ArrayMap,
   percpu_array: PerCpuArrayMap,
-  queue: Queue,
-  stack: Stack,
-  bloom_filter: BloomFilter,
-  ringbuf: RingBuffer,
-  user_ringbuf: UserRingBuffer,
 };
 
-type OuterTypeName = "array_of_maps" | "hash_of_maps";
-const OUTER_CLASSES: Readonly<Record<OuterTypeName, OuterMapClass>> = {
-  array_of_maps: ArrayOfMaps,
-  hash_of_maps: HashOfMaps,
-};
-
-const INDEXED: readonly MapTypeName[] = ["array", "percpu_array", "array_of_maps"];
-const KEYLESS: readonly MapTypeName[] = [
-  "queue",
-  "stack",
-  "bloom_filter",
-  "ringbuf",
-  "user_ringbuf",
-];
-const RINGS: readonly MapTypeName[] = ["ringbuf", "user_ringbuf"];
-
-/** What makes a typed map of an fd: codecs, and for maps of maps the template. */
-export interface MapParts {
-  readonly key?: AnyCodec;
-  readonly value?: AnyCodec;
-  readonly inner?: TypedMap;
-}
-
-/** The parts, checked: what a type does not have is undefined. */
-interface Shape {
-  readonly key: AnyCodec | undefined;
-  readonly value: AnyCodec | undefined;
-  readonly inner: TypedMap | undefined;
-  /** Bytes, as the map has them. */
-  readonly keySize: number;
-  readonly valueSize: number;
-}
-
-function shapeOf(type: MapTypeName, parts: MapParts): Shape {
-  const key = KEYLESS.includes(type) ? undefined : keyCodec(type, parts.key);
-  const keySize = key?.size ?? 0;
-  if (type in OUTER_CLASSES) {
-    const { inner } = parts;
-    if (!(inner instanceof TypedMap)) throw new TypeError("inner: expected a typed map");
-    return { key, value: undefined, inner, keySize, valueSize: u32.size };
-  }
-  if (RINGS.includes(type)) {
-    const value = parts.value === undefined ? undefined : codec("value", parts.value);
-    return { key, value, inner: undefined, keySize, valueSize: 0 };
-  }
-  const value = codec("value", parts.value);
-  return { key, value, inner: undefined, keySize, valueSize: value.size };
-}
+const INDEXED: readonly MapTypeName[] = ["array", "percpu_array"];
 
 /** See {@link BpfRuntime.createMap}. */
-export function createMap(
-  runtime: BpfRuntime,
-  spec: MapOptions & MapParts & { readonly type: MapTypeName },
-): TypedMap {
+export function createMap(runtime: BpfRuntime, spec: MapSpec | SpecialSpec): TypedMap {
   if (typeof spec !== "object" || spec === null)
     throw new TypeError("createMap: expected an object");
-  const mapType = MAP_TYPES[spec.type];
-  if (mapType === undefined) {
-    throw new RangeError(
-      `type: expected one of ${Object.keys(MAP_TYPES).join(", ")}, got ${spec.type}`,
-    );
+  if (isSpecial(spec)) return createSpecial(runtime, spec);
+  if (!Object.hasOwn(MAP_TYPES, spec.type)) {
+    const names = Object.keys({ ...MAP_TYPES, ...SPECIAL_TYPES }).join(", ");
+    throw new RangeError(`type: expected one of ${names}, got ${spec.type}`);
   }
-  const shape = shapeOf(spec.type, spec);
-  const { keySize, valueSize, inner } = shape;
-  const innerMapFd = inner === undefined ? 0 : inner.closed ? -1 : inner.fd;
-  const attr = { ...commonAttr(spec), mapType, keySize, valueSize, innerMapFd };
+  const mapType = MAP_TYPES[spec.type];
+  const key = keyCodec(spec.type, spec.key);
+  const value = codec("value", spec.value);
+  const attr = { ...commonAttr(spec), mapType, keySize: key.size, valueSize: value.size };
   const fd = check(runtime.bpf(uapi.BPF_MAP_CREATE, mapCreateAttr(attr)), "bpf_map_create");
-  return wrap(runtime, fd, spec.type, shape);
+  try {
+    return wrap(runtime, fd, spec.type, key, value);
+  } catch (error) {
+    runtime.close(fd);
+    throw error;
+  }
+}
+
+type SpecialSpec = MapOptions & SpecialParts & { readonly type: SpecialTypeName };
+
+function isSpecial(spec: MapSpec | SpecialSpec): spec is SpecialSpec {
+  return isSpecialType(spec.type);
 }
 
 /** See {@link BpfRuntime.mapFromFd}. */
-export function mapFromFd(runtime: BpfRuntime, fd: number, parts: MapParts): TypedMap {
+export function mapFromFd(
+  runtime: BpfRuntime,
+  fd: number,
+  codecs: MapCodecs | SpecialParts,
+): TypedMap {
+  if (typeof codecs !== "object" || codecs === null) {
+    throw new TypeError("mapFromFd: expected an object of codecs");
+  }
   const info = mapInfo(runtime, fd);
+  if (specialTypeName(info.type) !== undefined) {
+    return specialFromFd(runtime, fd, info, codecs as SpecialParts);
+  }
   const name = typeName(info.type);
-  const shape = shapeOf(name, parts);
-  if (shape.keySize !== info.keySize) {
-    throw new RangeError(
-      `key: the map's keys have ${info.keySize} bytes, the codec has ${shape.keySize}`,
-    );
+  if (codecs.type !== undefined && codecs.type !== name) {
+    throw new RangeError(`type: the map is of type ${name}, not ${codecs.type}`);
   }
-  if (shape.valueSize !== info.valueSize) {
-    throw new RangeError(
-      `value: the map's values have ${info.valueSize} bytes, the codec has ${shape.valueSize}`,
-    );
+  const key = keyCodec(name, codecs.key);
+  const value = codec("value", codecs.value);
+  checkSize("key", key, info.keySize);
+  checkSize("value", value, info.valueSize);
+  return wrap(runtime, fd, name, key, value);
+}
+
+function checkSize(name: string, { size }: AnyCodec, bytes: number): void {
+  if (size !== bytes) {
+    throw new RangeError(`${name}: the map's ${name}s have ${bytes} bytes, the codec has ${size}`);
   }
-  return wrap(runtime, fd, name, shape);
+}
+
+/** mapFromFd for an fd that is closed when it fails. */
+export function adoptFd(
+  runtime: BpfRuntime,
+  fd: number,
+  codecs: MapCodecs | SpecialParts,
+): TypedMap {
+  try {
+    return mapFromFd(runtime, fd, codecs);
+  } catch (error) {
+    runtime.close(fd);
+    throw error;
+  }
 }
 
 function typeName(mapType: number): MapTypeName {
@@ -163,31 +129,18 @@ function typeName(mapType: number): MapTypeName {
   );
 }
 
-function wrap(runtime: BpfRuntime, fd: number, type: MapTypeName, shape: Shape): TypedMap {
-  try {
-    const map = construct(runtime, { fd, info: mapInfo(runtime, fd) }, type, shape);
-    map.reopen = (other) => wrap(runtime, other, type, shape);
-    return map;
-  } catch (error) {
-    runtime.close(fd);
-    throw error;
-  }
-}
-
-function construct(
+function wrap(
   runtime: BpfRuntime,
-  identity: MapIdentity,
+  fd: number,
   type: MapTypeName,
-  { key, value, inner }: Shape,
+  key: AnyCodec,
+  value: AnyCodec,
 ): TypedMap {
-  if (type !== "array_of_maps" && type !== "hash_of_maps") {
-    const MapClass = MAP_CLASSES[type];
-    return new MapClass(runtime, identity, key as LooseCodec, value as LooseCodec);
-  }
-  const { reopen } = inner ?? {};
-  if (reopen === undefined) throw new TypeError("inner: expected a map made with createMap");
-  const OuterClass = OUTER_CLASSES[type];
-  return new OuterClass(runtime, identity, key as LooseCodec, reopen);
+  const MapClass = MAP_CLASSES[type];
+  const identity = { fd, info: mapInfo(runtime, fd) };
+  const map = new MapClass(runtime, identity, key as LooseCodec, value as LooseCodec);
+  map.reopen = (other) => adoptFd(runtime, other, { type, key, value });
+  return map;
 }
 
 function keyCodec(type: MapTypeName, key: AnyCodec | undefined): AnyCodec {

@@ -6,8 +6,10 @@
 
 import { KIND } from "./codec.js";
 import type { Codec, CodecKind } from "./codec.js";
+import { roundUp } from "./codec/base.js";
 import type { CoreExports } from "./core.js";
-import type { LiveViews } from "./views.js";
+import { EPERM } from "./uapi.js";
+import { LiveViews } from "./views.js";
 
 /** How keys reach the core. */
 const BY = {
@@ -26,6 +28,11 @@ const BY = {
   /** An index of an ARRAY. */
   INDEX: 8,
 } as const;
+
+/** Takes the place of lookups that are not allowed: nothing is found, and the slow path says why. */
+const findNothing = (): number => 0;
+/** Takes the place of updates and deletions that are not allowed. */
+const refuse = (): number => -EPERM;
 
 const TWO_32 = 0x1_0000_0000;
 const SAFE_HIGH = 0x1f_ffff;
@@ -55,6 +62,8 @@ export interface DoorOptions<K, KI, V, VI> {
   readonly isArray: boolean;
   /** LRU types: reading through `find` marks the entry. */
   readonly marks: boolean;
+  /** `value` is of all CPUs: a copy's layout, not that of the memory behind a value's address. */
+  readonly isPerCpu: boolean;
   /** Windows of key.size and the user value size, 8-aligned, in the core's memory. */
   readonly keyPtr: number;
   readonly valuePtr: number;
@@ -62,34 +71,35 @@ export interface DoorOptions<K, KI, V, VI> {
 
 /** The operations of one map on encoded and decoded values. Results of updates are 0 or -errno. */
 export class MapDoor<K, KI, V, VI> {
-  readonly mem: LiveViews;
-  /** Address of the map, for the sized doors; only good together with the handle. */
+  mem: LiveViews;
+  /** Address of the map, for the sized doors; the core trusts it only together with the handle. */
   private readonly map: number;
-  handle: number;
+  readonly handle: number;
   readonly key: Codec<K, KI>;
   readonly value: Codec<V, VI>;
-  readonly keyPtr: number;
-  readonly valuePtr: number;
+  keyPtr: number;
+  valuePtr: number;
   readonly marks: boolean;
+  readonly isPerCpu: boolean;
   private readonly path: number;
   private readonly valueKind: CodecKind;
-  private readonly lookup4: CoreExports["map_lookup4"];
-  private readonly lookup8: CoreExports["map_lookup8"];
-  private readonly lookup16: CoreExports["map_lookup16"];
-  private readonly lookupU64: CoreExports["map_lookup_u64"];
-  private readonly lookupAt: CoreExports["map_lookup"];
-  private readonly arrayLookup: CoreExports["array_lookup"];
-  private readonly peekAt: CoreExports["map_peek"];
-  private readonly update4: CoreExports["map_update4"];
-  private readonly update8: CoreExports["map_update8"];
-  private readonly update16: CoreExports["map_update16"];
-  private readonly updateU64: CoreExports["map_update_u64"];
-  private readonly updateAt: CoreExports["map_update"];
-  private readonly delete4: CoreExports["map_delete4"];
-  private readonly delete8: CoreExports["map_delete8"];
-  private readonly delete16: CoreExports["map_delete16"];
-  private readonly deleteU64: CoreExports["map_delete_u64"];
-  private readonly deleteAt: CoreExports["map_delete"];
+  private lookup4: CoreExports["map_lookup4"];
+  private lookup8: CoreExports["map_lookup8"];
+  private lookup16: CoreExports["map_lookup16"];
+  private lookupU64: CoreExports["map_lookup_u64"];
+  private lookupAt: CoreExports["map_lookup"];
+  private arrayLookup: CoreExports["array_lookup"];
+  private peekAt: CoreExports["map_peek"];
+  private update4: CoreExports["map_update4"];
+  private update8: CoreExports["map_update8"];
+  private update16: CoreExports["map_update16"];
+  private updateU64: CoreExports["map_update_u64"];
+  private updateAt: CoreExports["map_update"];
+  private delete4: CoreExports["map_delete4"];
+  private delete8: CoreExports["map_delete8"];
+  private delete16: CoreExports["map_delete16"];
+  private deleteU64: CoreExports["map_delete_u64"];
+  private deleteAt: CoreExports["map_delete"];
 
   constructor(options: DoorOptions<K, KI, V, VI>) {
     const { exports } = options;
@@ -101,6 +111,7 @@ export class MapDoor<K, KI, V, VI> {
     this.keyPtr = options.keyPtr;
     this.valuePtr = options.valuePtr;
     this.marks = options.marks;
+    this.isPerCpu = options.isPerCpu;
     this.path = keyPath(options.key.kind, options.key.size, options.isHash, options.isArray);
     this.valueKind = options.value.kind;
     this.lookup4 = exports.map_lookup4;
@@ -122,9 +133,43 @@ export class MapDoor<K, KI, V, VI> {
     this.deleteAt = exports.map_delete;
   }
 
+  /** From now on lookups find nothing: an fd that is not open for reading. Costs the others nothing. */
+  denyReads(): void {
+    this.lookup4 = findNothing;
+    this.lookup8 = findNothing;
+    this.lookup16 = findNothing;
+    this.lookupU64 = findNothing;
+    this.lookupAt = findNothing;
+    this.arrayLookup = findNothing;
+    this.peekAt = findNothing;
+  }
+
+  /** From now on updates and deletions are refused: an fd that is not open for writing. */
+  denyWrites(): void {
+    this.update4 = refuse;
+    this.update8 = refuse;
+    this.update16 = refuse;
+    this.updateU64 = refuse;
+    this.updateAt = refuse;
+    this.delete4 = refuse;
+    this.delete8 = refuse;
+    this.delete16 = refuse;
+    this.deleteU64 = refuse;
+    this.deleteAt = refuse;
+  }
+
+  /** The map is closed: it and its windows may be anything by now. Keys and values are encoded into a dead place. */
+  shut(): void {
+    this.denyReads();
+    this.denyWrites();
+    this.valuePtr = roundUp(this.key.size, 8);
+    this.keyPtr = 0;
+    this.mem = new LiveViews({ buffer: new ArrayBuffer(this.valuePtr + this.value.size) });
+  }
+
   /** Encodes a key into the window. */
   encodeKey(key: KI): void {
-    this.mem.reach(this.keyPtr);
+    this.mem.reach(this.keyPtr, this.key.size);
     this.key.write(this.mem, this.keyPtr, key, "key");
   }
 
@@ -142,7 +187,7 @@ export class MapDoor<K, KI, V, VI> {
         return;
       }
     }
-    mem.reach(valuePtr);
+    mem.reach(valuePtr, this.value.size);
     this.value.write(mem, valuePtr, value, "value");
   }
 
@@ -248,6 +293,14 @@ export class MapDoor<K, KI, V, VI> {
     }
   }
 
+  /** Decodes the value at `ptr` into `out` where its codec can; other values are just decoded. */
+  readInto(ptr: number, out: V): V {
+    const { mem, value } = this;
+    if (value.readInto === undefined) return this.read(ptr);
+    mem.reach(ptr, value.size);
+    return value.readInto(mem, ptr, out);
+  }
+
   /** Decodes the value at an address the core returned. A read beyond stale views gives undefined: then again. */
   read(ptr: number): V {
     const { mem, valueKind } = this;
@@ -263,7 +316,7 @@ export class MapDoor<K, KI, V, VI> {
 
   private readOther(ptr: number): V {
     const { mem } = this;
-    if (ptr >= mem.u8.length) mem.refresh();
+    mem.reach(ptr, this.value.size);
     switch (this.valueKind) {
       case KIND.U64:
         return mem.u64[ptr >>> 3] as V;

@@ -1,6 +1,6 @@
 // What a map is to be: the options of createMap, checked, and the attr of BPF_MAP_CREATE made of them.
 
-import type { AnyCodec } from "./codec.js";
+import type { AnyCodec, Codec } from "./codec.js";
 import * as uapi from "./uapi.js";
 
 /** Type names of createMap (those of bpftool) and their numbers. */
@@ -11,17 +11,13 @@ export const MAP_TYPES = {
   percpu_array: uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
   lru_hash: uapi.BPF_MAP_TYPE_LRU_HASH,
   lru_percpu_hash: uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
-  queue: uapi.BPF_MAP_TYPE_QUEUE,
-  stack: uapi.BPF_MAP_TYPE_STACK,
-  bloom_filter: uapi.BPF_MAP_TYPE_BLOOM_FILTER,
-  ringbuf: uapi.BPF_MAP_TYPE_RINGBUF,
-  user_ringbuf: uapi.BPF_MAP_TYPE_USER_RINGBUF,
-  array_of_maps: uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
-  hash_of_maps: uapi.BPF_MAP_TYPE_HASH_OF_MAPS,
 } as const;
 
 /** A type name of createMap. */
 export type MapTypeName = keyof typeof MAP_TYPES;
+
+/** Types whose keys are indices, so that they need no codec. */
+export type IndexedTypeName = "array" | "percpu_array";
 
 /** Options of `createMap` that all types share. */
 export interface MapOptions {
@@ -48,25 +44,28 @@ export interface MapSpec<
   readonly type: T;
   /** Codec of the keys; types indexed by number may leave it out. */
   readonly key?: KC;
-  /** Codec of the values. */
+  /** Codec of the values; per-CPU types: of one CPU's. */
   readonly value: VC;
 }
 
-/** Blueprint of a ring buffer; `maxEntries` is its size in bytes. */
-export interface RingSpec<T extends string, VC extends AnyCodec = AnyCodec> extends MapOptions {
-  readonly type: T;
-  /** Codec of the records; without one they are bytes. */
-  readonly value?: VC;
+/** Codecs for an existing map. */
+export interface MapCodecs<
+  T extends string = MapTypeName,
+  KC extends AnyCodec = AnyCodec,
+  VC extends AnyCodec = AnyCodec,
+> {
+  /** What type the map has to be; says which class wraps it. */
+  readonly type?: T;
+  /** Codec of the keys; types indexed by number may leave it out. */
+  readonly key?: KC;
+  /** Codec of the values; per-CPU types: of one CPU's. */
+  readonly value: VC;
 }
 
-/** Blueprint of a map of maps. */
-export interface OuterSpec<T extends string, M, KC extends AnyCodec = AnyCodec> extends MapOptions {
-  readonly type: T;
-  /** Codec of the keys (hash_of_maps). */
-  readonly key?: KC;
-  /** The template: a map made with createMap, like which all inner maps look. It may be closed afterwards. */
-  readonly inner: M;
-}
+/** The part of a spec that depends on the type: keys of types that are not indexed need a codec. */
+export type KeyNeeded<T extends string, KC> = T extends IndexedTypeName
+  ? { readonly key?: Codec<number> }
+  : { readonly key: KC };
 
 /** Attributes of BPF_MAP_CREATE. */
 export interface MapAttr {

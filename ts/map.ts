@@ -9,9 +9,10 @@ import type { CoreExports } from "./core.js";
 import { MapCursor } from "./cursor.js";
 import { MapDoor } from "./door.js";
 import { BpfError } from "./errors.js";
+import { FMODE_READ, FMODE_WRITE, Holdings, unwatch, watch } from "./holdings.js";
 import { ValueRef } from "./ref.js";
 import type { BpfRuntime } from "./runtime.js";
-import { allocate, mapFreeze, mapInfo, objPath } from "./syscall.js";
+import { mapFreeze, mapInfo, objPath } from "./syscall.js";
 import type { MapInfo } from "./syscall.js";
 import * as uapi from "./uapi.js";
 
@@ -27,19 +28,15 @@ const HASH_TYPES: readonly number[] = [
   uapi.BPF_MAP_TYPE_PERCPU_HASH,
   uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
 ];
+const PER_CPU_TYPES: readonly number[] = [
+  uapi.BPF_MAP_TYPE_PERCPU_HASH,
+  uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
+];
 const LRU_TYPES: readonly number[] = [
   uapi.BPF_MAP_TYPE_LRU_HASH,
   uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
 ];
-
-/** Maps that were dropped without close(): their fds are closed when the collector finds them. */
-const forgotten = new FinalizationRegistry<{ runtime: BpfRuntime; fd: number; window: number }>(
-  ({ runtime, fd, window }) => {
-    if (runtime.disposed) return;
-    runtime.close(fd);
-    runtime.free(window);
-  },
-);
 
 /** What every typed map has. */
 export abstract class TypedMap {
@@ -49,19 +46,24 @@ export abstract class TypedMap {
   readonly fd: number;
   /** BPF_MAP_TYPE_*. */
   readonly mapType: number;
+  /** The name it was created with; may be empty. */
   readonly name: string;
-  /** Bytes. */
+  /** Bytes of a key. */
   readonly keySize: number;
   /** Bytes of one value (per-CPU types: of one CPU's). */
   readonly valueSize: number;
+  /** Most elements the map can hold (LRU maps with BPF_F_NO_COMMON_LRU: rounded up by the core). */
   readonly maxEntries: number;
+  /** BPF_F_* flags of the map. */
   readonly mapFlags: number;
-  /** A typed map with the same codecs for another fd, which it takes over. @internal */
+  /** @internal A typed map with the same codecs for another fd, which it takes over. */
   reopen: ((fd: number) => TypedMap) | undefined;
-  /** Memory for keys and values on their way; given back by close(). */
+  /** @internal What the map holds in the runtime; given back by close(). */
+  protected readonly holdings: Holdings;
+  /** @internal Memory for keys and values on their way. */
   protected readonly window: number;
-  #closed = false;
 
+  /** @internal */
   constructor(runtime: BpfRuntime, { fd, info }: MapIdentity, windowBytes: number) {
     this.runtime = runtime;
     this.fd = fd;
@@ -71,8 +73,10 @@ export abstract class TypedMap {
     this.valueSize = info.valueSize;
     this.maxEntries = info.maxEntries;
     this.mapFlags = info.mapFlags;
-    this.window = allocate(runtime, windowBytes);
-    forgotten.register(this, { runtime, fd, window: this.window }, this);
+    const holdings = new Holdings(runtime, fd);
+    this.holdings = holdings;
+    this.window = this.#takeWindow(windowBytes);
+    watch(this, () => holdings.release());
   }
 
   /** What the core says of the map now. */
@@ -100,45 +104,85 @@ export abstract class TypedMap {
     if (ret < 0) throw new BpfError("bpf_obj_pin", ret, `cannot pin at ${path}`);
   }
 
-  /** True after close(). */
+  /** True after close(), when its fd was closed by other means, and after the runtime ended. */
   get closed(): boolean {
-    return this.#closed;
+    return !this.holdings.ownsFd;
   }
 
   /** Closes the fd: the map ends unless something else refers to it. Closing twice is fine. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    forgotten.unregister(this);
-    if (this.runtime.disposed) return;
-    this.runtime.close(this.fd);
-    this.runtime.free(this.window);
+    unwatch(this);
+    this.holdings.release();
   }
 
+  /** The same as `close()`. */
   [Symbol.dispose](): void {
     this.close();
   }
 
-  /** @throws {BpfError} EBADF after close() */
+  /**
+   * Not after close(), or when the fd was closed behind our back.
+   * @internal
+   * @throws {BpfError} EBADF
+   */
   protected mustBeOpen(syscall: string): void {
-    if (this.#closed || this.runtime.disposed) {
-      throw new BpfError(syscall, -uapi.EBADF, `map '${this.name}' is closed`);
-    }
+    if (this.holdings.ownsFd) return;
+    const what = this.holdings.isOpen
+      ? `the fd of map '${this.name}' was closed`
+      : `map '${this.name}' is closed`;
+    throw new BpfError(syscall, -uapi.EBADF, what);
   }
 
-  /** The error of an operation that answered -errno. */
-  protected failed(syscall: string, ret: number): BpfError {
+  /**
+   * For verbs that do not go through bpf(2): is the map open, and its fd for what the verb does?
+   * @internal
+   * @param mode FMODE_READ, FMODE_WRITE or both
+   * @throws {BpfError} EBADF, EPERM
+   */
+  protected mustAllow(syscall: string, mode: number): void {
+    if (!this.holdings.isOpen) this.mustBeOpen(syscall);
+    const missing = mode & ~this.holdings.mode;
+    if (missing === 0) return;
+    const purpose = missing & FMODE_READ ? "reading" : "writing";
+    throw new BpfError(
+      syscall,
+      -uapi.EPERM,
+      `the fd of map '${this.name}' is not open for ${purpose}`,
+    );
+  }
+
+  /**
+   * The error of an operation that answered -errno.
+   * @internal
+   * @param count batches: the number of elements done
+   */
+  protected failed(syscall: string, ret: number, count?: number): BpfError {
     this.mustBeOpen(syscall);
-    const detail =
-      ret === -uapi.E2BIG
-        ? `map '${this.name}' is full (maxEntries ${this.maxEntries})`
-        : undefined;
-    return new BpfError(syscall, ret, detail);
+    if (ret === -uapi.EPERM) this.mustAllow(syscall, FMODE_WRITE);
+    return new BpfError(syscall, ret, this.explain(ret), count);
+  }
+
+  /** @internal What an errno means for this map; undefined for the general text. */
+  protected explain(ret: number): string | undefined {
+    if (ret === -uapi.E2BIG) return `map '${this.name}' is full (maxEntries ${this.maxEntries})`;
+    return ret === -uapi.EPERM ? `map '${this.name}' is frozen` : undefined;
+  }
+
+  /** A map that has no room for its window takes nothing over. */
+  #takeWindow(bytes: number): number {
+    try {
+      return this.holdings.take(bytes);
+    } catch (error) {
+      this.runtime.holdings.delete(this.holdings);
+      throw error;
+    }
   }
 }
 
-/** A handle no map has: index 0 is never used. */
-const CLOSED_HANDLE = 0xfff00000 | 0;
+/** The flags of an operation as the core takes them. */
+function isFlags(flags: number): boolean {
+  return flags >>> 0 === flags;
+}
 
 function round8(bytes: number): number {
   return Math.ceil(bytes / 8) * 8;
@@ -150,30 +194,34 @@ function round8(bytes: number): number {
  * K, V: what reading gives; KI, VI: what writing takes (the same for most codecs).
  */
 export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterable<[K, V]> {
+  /** @internal */
   protected readonly door: MapDoor<K, KI, V, VI>;
+  /** @internal */
   protected readonly core: CoreExports;
 
+  /** @internal */
   constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<K, KI>, value: Codec<V, VI>) {
     const { info } = identity;
     super(runtime, identity, round8(info.keySize) * 2 + round8(value.size));
     this.core = runtime.exports;
-    this.door = new MapDoor({
+    const door = new MapDoor({
       exports: runtime.exports,
       mem: runtime.views,
-      handle: runtime.exports.bpf_map_by_fd(identity.fd),
+      handle: this.holdings.handle,
       key,
       value,
       isHash: HASH_TYPES.includes(info.type),
       isArray: info.type === uapi.BPF_MAP_TYPE_ARRAY,
       marks: LRU_TYPES.includes(info.type),
+      isPerCpu: PER_CPU_TYPES.includes(info.type),
       keyPtr: this.window,
       valuePtr: this.window + round8(info.keySize) * 2,
     });
-  }
-
-  override close(): void {
-    this.door.handle = CLOSED_HANDLE;
-    super.close();
+    this.door = door;
+    const { mode } = this.holdings;
+    if ((mode & FMODE_READ) === 0) door.denyReads();
+    if ((mode & FMODE_WRITE) === 0) door.denyWrites();
+    this.holdings.onEnd(() => door.shut());
   }
 
   // ---- as Map ----
@@ -186,7 +234,7 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
   get(key: KI): V | undefined {
     const ptr = this.door.find(key);
     if (ptr !== 0) return this.door.read(ptr);
-    this.mustBeOpen("bpf_map_lookup_elem");
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     return undefined;
   }
 
@@ -194,14 +242,14 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
   peek(key: KI): V | undefined {
     const ptr = this.door.peek(key);
     if (ptr !== 0) return this.door.read(ptr);
-    this.mustBeOpen("bpf_map_lookup_elem");
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     return undefined;
   }
 
   /** Is the key present? Does not mark the entry of an LRU map. */
   has(key: KI): boolean {
     if (this.door.peek(key) !== 0) return true;
-    this.mustBeOpen("bpf_map_lookup_elem");
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     return false;
   }
 
@@ -217,26 +265,31 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
     return this;
   }
 
-  /** Decodes the value into `out` (a struct's object, a Uint8Array) and returns it; undefined when absent. */
+  /**
+   * Decodes the value into `out` (a struct's object, a Uint8Array) and returns it; undefined when absent. Scalars are just
+   * returned.
+   */
   getInto(key: KI, out: V): V | undefined {
-    const { door } = this;
-    const ptr = door.find(key);
-    if (ptr === 0) return this.get(key);
-    door.mem.reach(ptr);
-    return door.value.readInto === undefined
-      ? door.read(ptr)
-      : door.value.readInto(door.mem, ptr, out);
+    const ptr = this.door.find(key);
+    if (ptr !== 0) return this.door.readInto(ptr, out);
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
+    return undefined;
   }
 
   /**
    * A live view of the value in linear memory; undefined when absent. It shows whatever is at its address: use it before
-   * the key is deleted. `into` takes an existing one, for no allocation at all.
+   * the key is deleted. `into` takes a ref of this map, for no allocation at all. As a program's pointer it also writes to
+   * maps that are frozen.
    */
   ref(key: KI, into?: ValueRef<V, VI>): ValueRef<V, VI> | undefined {
     const ptr = this.door.find(key);
-    if (ptr !== 0) return (into ?? new ValueRef(this.door.mem, this.door.value)).at(ptr);
-    this.mustBeOpen("bpf_map_lookup_elem");
+    if (ptr !== 0) return (into ?? this.#newRef()).at(ptr);
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     return undefined;
+  }
+
+  #newRef(): ValueRef<V, VI> {
+    return new ValueRef(this.holdings, this.door.mem, this.door.value);
   }
 
   /**
@@ -244,8 +297,8 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
    * runtime until it reaches the end, a loop over it is left, or `close()`.
    */
   cursor(): MapCursor<K, V> {
-    this.mustBeOpen("bpf_map_get_next_key");
-    return new MapCursor(this.runtime, this.door);
+    this.mustAllow("bpf_map_get_next_key", FMODE_READ);
+    return new MapCursor(this.holdings, this.door);
   }
 
   /**
@@ -257,18 +310,22 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
     for (const element of this.cursor()) yield [element.key, element.value];
   }
 
+  /** The keys, as `entries` goes. */
   *keys(): IterableIterator<K> {
     for (const element of this.cursor()) yield element.key;
   }
 
+  /** The values, as `entries` goes. */
   *values(): IterableIterator<V> {
     for (const element of this.cursor()) yield element.value;
   }
 
+  /** The same as `entries`. */
   [Symbol.iterator](): IterableIterator<[K, V]> {
     return this.entries();
   }
 
+  /** Calls `callback` for each element, as `entries` goes. */
   forEach(callback: (value: V, key: K, map: this) => void): void {
     for (const element of this.cursor()) callback(element.value, element.key, this);
   }
@@ -278,17 +335,30 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
   /**
    * BPF_MAP_LOOKUP_ELEM: a copy of the value; no use in the sense of LRU.
    * @param flags 0 or BPF_F_LOCK
-   * @throws {BpfError} EINVAL: bad flags
+   * @throws {BpfError} EINVAL: bad flags; EPERM: the fd is not open for reading
    */
   lookup(key: KI, flags = 0): V | undefined {
     const { door } = this;
+    return this.#copy(key, flags) ? door.read(door.valuePtr) : undefined;
+  }
+
+  /** As `lookup`, decoding into `out` (a struct's object, a Uint8Array, per-CPU types: an array). */
+  lookupInto(key: KI, out: V, flags = 0): V | undefined {
+    const { door } = this;
+    return this.#copy(key, flags) ? door.readInto(door.valuePtr, out) : undefined;
+  }
+
+  /** Copies the value to the window; false when the key is absent. */
+  #copy(key: KI, flags: number): boolean {
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
+    const { door } = this;
     door.encodeKey(key);
-    const ret =
-      flags & ~uapi.BPF_F_LOCK
-        ? -uapi.EINVAL
-        : this.core.map_lookup_copy(door.handle, door.keyPtr, door.valuePtr, flags);
-    if (ret === 0) return door.value.read(door.mem, door.valuePtr);
-    if (ret === -uapi.ENOENT) return undefined;
+    const legal = isFlags(flags) && (flags & ~uapi.BPF_F_LOCK) === 0;
+    const ret = legal
+      ? this.core.map_lookup_copy(door.handle, door.keyPtr, door.valuePtr, flags)
+      : -uapi.EINVAL;
+    if (ret === 0) return true;
+    if (ret === -uapi.ENOENT) return false;
     throw this.failed("bpf_map_lookup_elem", ret);
   }
 
@@ -299,7 +369,7 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
    */
   update(key: KI, value: VI, flags = 0): void {
     this.door.encodeValue(value);
-    const ret = this.door.update(key, flags);
+    const ret = isFlags(flags) ? this.door.update(key, flags) : -uapi.EINVAL;
     if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
   }
 
@@ -308,12 +378,13 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
    * @returns undefined at the end
    */
   nextKey(key?: KI): K | undefined {
+    this.mustAllow("bpf_map_get_next_key", FMODE_READ);
     const { door } = this;
     const next = door.keyPtr + round8(this.keySize);
     if (key !== undefined) door.encodeKey(key);
     const ret = this.core.map_get_next_key(door.handle, key === undefined ? 0 : door.keyPtr, next);
     if (ret === 0) {
-      door.mem.reach(next);
+      door.mem.reach(next, door.key.size);
       return door.key.read(door.mem, next);
     }
     if (ret === -uapi.ENOENT) return undefined;

@@ -1,19 +1,42 @@
 import { Bpffs } from "./bpffs.js";
+import { CgroupAttachment } from "./cgroup-storage.js";
+import type { AttachmentContext, CgroupAttachmentOptions } from "./cgroup-storage.js";
 import type { AnyCodec, BytesCodec, Infer, InferInput } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { instantiate } from "./core.js";
-import { createMap, mapFromFd } from "./create-map.js";
-import type { MapOf, MapParts } from "./create-map.js";
+import { adoptFd, createMap, mapFromFd } from "./create-map.js";
+import type { MapOf } from "./create-map.js";
 import { BpfError, check } from "./errors.js";
+import { createCgroup, createInode, createSocket, createTask } from "./host.js";
+import type {
+  Cgroup,
+  CgroupOptions,
+  Inode,
+  InodeOptions,
+  Socket,
+  SocketOptions,
+  Task,
+  TaskOptions,
+} from "./host.js";
+import type { Holdings } from "./holdings.js";
 import type { TypedMap } from "./map.js";
-import type { MapOptions, MapSpec, MapTypeName, OuterSpec, RingSpec } from "./map-spec.js";
+import type { KeyNeeded, MapCodecs, MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
+import type { BloomFilter } from "./maps/bloom-filter.js";
 import type { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
+import type { Queue, Stack } from "./maps/queue-stack.js";
 import type { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
 import { MmapWindow } from "./mmap.js";
 import type { MmapOptions } from "./mmap.js";
 import type { CheckedOptions, SharedRuntime } from "./options.js";
-import { objPath } from "./syscall.js";
-import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOMEM, PAGE_SIZE } from "./uapi.js";
+import { mapFdById, mapInfo, mapNextId, objPath } from "./syscall.js";
+import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOENT, ENOMEM, PAGE_SIZE } from "./uapi.js";
+import type {
+  OuterSpec,
+  QueueSpec,
+  RingSpec,
+  SpecialParts,
+  SpecialTypeName,
+} from "./special-spec.js";
 import { LiveViews } from "./views.js";
 import { Wakeups } from "./wakeups.js";
 
@@ -51,11 +74,14 @@ export class BpfRuntime {
   readonly views: LiveViews;
   /** @internal */
   readonly wakeups = new Wakeups();
+  /** @internal What the typed maps that are open hold. */
+  readonly holdings = new Set<Holdings>();
   /** The file system at /sys/fs/bpf, which BPF_OBJ_PIN and BPF_OBJ_GET work on. */
   readonly bpffs: Bpffs;
   readonly #module: WebAssembly.Module;
   readonly #root: number;
   readonly #isAttached: boolean;
+  readonly #attachments: AttachmentContext;
   #disposed = false;
   #callback: CallbackDispatcher = STOP;
   #callbackSlot = 0;
@@ -76,6 +102,7 @@ export class BpfRuntime {
     if (this.#root === 0)
       throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
     this.views = new LiveViews(this.memory);
+    this.#attachments = { exports: this.exports, current: undefined };
     this.bpffs = new Bpffs(this.exports, this.memory);
   }
 
@@ -199,8 +226,12 @@ export class BpfRuntime {
    * @returns 0 or -EBADF
    */
   close(fd: number): number {
-    if (this.#disposed) return -EBADF;
-    return Number.isInteger(fd) && fd >= 0 && fd <= 0x7fffffff ? this.exports.fd_close(fd) : -EBADF;
+    const isFd = Number.isInteger(fd) && fd >= 0 && fd <= 0x7fffffff;
+    if (!isFd || this.#disposed) return -EBADF;
+    const ret = this.exports.fd_close(fd);
+    // A typed map whose fd is closed behind its back is closed too.
+    for (const holdings of this.holdings) if (holdings.fd === fd) holdings.release();
+    return ret;
   }
 
   /**
@@ -245,6 +276,8 @@ export class BpfRuntime {
   /** Ends this kernel with all its maps. A foreign arena can be used again, the host's allocator has everything back. */
   dispose(): void {
     if (this.#disposed) return;
+    // The fds are the kernel's: they end with it, or stay with its other threads.
+    for (const holdings of this.holdings) holdings.release(false);
     this.#disposed = true;
     if (this.#isAttached) this.exports.kernel_detach();
     else this.exports.kernel_exit();
@@ -257,6 +290,54 @@ export class BpfRuntime {
   /** True after dispose(). */
   get disposed(): boolean {
     return this.#disposed;
+  }
+
+  // ---- host objects ----
+
+  /**
+   * A socket: what SK_STORAGE values are attached to.
+   * @throws {TypeError | RangeError} an option that cannot be
+   * @throws {BpfError} EMFILE; ENOMEM
+   */
+  socket(options?: SocketOptions): Socket {
+    return createSocket(this.exports, options);
+  }
+
+  /**
+   * A cgroup and an fd of its directory: what CGRP_STORAGE values are attached to.
+   * @throws {TypeError | RangeError} an option that cannot be
+   * @throws {BpfError} ENOENT: the parent is removed; EMFILE; ENOMEM
+   */
+  cgroup(options?: CgroupOptions): Cgroup {
+    return createCgroup(this.exports, options);
+  }
+
+  /**
+   * A task and a pidfd of it: what TASK_STORAGE values are attached to. A pid that is taken gives another pidfd of that
+   * task.
+   * @throws {TypeError | RangeError} an option that cannot be
+   * @throws {BpfError} ENOENT: the cgroup is removed; EMFILE; ENOMEM
+   */
+  task(options?: TaskOptions): Task {
+    return createTask(this.exports, options);
+  }
+
+  /**
+   * An open file: what INODE_STORAGE values are attached to.
+   * @throws {TypeError} an option that cannot be
+   * @throws {BpfError} EMFILE; ENOMEM
+   */
+  inode(options?: InodeOptions): Inode {
+    return createInode(this.exports, options);
+  }
+
+  /**
+   * Says that a program which uses a CGROUP_STORAGE or PERCPU_CGROUP_STORAGE map is attached to a cgroup.
+   * @throws {BpfError} EBADF: not open, or no cgroup; EINVAL: not a map of these types; ENOENT: the cgroup is removed; ENOMEM
+   * @throws {TypeError | RangeError} an option that cannot be
+   */
+  attachCgroupStorage(options: CgroupAttachmentOptions): CgroupAttachment {
+    return new CgroupAttachment(this.#attachments, options);
   }
 
   // ---- typed maps ----
@@ -278,6 +359,9 @@ export class BpfRuntime {
    * flows.set(1, { packets: 1n, bytes: 60n });
    * ```
    */
+  createMap<VC extends AnyCodec>(spec: QueueSpec<"queue", VC>): Queue<Infer<VC>, InferInput<VC>>;
+  createMap<VC extends AnyCodec>(spec: QueueSpec<"stack", VC>): Stack<Infer<VC>, InferInput<VC>>;
+  createMap<VC extends AnyCodec>(spec: QueueSpec<"bloom_filter", VC>): BloomFilter<InferInput<VC>>;
   createMap<VC extends AnyCodec = BytesCodec>(spec: RingSpec<"ringbuf", VC>): RingBuffer<Infer<VC>>;
   createMap(spec: RingSpec<"user_ringbuf">): UserRingBuffer;
   createMap<M extends TypedMap>(spec: OuterSpec<"array_of_maps", M>): ArrayOfMaps<M>;
@@ -285,27 +369,79 @@ export class BpfRuntime {
     spec: OuterSpec<"hash_of_maps", M, KC>,
   ): HashOfMaps<Infer<KC>, InferInput<KC>, M>;
   createMap<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
-    spec: MapSpec<T, KC, VC>,
+    spec: MapSpec<T, KC, VC> & KeyNeeded<T, KC>,
   ): MapOf<KC, VC>[T];
-  createMap(spec: MapOptions & MapParts & { readonly type: MapTypeName }): TypedMap {
+  createMap(
+    spec: MapSpec | (MapOptions & SpecialParts & { readonly type: SpecialTypeName }),
+  ): TypedMap {
     return createMap(this, spec);
   }
 
   /**
-   * Wraps the map behind an fd, which the typed map takes over (its close() closes it).
+   * Wraps the map behind an fd, which the typed map takes over (its close() closes it). With `type` among the codecs the
+   * result is of that type's class.
    * @throws {BpfError} EBADFD: not open; EINVAL: not a map
-   * @throws {RangeError} a codec of another size than the map's keys or values
+   * @throws {RangeError} the map is of another type; a codec of another size than the map's keys or values
    */
-  mapFromFd(fd: number, codecs: MapParts = {}): TypedMap {
+  mapFromFd<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
+    fd: number,
+    codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
+  ): MapOf<KC, VC>[T];
+  mapFromFd(fd: number, codecs: MapCodecs | SpecialParts): TypedMap;
+  mapFromFd(fd: number, codecs: MapCodecs | SpecialParts): TypedMap {
     return mapFromFd(this, fd, codecs);
+  }
+
+  /**
+   * Opens the map with an id (`map.info().id`).
+   * @throws {BpfError} ENOENT: there is none
+   * @throws {RangeError} as mapFromFd
+   */
+  mapFromId<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
+    id: number,
+    codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
+  ): MapOf<KC, VC>[T];
+  mapFromId(id: number, codecs: MapCodecs | SpecialParts): TypedMap;
+  mapFromId(id: number, codecs: MapCodecs | SpecialParts): TypedMap {
+    return adoptFd(this, mapFdById(this, id), codecs);
+  }
+
+  /**
+   * Opens the oldest map with a name.
+   * @throws {BpfError} ENOENT: there is none
+   * @throws {RangeError} as mapFromFd
+   */
+  mapFromName<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
+    name: string,
+    codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
+  ): MapOf<KC, VC>[T];
+  mapFromName(name: string, codecs: MapCodecs | SpecialParts): TypedMap;
+  mapFromName(name: string, codecs: MapCodecs | SpecialParts): TypedMap {
+    for (const id of this.mapIds()) {
+      const fd = mapFdById(this, id);
+      if (mapInfo(this, fd).name === name) return adoptFd(this, fd, codecs);
+      this.close(fd);
+    }
+    throw new BpfError("bpf_map_get_next_id", -ENOENT, `no map is called ${JSON.stringify(name)}`);
+  }
+
+  /** The ids of all maps, in the order of their creation. */
+  *mapIds(): IterableIterator<number> {
+    for (let id = mapNextId(this, 0); id !== 0; id = mapNextId(this, id)) yield id;
   }
 
   /**
    * Opens the map pinned at a path of the runtime's bpffs.
    * @throws {BpfError} ENOENT: nothing there
+   * @throws {RangeError} as mapFromFd
    */
-  open(path: string, codecs: MapParts = {}): TypedMap {
-    return mapFromFd(this, check(objPath(this, BPF_OBJ_GET, path, 0, 0), "bpf_obj_get"), codecs);
+  open<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
+    path: string,
+    codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
+  ): MapOf<KC, VC>[T];
+  open(path: string, codecs: MapCodecs | SpecialParts): TypedMap;
+  open(path: string, codecs: MapCodecs | SpecialParts): TypedMap {
+    return adoptFd(this, check(objPath(this, BPF_OBJ_GET, path, 0, 0), "bpf_obj_get"), codecs);
   }
 
   /** The whole memory as bytes; valid until the memory grows. */

@@ -23,6 +23,9 @@ export interface MapInfo {
  * @throws {BpfError} EBADFD: not open; EINVAL: not a map
  */
 export function mapInfo(rt: BpfRuntime, fd: number): MapInfo {
+  if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fffffff) {
+    throw new BpfError("bpf_obj_get_info_by_fd", -uapi.EBADFD);
+  }
   const ptr = allocate(rt, uapi.BPF_MAP_INFO_SIZE);
   try {
     const at = new Uint8Array(rt.memory.buffer, ptr, uapi.BPF_MAP_INFO_SIZE);
@@ -61,6 +64,30 @@ export function mapFreeze(rt: BpfRuntime, fd: number): void {
   const attr = new Uint8Array(4);
   new DataView(attr.buffer).setInt32(0, fd, true);
   check(rt.bpf(uapi.BPF_MAP_FREEZE, attr), "bpf_map_freeze");
+}
+
+/** MAP_GET_NEXT_ID: the smallest id above `id`; 0 when there is none. */
+export function mapNextId(rt: BpfRuntime, id: number): number {
+  const attr = new Uint8Array(8);
+  const view = new DataView(attr.buffer);
+  view.setUint32(0, id, true);
+  const ret = rt.bpf(uapi.BPF_MAP_GET_NEXT_ID, attr);
+  if (ret === -uapi.ENOENT) return 0;
+  check(ret, "bpf_map_get_next_id");
+  return view.getUint32(4, true);
+}
+
+/**
+ * MAP_GET_FD_BY_ID.
+ * @throws {BpfError} ENOENT: no map with this id
+ */
+export function mapFdById(rt: BpfRuntime, id: number): number {
+  if (!Number.isInteger(id) || id < 0 || id > 0xffffffff) {
+    throw new BpfError("bpf_map_get_fd_by_id", -uapi.ENOENT);
+  }
+  const attr = new Uint8Array(12);
+  new DataView(attr.buffer).setUint32(0, id, true);
+  return check(rt.bpf(uapi.BPF_MAP_GET_FD_BY_ID, attr), "bpf_map_get_fd_by_id");
 }
 
 /** OBJ_PIN, and OBJ_GET for fd 0. @returns 0, or the new fd */

@@ -7,9 +7,14 @@
 import { viewsOf } from "./codec.js";
 import type { MemoryViews } from "./codec.js";
 
+/** A WebAssembly.Memory, as far as views are concerned. */
+export interface HasBuffer {
+  readonly buffer: ArrayBufferLike;
+}
+
 /** A mutable {@link MemoryViews}. */
 export class LiveViews implements MemoryViews {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: HasBuffer;
   u8!: Uint8Array;
   i8!: Int8Array;
   u16!: Uint16Array;
@@ -22,7 +27,7 @@ export class LiveViews implements MemoryViews {
   i64!: BigInt64Array;
   dv!: DataView;
 
-  constructor(memory: WebAssembly.Memory) {
+  constructor(memory: HasBuffer) {
     this.memory = memory;
     this.refresh();
   }
@@ -32,8 +37,8 @@ export class LiveViews implements MemoryViews {
     Object.assign(this, viewsOf(this.memory.buffer));
   }
 
-  /** Sees to it that the views reach `ptr`. */
-  reach(ptr: number): void {
-    if (ptr >= this.u8.length) this.refresh();
+  /** Sees to it that the views reach `bytes` bytes from `ptr` on. A shared buffer may end in the middle of them. */
+  reach(ptr: number, bytes = 1): void {
+    if (ptr + bytes > this.u8.length) this.refresh();
   }
 }

@@ -4,7 +4,7 @@
 //
 //   Slab: | next slab (u32) | pad (u32) | element 0 | element 1 | ... | extra bytes (per-CPU slots) |
 
-import { alloc, free, reserve, unreserve } from "../kernel";
+import { alloc, allocGrow, free, reserve, unreserve } from "../kernel";
 import { addRegion, removeRegion } from "./region";
 
 const SLAB_HDR: u32 = 8;
@@ -22,6 +22,8 @@ export class Pool {
   /** Elements per slab. */
   slabCount: u32;
   slabs: u32;
+  /** How many slabs there are. */
+  slabTotal: u32;
   /** Free elements, linked through their first word. */
   freeList: u32;
   /** Elements of the newest slab that were never handed out. */
@@ -45,6 +47,7 @@ export function poolInit(
   pool.extraSize = extraSize;
   pool.slabCount = max(1, min(maxCount, SLAB_BYTES / (elemSize + extraSize)));
   pool.slabs = 0;
+  pool.slabTotal = 0;
   pool.freeList = 0;
   pool.fresh = 0;
   const slabs = (<u64>maxCount + pool.slabCount - 1) / pool.slabCount;
@@ -53,14 +56,17 @@ export function poolInit(
   reserve(pool.reserved);
 }
 
-/** @returns an element with unspecified contents; 0 when out of memory */
-export function poolAlloc(pool: Pool): usize {
+/**
+ * @param creating may the memory grow?
+ * @returns an element with unspecified contents; 0 when out of memory
+ */
+export function poolAlloc(pool: Pool, creating: bool = false): usize {
   const head = pool.freeList;
   if (head != 0) {
     pool.freeList = load<u32>(head);
     return head;
   }
-  if (pool.fresh == 0 && !addSlab(pool)) return 0;
+  if (pool.fresh == 0 && !addSlab(pool, creating)) return 0;
   pool.fresh--;
   return pool.slabs + SLAB_HDR + pool.fresh * pool.elemSize;
 }
@@ -82,6 +88,7 @@ export function poolDestroy(pool: Pool): void {
   unreserve(pool.reserved);
   pool.reserved = 0;
   pool.slabs = 0;
+  pool.slabTotal = 0;
   pool.freeList = 0;
   pool.fresh = 0;
 }
@@ -99,15 +106,20 @@ export function poolExtra(pool: Pool, slab: u32): u32 {
   return slab + SLAB_HDR + pool.slabCount * pool.elemSize;
 }
 
+/** Bytes of all slabs. */
+export function poolSlabBytes(pool: Pool): u64 {
+  return slabBytes(pool) * pool.slabTotal;
+}
+
 function slabBytes(pool: Pool): u64 {
   return <u64>SLAB_HDR + <u64>pool.slabCount * (<u64>pool.elemSize + pool.extraSize);
 }
 
-function addSlab(pool: Pool): bool {
+function addSlab(pool: Pool, creating: bool): bool {
   const bytes = slabBytes(pool);
-  const slab = alloc(bytes);
+  const slab = creating ? allocGrow(bytes) : alloc(bytes);
   if (slab == 0) return false;
-  if (!addRegion(slab, slab + <usize>bytes, pool.owner, false)) {
+  if (!addRegion(slab, slab + <usize>bytes, pool.owner, creating)) {
     free(slab);
     return false;
   }
@@ -115,6 +127,7 @@ function addSlab(pool: Pool): bool {
   memory.fill(slab, 0, <usize>bytes);
   store<u32>(slab, pool.slabs);
   pool.slabs = <u32>slab;
+  pool.slabTotal++;
   pool.fresh = pool.slabCount;
   const kept = min(pool.reserved, bytes);
   unreserve(kept);

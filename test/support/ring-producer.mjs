@@ -3,7 +3,6 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { createRuntime } from "../../dist/index.js";
 
-const BPF_MAP_GET_FD_BY_ID = 14;
 const { kernel, cpu, mapId, records, mayLose } = workerData;
 
 /** Fills a record: producer, number, words that follow from both, their sum. ring-record.ts checks it. */
@@ -21,9 +20,7 @@ function fill(bytes, producer, number) {
 }
 
 const rt = await createRuntime({ attach: kernel, cpu });
-const attr = new Uint8Array(12);
-new DataView(attr.buffer).setUint32(0, mapId, true);
-const ring = rt.mapFromFd(rt.bpf(BPF_MAP_GET_FD_BY_ID, attr));
+const ring = rt.mapFromId(mapId, { type: "ringbuf" });
 const nap = new Int32Array(new SharedArrayBuffer(4));
 
 function waitForRoom() {

@@ -1,28 +1,32 @@
 // ARRAY and PERCPU_ARRAY as typed maps.
 
+import { BatchedMap } from "../batched-map.js";
 import { perCpu } from "../codec.js";
 import type { Codec } from "../codec.js";
 import { BpfError } from "../errors.js";
-import { KeyedMap } from "../map.js";
+import { FMODE_READ } from "../holdings.js";
 import type { MapIdentity } from "../map.js";
+import { ValueRef } from "../ref.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
-import { sumOf } from "./hash.js";
+import { checkCpu, sumOf } from "./per-cpu.js";
 
 /** Arrays have no absent elements below maxEntries and no capacity to run out of: E2BIG is an index. */
-abstract class ArrayLikeMap<V, VI> extends KeyedMap<number, number, V, VI> {
+export abstract class ArrayLikeMap<V, VI> extends BatchedMap<number, number, V, VI> {
   /** Number of elements: maxEntries. */
   get length(): number {
     return this.maxEntries;
   }
 
-  protected override failed(syscall: string, ret: number): BpfError {
-    if (ret !== -uapi.E2BIG) return super.failed(syscall, ret);
-    return new BpfError(
-      syscall,
-      ret,
-      `index outside map '${this.name}' (maxEntries ${this.maxEntries})`,
-    );
+  /** Number of elements, as Map has it: maxEntries. */
+  get size(): number {
+    return this.maxEntries;
+  }
+
+  /** @internal */
+  protected override explain(ret: number): string | undefined {
+    if (ret !== -uapi.E2BIG) return super.explain(ret);
+    return `index outside map '${this.name}' (maxEntries ${this.maxEntries})`;
   }
 }
 
@@ -38,58 +42,92 @@ abstract class ArrayLikeMap<V, VI> extends KeyedMap<number, number, V, VI> {
  */
 export class ArrayMap<V, VI = V> extends ArrayLikeMap<V, VI> {}
 
-/** BPF_MAP_TYPE_PERCPU_ARRAY: values are arrays with one element a CPU. */
+/**
+ * BPF_MAP_TYPE_PERCPU_ARRAY: values are arrays with one element a CPU.
+ *
+ * @example
+ * ```ts
+ * const drops = rt.createMap({ type: "percpu_array", value: u64, maxEntries: 4 });
+ * drops.refOn(0, 1)?.add(1); // what a program on CPU 1 does
+ * drops.sum(0); // 1n
+ * ```
+ */
 export class PerCpuArrayMap<V, VI = V> extends ArrayLikeMap<V[], readonly VI[]> {
   readonly #one: Codec<V, VI>;
 
+  /** @internal */
   constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<number>, value: Codec<V, VI>) {
-    super(runtime, identity, key, perCpu(value, runtime.cpus));
+    const all = perCpu(value, runtime.cpus) as unknown as Codec<V[], readonly VI[]>;
+    super(runtime, identity, key, all);
     this.#one = value;
   }
 
+  /** All CPUs' values; undefined outside the array. */
   override get(index: number): V[] | undefined {
     return this.lookup(index);
   }
 
+  /** The same as `get`. */
   override peek(index: number): V[] | undefined {
     return this.lookup(index);
   }
 
+  /** Decodes all CPUs' values into `out` and returns it; undefined outside the array. */
   override getInto(index: number, out: V[]): V[] | undefined {
-    const values = this.lookup(index);
-    if (values === undefined) return undefined;
-    for (const [cpu, value] of values.entries()) out[cpu] = value;
-    return out;
+    return this.lookupInto(index, out);
   }
 
+  /** @throws {BpfError} EINVAL: a per-CPU value has one address a CPU */
   override ref(): never {
-    throw new BpfError(
-      "bpf_map_lookup_elem",
-      -uapi.EINVAL,
-      "a per-CPU value has one address a CPU: use getOn",
-    );
+    const why = "a per-CPU value has one address a CPU: use refOn";
+    throw new BpfError("bpf_map_lookup_elem", -uapi.EINVAL, why);
   }
 
+  /** All indices with all CPUs' values. */
   override *entries(): IterableIterator<[number, V[]]> {
-    for (let index = 0; index < this.maxEntries; index++) yield [index, this.lookup(index) as V[]];
+    for (let index = 0; index < this.maxEntries; index++) {
+      yield [index, this.lookup(index) as V[]];
+    }
   }
 
+  /** All CPUs' values of each index. */
   override *values(): IterableIterator<V[]> {
     for (const [, value] of this.entries()) yield value;
   }
 
+  /** Calls `callback` for each index. */
   override forEach(callback: (value: V[], key: number, map: this) => void): void {
     for (const [index, value] of this.entries()) callback(value, index, this);
   }
 
-  /** The value of one CPU; undefined outside the array. */
+  /**
+   * The value of one CPU; undefined outside the array.
+   * @throws {RangeError} no such CPU
+   */
   getOn(index: number, cpu: number): V | undefined {
+    const ptr = this.#slot(index, cpu);
+    return ptr === 0 ? undefined : this.#one.read(this.door.mem, ptr);
+  }
+
+  /**
+   * A live view of the value of one CPU; undefined outside the array.
+   * @throws {RangeError} no such CPU
+   */
+  refOn(index: number, cpu: number, into?: ValueRef<V, VI>): ValueRef<V, VI> | undefined {
+    const ptr = this.#slot(index, cpu);
+    if (ptr === 0) return undefined;
+    return (into ?? new ValueRef(this.holdings, this.door.mem, this.#one)).at(ptr);
+  }
+
+  /** Address of a CPU's value, 0 outside the array. */
+  #slot(index: number, cpu: number): number {
+    checkCpu(cpu, this.runtime.cpus);
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     const { door } = this;
     door.encodeKey(index);
     const ptr = this.core.bpf_map_lookup_percpu_elem(door.handle, door.keyPtr, cpu) >>> 0;
-    if (ptr === 0) return undefined;
-    door.mem.reach(ptr);
-    return this.#one.read(door.mem, ptr);
+    door.mem.reach(ptr, this.#one.size);
+    return ptr;
   }
 
   /** All CPUs' values folded into one; undefined outside the array. */
@@ -97,7 +135,10 @@ export class PerCpuArrayMap<V, VI = V> extends ArrayLikeMap<V[], readonly VI[]> 
     return this.lookup(index)?.reduce<R>(fold, start);
   }
 
-  /** Sum over the CPUs of a scalar value; undefined outside the array. */
+  /**
+   * Sum over the CPUs of a scalar value; undefined outside the array.
+   * @throws {TypeError} the value is no number
+   */
   sum(index: number): V | undefined {
     const values = this.lookup(index);
     return values === undefined ? undefined : sumOf(values);

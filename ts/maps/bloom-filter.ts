@@ -1,6 +1,7 @@
 // BLOOM_FILTER as a typed map.
 
 import type { Codec } from "../codec.js";
+import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import type { BpfRuntime } from "../runtime.js";
@@ -18,18 +19,11 @@ import * as uapi from "../uapi.js";
  */
 export class BloomFilter<VI> extends TypedMap {
   readonly #value: Codec<unknown, VI>;
-  readonly #handle: number;
 
   /** @internal */
-  constructor(
-    runtime: BpfRuntime,
-    identity: MapIdentity,
-    _key: unknown,
-    value: Codec<unknown, VI>,
-  ) {
+  constructor(runtime: BpfRuntime, identity: MapIdentity, value: Codec<unknown, VI>) {
     super(runtime, identity, value.size);
     this.#value = value;
-    this.#handle = runtime.exports.bpf_map_by_fd(identity.fd);
   }
 
   /**
@@ -38,20 +32,21 @@ export class BloomFilter<VI> extends TypedMap {
    * @throws {TypeError | RangeError} the value does not fit its codec
    */
   add(value: VI): this {
-    this.#encode(value, "bpf_map_push_elem");
-    const ret = this.runtime.exports.map_update(this.#handle, 0, this.window, uapi.BPF_ANY);
+    this.mustAllow("bpf_map_push_elem", FMODE_WRITE);
+    this.#encode(value);
+    const ret = this.runtime.exports.map_update(this.holdings.handle, 0, this.window, uapi.BPF_ANY);
     if (ret !== 0) throw this.failed("bpf_map_push_elem", ret);
     return this;
   }
 
   /** False: the value was never added. True: it probably was. */
   mightHave(value: VI): boolean {
-    this.#encode(value, "bpf_map_peek_elem");
-    return this.runtime.exports.map_lookup_copy(this.#handle, 0, this.window, 0) === 0;
+    this.mustAllow("bpf_map_peek_elem", FMODE_READ);
+    this.#encode(value);
+    return this.runtime.exports.map_lookup_copy(this.holdings.handle, 0, this.window, 0) === 0;
   }
 
-  #encode(value: VI, syscall: string): void {
-    this.mustBeOpen(syscall);
+  #encode(value: VI): void {
     const { views } = this.runtime;
     views.reach(this.window);
     this.#value.write(views, this.window, value, "value");

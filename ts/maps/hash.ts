@@ -1,31 +1,23 @@
 // HASH, LRU_HASH, PERCPU_HASH, LRU_PERCPU_HASH as typed maps.
 
-import { BatchCursor, Batches } from "../batch.js";
-import type { NumericArray } from "../batch.js";
+import type { BatchCursor } from "../batch.js";
+import { BatchedMap } from "../batched-map.js";
 import { perCpu } from "../codec.js";
 import type { Codec } from "../codec.js";
 import { BpfError } from "../errors.js";
-import { KeyedMap } from "../map.js";
+import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
+import type { NumericArray } from "../lane.js";
 import type { MapIdentity } from "../map.js";
+import { ValueRef } from "../ref.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
+import { checkCpu, sumOf } from "./per-cpu.js";
 
 /** What the four hash types have in common: deletion, counting, batches. */
-export abstract class HashLikeMap<K, KI, V, VI> extends KeyedMap<K, KI, V, VI> {
-  readonly #batches: Batches<K, KI, V, VI>;
-
-  constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<K, KI>, value: Codec<V, VI>) {
-    super(runtime, identity, key, value);
-    this.#batches = new Batches(runtime, identity.fd, this.door, this.name);
-  }
-
-  override close(): void {
-    this.#batches.close();
-    super.close();
-  }
-
+export abstract class HashLikeMap<K, KI, V, VI> extends BatchedMap<K, KI, V, VI> {
   /** Number of elements; the kernel's bpf_map_sum_elem_count. */
   get size(): number {
+    this.mustAllow("bpf_map_sum_elem_count", 0);
     const count = this.core.map_count(this.door.handle);
     if (count < 0) throw this.failed("bpf_map_sum_elem_count", count);
     return count;
@@ -43,22 +35,35 @@ export abstract class HashLikeMap<K, KI, V, VI> extends KeyedMap<K, KI, V, VI> {
     throw this.failed("bpf_map_delete_elem", ret);
   }
 
-  /** Deletes all elements. */
+  /**
+   * Deletes all elements.
+   * @throws {BpfError} EPERM: frozen, or the fd is not open for reading and writing
+   */
   clear(): void {
+    this.mustAllow("bpf_map_delete_elem", FMODE_READ | FMODE_WRITE);
     for (const element of this.cursor()) {
       const ret = this.core.map_delete(this.door.handle, element.keyPtr);
       if (ret !== 0 && ret !== -uapi.ENOENT) throw this.failed("bpf_map_delete_elem", ret);
     }
   }
 
-  /** BPF_MAP_LOOKUP_AND_DELETE_ELEM: the value of a key, which is deleted; undefined when absent. */
-  lookupAndDelete(key: KI): V | undefined {
+  /**
+   * BPF_MAP_LOOKUP_AND_DELETE_ELEM: the value of a key, which is deleted; undefined when absent.
+   * @param flags 0 or BPF_F_LOCK
+   * @throws {BpfError} EINVAL: bad flags; EPERM: frozen, or the fd is not open for reading and writing
+   */
+  lookupAndDelete(key: KI, flags = 0): V | undefined {
+    const syscall = "bpf_map_lookup_and_delete_elem";
+    this.mustAllow(syscall, FMODE_READ | FMODE_WRITE);
     const { door } = this;
     door.encodeKey(key);
-    const ret = this.core.map_lookup_and_delete(door.handle, door.keyPtr, door.valuePtr);
-    if (ret === 0) return door.value.read(door.mem, door.valuePtr);
+    const legal = flags === 0 || flags === uapi.BPF_F_LOCK;
+    const ret = legal
+      ? this.core.map_lookup_and_delete(door.handle, door.keyPtr, door.valuePtr, flags)
+      : -uapi.EINVAL;
+    if (ret === 0) return door.read(door.valuePtr);
     if (ret === -uapi.ENOENT) return undefined;
-    throw this.failed("bpf_map_lookup_and_delete_elem", ret);
+    throw this.failed(syscall, ret);
   }
 
   /** Removes and yields all elements, a batch at a time. */
@@ -69,34 +74,10 @@ export abstract class HashLikeMap<K, KI, V, VI> extends KeyedMap<K, KI, V, VI> {
 
   // ---- batches ----
 
-  /** The start of a walk in batches. */
-  batchCursor(): BatchCursor {
-    this.mustBeOpen("bpf_map_lookup_batch");
-    return new BatchCursor();
-  }
-
-  /**
-   * BPF_MAP_LOOKUP_BATCH: about `count` elements from the cursor on; more when a bucket holds more. `cursor.done` says
-   * when the walk is over.
-   */
-  lookupBatch(cursor: BatchCursor, count: number): [K, V][] {
-    this.mustBeOpen("bpf_map_lookup_batch");
-    return this.#batches.lookup(uapi.BPF_MAP_LOOKUP_BATCH, cursor, count);
-  }
-
   /** BPF_MAP_LOOKUP_AND_DELETE_BATCH: as `lookupBatch`, and the elements are gone. */
   lookupAndDeleteBatch(cursor: BatchCursor, count: number): [K, V][] {
     this.mustBeOpen("bpf_map_lookup_and_delete_batch");
-    return this.#batches.lookup(uapi.BPF_MAP_LOOKUP_AND_DELETE_BATCH, cursor, count);
-  }
-
-  /**
-   * BPF_MAP_UPDATE_BATCH: in order, up to the first error.
-   * @throws {BpfError} with `count`, the number of elements done
-   */
-  updateBatch(entries: Iterable<readonly [KI, VI]>): void {
-    this.mustBeOpen("bpf_map_update_batch");
-    this.#batches.update(entries);
+    return this.batches.lookup(uapi.BPF_MAP_LOOKUP_AND_DELETE_BATCH, cursor, count);
   }
 
   /**
@@ -105,33 +86,17 @@ export abstract class HashLikeMap<K, KI, V, VI> extends KeyedMap<K, KI, V, VI> {
    */
   deleteBatch(keys: Iterable<KI>): void {
     this.mustBeOpen("bpf_map_delete_batch");
-    this.#batches.delete(keys);
+    this.batches.delete(keys);
   }
 
   /**
-   * Looks many keys up with one crossing. `keys` holds them one behind the other in the key's layout (Uint32Array for
-   * `u32`), `out` receives as many values; misses read as zero, and `found`, when given, gets 1 or 0 for each key. On LRU
-   * maps each hit is a use. Arrays that lie in the runtime's memory are used where they are.
-   * @returns the number of hits
+   * Deletes many keys with one crossing; absent ones are passed over. `keys` as in `getMany`.
+   * @returns the number deleted
+   * @throws {BpfError} EPERM: frozen, or the fd is not open for writing
    */
-  getMany(keys: NumericArray, out: NumericArray, found?: Uint8Array): number {
-    this.mustBeOpen("bpf_map_lookup_batch");
-    return this.#batches.getMany(keys, out, found);
-  }
-
-  /**
-   * Inserts or replaces many elements with one crossing, in order.
-   * @throws {BpfError} at the first error, with `count`, the number of elements done
-   */
-  setMany(keys: NumericArray, values: NumericArray): void {
-    this.mustBeOpen("bpf_map_update_batch");
-    this.#batches.setMany(keys, values);
-  }
-
-  /** Deletes many keys with one crossing; absent ones are passed over. @returns the number deleted */
   deleteMany(keys: NumericArray): number {
-    this.mustBeOpen("bpf_map_delete_batch");
-    return this.#batches.deleteMany(keys);
+    this.mustAllow("bpf_map_delete_batch", FMODE_WRITE);
+    return this.batches.deleteMany(keys);
   }
 }
 
@@ -159,36 +124,37 @@ export abstract class PerCpuHashLikeMap<K, KI, V, VI> extends HashLikeMap<
   /** The codec of one CPU's value. */
   readonly #one: Codec<V, VI>;
 
+  /** @internal */
   constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<K, KI>, value: Codec<V, VI>) {
-    super(runtime, identity, key, perCpu(value, runtime.cpus));
+    const all = perCpu(value, runtime.cpus) as unknown as Codec<V[], readonly VI[]>;
+    super(runtime, identity, key, all);
     this.#one = value;
   }
 
-  /** All CPUs' values; LRU_PERCPU_HASH: a use. */
+  /** All CPUs' values; undefined when absent. LRU_PERCPU_HASH: a use. */
   override get(key: KI): V[] | undefined {
-    this.door.find(key);
+    if (this.door.marks) this.door.find(key);
     return this.lookup(key);
   }
 
+  /** All CPUs' values; undefined when absent. No use in the sense of LRU. */
   override peek(key: KI): V[] | undefined {
     return this.lookup(key);
   }
 
+  /** Decodes all CPUs' values into `out` and returns it; undefined when absent. LRU_PERCPU_HASH: a use. */
   override getInto(key: KI, out: V[]): V[] | undefined {
-    const values = this.get(key);
-    if (values === undefined) return undefined;
-    for (const [cpu, value] of values.entries()) out[cpu] = value;
-    return out;
+    if (this.door.marks) this.door.find(key);
+    return this.lookupInto(key, out);
   }
 
+  /** @throws {BpfError} EINVAL: a per-CPU value has one address a CPU */
   override ref(): never {
-    throw new BpfError(
-      "bpf_map_lookup_elem",
-      -uapi.EINVAL,
-      "a per-CPU value has one address a CPU: use refOn",
-    );
+    const why = "a per-CPU value has one address a CPU: use refOn";
+    throw new BpfError("bpf_map_lookup_elem", -uapi.EINVAL, why);
   }
 
+  /** Keys with all CPUs' values, in the kernel's order. */
   override *entries(): IterableIterator<[K, V[]]> {
     for (const key of this.keys()) {
       const value = this.lookup(key as unknown as KI);
@@ -196,22 +162,44 @@ export abstract class PerCpuHashLikeMap<K, KI, V, VI> extends HashLikeMap<
     }
   }
 
+  /** All CPUs' values of each key. */
   override *values(): IterableIterator<V[]> {
     for (const [, value] of this.entries()) yield value;
   }
 
+  /** Calls `callback` for each key with all CPUs' values. */
   override forEach(callback: (value: V[], key: K, map: this) => void): void {
     for (const [key, value] of this.entries()) callback(value, key, this);
   }
 
-  /** The value of one CPU; undefined when the key is absent. LRU_PERCPU_HASH: a use. */
+  /**
+   * The value of one CPU; undefined when the key is absent. LRU_PERCPU_HASH: a use.
+   * @throws {RangeError} no such CPU
+   */
   getOn(key: KI, cpu: number): V | undefined {
+    const ptr = this.#slot(key, cpu);
+    return ptr === 0 ? undefined : this.#one.read(this.door.mem, ptr);
+  }
+
+  /**
+   * A live view of the value of one CPU; undefined when the key is absent. LRU_PERCPU_HASH: a use.
+   * @throws {RangeError} no such CPU
+   */
+  refOn(key: KI, cpu: number, into?: ValueRef<V, VI>): ValueRef<V, VI> | undefined {
+    const ptr = this.#slot(key, cpu);
+    if (ptr === 0) return undefined;
+    return (into ?? new ValueRef(this.holdings, this.door.mem, this.#one)).at(ptr);
+  }
+
+  /** Address of a CPU's value, 0 when the key is absent. */
+  #slot(key: KI, cpu: number): number {
+    checkCpu(cpu, this.runtime.cpus);
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     const { door } = this;
     door.encodeKey(key);
     const ptr = this.core.bpf_map_lookup_percpu_elem(door.handle, door.keyPtr, cpu) >>> 0;
-    if (ptr === 0) return undefined;
-    door.mem.reach(ptr);
-    return this.#one.read(door.mem, ptr);
+    door.mem.reach(ptr, this.#one.size);
+    return ptr;
   }
 
   /** All CPUs' values folded into one; undefined when the key is absent. */
@@ -219,19 +207,14 @@ export abstract class PerCpuHashLikeMap<K, KI, V, VI> extends HashLikeMap<
     return this.lookup(key)?.reduce<R>(fold, start);
   }
 
-  /** Sum over the CPUs of a scalar value; undefined when the key is absent. */
+  /**
+   * Sum over the CPUs of a scalar value; undefined when the key is absent.
+   * @throws {TypeError} the value is no number
+   */
   sum(key: KI): V | undefined {
     const values = this.lookup(key);
     return values === undefined ? undefined : sumOf(values);
   }
-}
-
-/** Sums numbers or bigints. */
-export function sumOf<V>(values: readonly V[]): V {
-  const first = values[0];
-  if (typeof first === "bigint") return (values as readonly bigint[]).reduce((a, b) => a + b) as V;
-  if (typeof first === "number") return (values as readonly number[]).reduce((a, b) => a + b) as V;
-  throw new TypeError("sum: the value is no number (use reduce)");
 }
 
 /** BPF_MAP_TYPE_PERCPU_HASH: values are arrays with one element a CPU. */

@@ -1,10 +1,11 @@
 // ARRAY_OF_MAPS and HASH_OF_MAPS as typed maps.
 
 import type { Codec } from "../codec.js";
-import { BpfError, check } from "../errors.js";
+import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import type { BpfRuntime } from "../runtime.js";
+import { mapFdById } from "../syscall.js";
 import * as uapi from "../uapi.js";
 
 const ITER_BYTES = 16;
@@ -24,7 +25,6 @@ export type OpenInner<M> = (fd: number) => M;
 abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
   readonly #key: Codec<K, KI>;
   readonly #open: OpenInner<M>;
-  readonly #handle: number;
 
   /** @internal */
   constructor(
@@ -36,7 +36,6 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
     super(runtime, identity, VALUE_BYTES + ITER_BYTES + round8(key.size));
     this.#key = key;
     this.#open = openInner;
-    this.#handle = runtime.exports.bpf_map_by_fd(identity.fd);
   }
 
   /**
@@ -45,10 +44,10 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
    * EBADF: the inner map is closed
    */
   set(key: KI, inner: M): this {
-    const keyPtr = this.#encodeKey(key);
+    const keyPtr = this.#encodeKey(key, FMODE_WRITE);
     const { exports, views } = this.runtime;
     views.i32[this.window >>> 2] = inner.closed ? -1 : inner.fd;
-    const ret = exports.map_update(this.#handle, keyPtr, this.window, uapi.BPF_ANY);
+    const ret = exports.map_update(this.holdings.handle, keyPtr, this.window, uapi.BPF_ANY);
     if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
     return this;
   }
@@ -61,7 +60,8 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
 
   /** The id of the inner map: what a lookup by bpf(2) answers. */
   idOf(key: KI): number | undefined {
-    const ptr = this.runtime.exports.map_peek(this.#handle, this.#encodeKey(key)) >>> 0;
+    const ptr =
+      this.runtime.exports.map_peek(this.holdings.handle, this.#encodeKey(key, FMODE_READ)) >>> 0;
     return ptr === 0 ? undefined : this.#u32(ptr);
   }
 
@@ -74,14 +74,17 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
    * @throws {BpfError} E2BIG: no such index; EPERM: frozen
    */
   delete(key: KI): boolean {
-    const ret = this.runtime.exports.map_delete(this.#handle, this.#encodeKey(key));
+    const ret = this.runtime.exports.map_delete(
+      this.holdings.handle,
+      this.#encodeKey(key, FMODE_WRITE),
+    );
     if (ret === 0 || ret === -uapi.ENOENT) return ret === 0;
     throw this.failed("bpf_map_delete_elem", ret);
   }
 
   /** Keys and ids of the inner maps. */
   *ids(): IterableIterator<[K, number]> {
-    this.mustBeOpen("bpf_map_get_next_key");
+    this.mustAllow("bpf_map_get_next_key", FMODE_READ);
     const { exports, views } = this.runtime;
     const keyPtr = this.window + VALUE_BYTES + ITER_BYTES;
     const state = new Uint8Array(ITER_BYTES);
@@ -92,7 +95,7 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
       views.reach(keyPtr);
       views.u8.set(state, iter);
       views.u8.set(lastKey, keyPtr);
-      const ptr = exports.map_iter_next(this.#handle, iter, keyPtr) >>> 0;
+      const ptr = exports.map_iter_next(this.holdings.handle, iter, keyPtr) >>> 0;
       if (ptr === 0) return;
       state.set(views.u8.subarray(iter, iter + ITER_BYTES));
       lastKey = views.u8.slice(keyPtr, keyPtr + this.keySize);
@@ -114,14 +117,11 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
   }
 
   #openId(id: number): M {
-    const attr = new Uint8Array(12);
-    new DataView(attr.buffer).setUint32(0, id, true);
-    const fd = this.runtime.bpf(uapi.BPF_MAP_GET_FD_BY_ID, attr);
-    return this.#open(check(fd, "bpf_map_get_fd_by_id"));
+    return this.#open(mapFdById(this.runtime, id));
   }
 
-  #encodeKey(key: KI): number {
-    this.mustBeOpen("bpf_map_lookup_elem");
+  #encodeKey(key: KI, mode: number): number {
+    this.mustAllow(mode === FMODE_READ ? "bpf_map_lookup_elem" : "bpf_map_update_elem", mode);
     const { views } = this.runtime;
     const keyPtr = this.window + VALUE_BYTES + ITER_BYTES;
     views.reach(keyPtr);
@@ -148,10 +148,10 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
  * ```
  */
 export class ArrayOfMaps<M extends TypedMap> extends MapOfMaps<number, number, M> {
-  protected override failed(syscall: string, ret: number): BpfError {
-    if (ret !== -uapi.E2BIG) return super.failed(syscall, ret);
-    const detail = `index outside map '${this.name}' (maxEntries ${this.maxEntries})`;
-    return new BpfError(syscall, ret, detail);
+  /** @internal */
+  protected override explain(ret: number): string | undefined {
+    if (ret !== -uapi.E2BIG) return super.explain(ret);
+    return `index outside map '${this.name}' (maxEntries ${this.maxEntries})`;
   }
 }
 

@@ -1,6 +1,7 @@
 // QUEUE and STACK as typed maps.
 
 import type { Codec } from "../codec.js";
+import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import type { BpfRuntime } from "../runtime.js";
@@ -9,13 +10,11 @@ import * as uapi from "../uapi.js";
 /** Values without keys. Iterating takes them out. */
 abstract class QueueLikeMap<V, VI> extends TypedMap implements Iterable<V> {
   readonly #value: Codec<V, VI>;
-  readonly #handle: number;
 
   /** @internal */
-  constructor(runtime: BpfRuntime, identity: MapIdentity, _key: unknown, value: Codec<V, VI>) {
+  constructor(runtime: BpfRuntime, identity: MapIdentity, value: Codec<V, VI>) {
     super(runtime, identity, value.size);
     this.#value = value;
-    this.#handle = runtime.exports.bpf_map_by_fd(identity.fd);
   }
 
   /**
@@ -25,11 +24,11 @@ abstract class QueueLikeMap<V, VI> extends TypedMap implements Iterable<V> {
    * @throws {TypeError | RangeError} the value does not fit its codec
    */
   push(value: VI, flags = uapi.BPF_ANY as number): this {
-    this.mustBeOpen("bpf_map_push_elem");
+    this.mustAllow("bpf_map_push_elem", FMODE_WRITE);
     const { views, exports } = this.runtime;
     views.reach(this.window);
     this.#value.write(views, this.window, value, "value");
-    const ret = exports.map_update(this.#handle, 0, this.window, flags);
+    const ret = exports.map_update(this.holdings.handle, 0, this.window, flags);
     if (ret !== 0) throw this.failed("bpf_map_push_elem", ret);
     return this;
   }
@@ -39,15 +38,15 @@ abstract class QueueLikeMap<V, VI> extends TypedMap implements Iterable<V> {
    * @throws {BpfError} EPERM: frozen
    */
   pop(): V | undefined {
-    this.mustBeOpen("bpf_map_pop_elem");
-    const ret = this.runtime.exports.map_lookup_and_delete(this.#handle, 0, this.window);
+    this.mustAllow("bpf_map_pop_elem", FMODE_READ | FMODE_WRITE);
+    const ret = this.runtime.exports.map_lookup_and_delete(this.holdings.handle, 0, this.window, 0);
     return this.#read("bpf_map_pop_elem", ret);
   }
 
   /** The next value, which stays; undefined when the map is empty. */
   peek(): V | undefined {
-    this.mustBeOpen("bpf_map_peek_elem");
-    const ret = this.runtime.exports.map_lookup_copy(this.#handle, 0, this.window, 0);
+    this.mustAllow("bpf_map_peek_elem", FMODE_READ);
+    const ret = this.runtime.exports.map_lookup_copy(this.holdings.handle, 0, this.window, 0);
     return this.#read("bpf_map_peek_elem", ret);
   }
 

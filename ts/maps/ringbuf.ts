@@ -34,14 +34,9 @@ abstract class RingMap<V> extends TypedMap {
   protected readonly data: number;
   protected readonly views: LiveViews;
 
-  constructor(
-    runtime: BpfRuntime,
-    identity: MapIdentity,
-    _key: unknown,
-    value: Codec<V, never> | undefined,
-  ) {
+  constructor(runtime: BpfRuntime, identity: MapIdentity, value: Codec<V, never> | undefined) {
     super(runtime, identity, 16);
-    this.handle = runtime.exports.bpf_map_by_fd(identity.fd);
+    this.handle = this.holdings.handle;
     this.codec = value;
     this.waiter = new RingWaiter(runtime, this.handle);
     this.pages = runtime.exports.ringbuf_pages(this.handle) >>> 0;
@@ -61,7 +56,6 @@ abstract class RingMap<V> extends TypedMap {
   }
 
   override close(): void {
-    if (this.closed) return;
     this.waiter.end();
     super.close();
   }
@@ -266,7 +260,7 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
   /** Resolves to true when there is a record to read, to false after `timeoutMs` or when the map is closed. */
   async waitAsync(timeoutMs = Infinity): Promise<boolean> {
     const end = Date.now() + timeoutMs;
-    while (!this.closed) {
+    while (this.holdings.isOpen) {
       const { count } = this.waiter;
       if (this.poll()) return true;
       const left = end - Date.now();
@@ -293,7 +287,7 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
 
   /** Takes records out as they come, as copies, until the map is closed. */
   async *[Symbol.asyncIterator](): AsyncIterableIterator<V> {
-    while (!this.closed) {
+    while (this.holdings.isOpen) {
       const record = this.take();
       if (record !== undefined) yield record;
       else if (!(await this.waitAsync())) return;
@@ -347,14 +341,14 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
         if (isDiscarded) continue;
         count++;
         if (!visit(ptr, size)) break;
-        if (this.closed) break;
+        if (!this.holdings.isOpen) break;
         if (position - published >= publishEvery) {
           this.setPosition(this.pages, position, published);
           published = position;
         }
       }
     } finally {
-      if (position !== published && !this.closed) {
+      if (position !== published && this.holdings.isOpen) {
         this.setPosition(this.pages, position, published);
       }
     }
@@ -416,7 +410,7 @@ export class UserRingBuffer extends RingMap<Uint8Array> {
   /** Resolves to true when a program has made room since the ring was seen full, to false after the time or at close. */
   async waitAsync(byteLength: number, timeoutMs = Infinity): Promise<boolean> {
     const end = Date.now() + timeoutMs;
-    while (!this.closed) {
+    while (this.holdings.isOpen) {
       const { count } = this.waiter;
       if (recordBytes(byteLength) <= this.freeBytes) return true;
       const left = end - Date.now();

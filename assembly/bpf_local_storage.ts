@@ -1,0 +1,480 @@
+// Storage attached to host objects: the engine of SK_STORAGE, CGRP_STORAGE, TASK_STORAGE and INODE_STORAGE.
+// Kernel: kernel/bpf/bpf_local_storage.c (behaviour checked against 6.18; spec other-types.md 6).
+//
+// A value lives with its owner. An element belongs to one map and one owner and is on a list of both; the map is the key
+// when an owner is asked. In front of the owner's list is a cache of 16 slots; a map has one for its life, the least used
+// when it was made. An element goes with its owner or with its map, whichever ends first.
+//
+//   Elem  0           4           8       12    16          20          24
+//         +-----------+-----------+-------+-----+-----------+-----------+=======+
+//         | next of   | prev of   | owner | map | next of   | prev of   | value |
+//         | owner     | owner     |       |     | map       | map       |       |
+//         +-----------+-----------+-------+-----+-----------+-----------+=======+      owner 0: free
+//
+// Invariants: an elem is on its owner's list exactly when it is on its map's; an owner has one elem of a map at most; a
+// cache slot holds 0 or an elem of the owner whose map has that slot.
+//
+// One lock for all storages (shared build): they change rarely, and an elem is on lists of two objects.
+
+import {
+  BPF_EXIST,
+  BPF_F_CLONE,
+  BPF_F_LOCK,
+  BPF_F_NO_PREALLOC,
+  BPF_LOCAL_STORAGE_GET_F_CREATE,
+  BPF_NOEXIST,
+  E2BIG,
+  EEXIST,
+  EINVAL,
+  ENOENT,
+  ENOMEM,
+} from "../ts/uapi";
+import {
+  CACHE_SLOTS,
+  HostObject,
+  hostByPtr,
+  hostLockWord,
+  hostPool,
+  hostState,
+  ownerStats,
+} from "./host";
+import { allocZeroed, free, reserve, unreserve } from "./kernel";
+import { isUserRange, round8, zeroBytes } from "./lib/bytes";
+import { lock, unlock } from "./lib/lock";
+import {
+  Pool,
+  poolAlloc,
+  poolDestroy,
+  poolElemAt,
+  poolFree,
+  poolInit,
+  poolSlabBytes,
+} from "./lib/pool";
+import { BpfMap, MapCreateAttr, NO_LOCK, freeMap, mapByHandle } from "./map";
+import { copyMapValue, copyMapValueLocked, copyValueOut, isErr, updateFlagsLegal } from "./map";
+
+/** The kernel's sizes, which the memory charge of sockets counts: an element without its value, the storage itself. */
+export const KERNEL_ELEM_BYTES: u32 = 72;
+export const KERNEL_STORAGE_BYTES: u32 = 176;
+/** Largest value: an element fits a kmalloc of 64 KiB. */
+const VALUE_SIZE_MAX: u32 = 65407;
+/** Elements are promised memory up to this much in all, bytes. */
+const RESERVE_MAX: u64 = 64 << 20;
+
+@unmanaged
+export class Elem {
+  nextOfOwner: u32;
+  prevOfOwner: u32;
+  owner: u32;
+  map: u32;
+  nextOfMap: u32;
+  prevOfMap: u32;
+}
+const VALUE_OFF: u32 = offsetof<Elem>();
+if (VALUE_OFF != 24) ERROR("values start at 24");
+
+export function elemValue(elem: usize): usize {
+  return elem + VALUE_OFF;
+}
+
+/** Of all storage maps: creation, elements, the commands; a kind says who its owners are. */
+export abstract class LocalStorage extends BpfMap {
+  /** OWNER_*. */
+  ownerKind: u32;
+  cacheSlot: u32;
+  /** First element, newest first. */
+  elems: u32;
+  pool: u32;
+
+  // ---- what a kind decides ----
+
+  /**
+   * The owner behind a user's fd.
+   * @param create make what can be made on demand (inodes of fds)
+   * @returns the object, or -errno as an address
+   */
+  ownerByFd(fd: i32, create: bool): usize {
+    return <usize>-EINVAL;
+  }
+
+  /** Charges bytes to the owner; false when it may not have so much. */
+  charge(owner: HostObject, bytes: u32): bool {
+    return true;
+  }
+
+  uncharge(owner: HostObject, bytes: u32): void {}
+
+  /** May a program create an element on this owner now? */
+  mayCreate(owner: HostObject): bool {
+    return true;
+  }
+
+  /** The owner's last element is gone. */
+  ownerEmptied(owner: HostObject): void {}
+
+  // ---- syscall side ----
+
+  override lookupUser(key: usize, value: u64, flags: u64): i32 {
+    const owner = this.ownerByFd(load<i32>(key), false);
+    if (isErr(owner)) return <i32>owner;
+    lock(hostLockWord());
+    const elem = findElem(this, owner, true);
+    const ret = elem == 0 ? -ENOENT : copyValueOut(this, value, elemValue(elem), flags);
+    unlock(hostLockWord());
+    return ret;
+  }
+
+  /** The owner is looked for before the flags are looked at. */
+  override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
+    const owner = this.ownerByFd(load<i32>(key), true);
+    if (isErr(owner)) return <i32>owner;
+    lock(hostLockWord());
+    const ret = updateStorage(this, changetype<HostObject>(owner), value, flags);
+    // An inode made for this call goes again when it got nothing.
+    if (ret != 0 && changetype<HostObject>(owner).elems == 0) {
+      this.ownerEmptied(changetype<HostObject>(owner));
+    }
+    unlock(hostLockWord());
+    return ret;
+  }
+
+  override deleteElem(key: usize): i32 {
+    const owner = this.ownerByFd(load<i32>(key), false);
+    return isErr(owner) ? <i32>owner : deleteStorage(this, owner);
+  }
+
+  override hasElemHelpers(): bool {
+    return false;
+  }
+
+  override isLive(lo: u32, addr: u32, len: u32): bool {
+    const elem = poolElemAt(changetype<Pool>(this.pool), lo, addr);
+    if (elem == 0 || changetype<Elem>(elem).owner == 0 || addr < elem + VALUE_OFF) return false;
+    return addr - elem - VALUE_OFF + <u64>len <= this.valueSize;
+  }
+
+  /** 1: an element that is not on its owner's list exactly once; 2: a cache slot with a stranger; 3: broken back links. */
+  override check(): i32 {
+    const self = <u32>changetype<usize>(this);
+    let prev: u32 = 0;
+    for (let at = this.elems; at != 0; at = changetype<Elem>(at).nextOfMap) {
+      const elem = changetype<Elem>(at);
+      if (elem.prevOfMap != prev || elem.map != self) return 3;
+      prev = at;
+      let found: u32 = 0;
+      let before: u32 = 0;
+      for (let other = changetype<HostObject>(elem.owner).elems; other != 0;) {
+        if (changetype<Elem>(other).prevOfOwner != before) return 3;
+        if (changetype<Elem>(other).map == self) found += other == at ? 1 : 2;
+        before = other;
+        other = changetype<Elem>(other).nextOfOwner;
+      }
+      if (found != 1) return 1;
+      const cached = load<u32>(cacheWord(elem.owner, this.cacheSlot));
+      if (cached != 0 && changetype<Elem>(cached).owner != elem.owner) return 2;
+    }
+    return 0;
+  }
+
+  override release(): void {
+    lock(hostLockWord());
+    while (this.elems != 0) unlinkElem(this.elems, true);
+    if (this.pool != 0) {
+      const pool = changetype<Pool>(this.pool);
+      hostState().slabBytes -= poolSlabBytes(pool);
+      poolDestroy(pool);
+      free(this.pool);
+      const stats = ownerStats(this.ownerKind);
+      store<u32>(stats, load<u32>(stats) - pool.elemSize);
+      store<u32>(stats, load<u32>(stats, 4) - 1, 4);
+      const usage = stats + 8 + this.cacheSlot * 4;
+      store<u32>(usage, load<u32>(usage) - 1);
+      reserveStorage();
+    }
+    unlock(hostLockWord());
+  }
+}
+
+// ---- creation ---------------------------------------------------------------------------------------------------------
+
+/** EINVAL: flags, sizes, no BTF. E2BIG: value too large. */
+export function storageAllocCheck(attr: MapCreateAttr): i32 {
+  const flags = attr.mapFlags;
+  if ((flags & BPF_F_NO_PREALLOC) == 0 || flags & ~(BPF_F_NO_PREALLOC | BPF_F_CLONE))
+    return -EINVAL;
+  if (attr.maxEntries != 0 || attr.keySize != 4 || attr.valueSize == 0) return -EINVAL;
+  if (attr.btfKeyTypeId == 0 || attr.btfValueTypeId == 0) return -EINVAL;
+  return attr.valueSize > VALUE_SIZE_MAX ? -E2BIG : 0;
+}
+
+/** Second half of a creation. @returns the map, or -errno as an address */
+export function storageInit(ptr: usize, ownerKind: u32): usize {
+  if (ptr == 0) return <usize>-ENOMEM;
+  const map = changetype<LocalStorage>(ptr);
+  map.ownerKind = ownerKind;
+  map.pool = <u32>allocZeroed(offsetof<Pool>());
+  if (map.pool == 0) {
+    freeMap(map);
+    return <usize>-ENOMEM;
+  }
+  const elemSize = VALUE_OFF + round8(map.valueSize);
+  poolInit(changetype<Pool>(map.pool), ptr, elemSize, 0, u32.MAX_VALUE);
+  lock(hostLockWord());
+  const stats = ownerStats(ownerKind);
+  store<u32>(stats, load<u32>(stats) + elemSize);
+  store<u32>(stats, load<u32>(stats, 4) + 1, 4);
+  map.cacheSlot = leastUsedSlot(stats + 8);
+  const usage = stats + 8 + map.cacheSlot * 4;
+  store<u32>(usage, load<u32>(usage) + 1);
+  reserveStorage();
+  unlock(hostLockWord());
+  return ptr;
+}
+
+/** The lowest of the slots with the fewest maps. */
+function leastUsedSlot(usage: usize): u32 {
+  let best: u32 = 0;
+  for (let slot: u32 = 1; slot < CACHE_SLOTS; slot++) {
+    if (load<u32>(usage + slot * 4) < load<u32>(usage + best * 4)) best = slot;
+  }
+  return best;
+}
+
+/**
+ * Promises memory to the elements that the maps and owners there are could have, so that an update does not have to grow
+ * the memory: called when a map or an owner comes or goes. In steps, since a promise has to look at the whole heap.
+ */
+export function reserveStorage(): void {
+  const state = hostState();
+  let bytes: u64 = 0;
+  for (let owner: u32 = 0; owner < 4; owner++) {
+    const stats = ownerStats(owner);
+    // An element each, and a slab that is not full each.
+    bytes += <u64>load<u32>(stats) * hostPool(owner).live + <u64>load<u32>(stats, 4) * 16384;
+  }
+  bytes = min(bytes, RESERVE_MAX);
+  const wanted = bytes > state.slabBytes ? bytes - state.slabBytes : 0;
+  if (wanted > state.reserved) {
+    const more = wanted + wanted / 2 - state.reserved;
+    reserve(more);
+    state.reserved += more;
+  } else if (wanted < state.reserved / 4) {
+    unreserve(state.reserved - wanted);
+    state.reserved = wanted;
+  }
+}
+
+/** A free element; 0 when out of memory. */
+function takeElem(map: LocalStorage): usize {
+  const pool = changetype<Pool>(map.pool);
+  const slab = pool.slabs;
+  const elem = poolAlloc(pool);
+  if (pool.slabs != slab) {
+    const state = hostState();
+    const bytes = poolSlabBytes(pool) / pool.slabTotal;
+    const promised = min(bytes, state.reserved);
+    unreserve(promised);
+    state.reserved -= promised;
+    state.slabBytes += bytes;
+  }
+  return elem;
+}
+
+// ---- lists and cache --------------------------------------------------------------------------------------------------
+
+function cacheWord(owner: usize, slot: u32): usize {
+  return owner + offsetof<HostObject>("cache0") + slot * 4;
+}
+
+/**
+ * The owner's element of a map, 0 when it has none: the cache, then the list, newest first.
+ * @param intoCache does a find go into the cache? Lookups do that, updates and deletions do not.
+ */
+export function findElem(map: LocalStorage, owner: usize, intoCache: bool): usize {
+  const self = <u32>changetype<usize>(map);
+  const word = cacheWord(owner, map.cacheSlot);
+  const cached = load<u32>(word);
+  if (cached != 0 && changetype<Elem>(cached).map == self) return cached;
+  let elem: u32 = changetype<HostObject>(owner).elems;
+  while (elem != 0 && changetype<Elem>(elem).map != self) elem = changetype<Elem>(elem).nextOfOwner;
+  if (elem != 0 && intoCache) store<u32>(word, elem);
+  return elem;
+}
+
+function linkElem(map: LocalStorage, owner: HostObject, ptr: usize): void {
+  const elem = changetype<Elem>(ptr);
+  elem.owner = <u32>changetype<usize>(owner);
+  elem.map = <u32>changetype<usize>(map);
+  elem.prevOfOwner = 0;
+  elem.nextOfOwner = owner.elems;
+  if (owner.elems != 0) changetype<Elem>(owner.elems).prevOfOwner = <u32>ptr;
+  owner.elems = <u32>ptr;
+  elem.prevOfMap = 0;
+  elem.nextOfMap = map.elems;
+  if (map.elems != 0) changetype<Elem>(map.elems).prevOfMap = <u32>ptr;
+  map.elems = <u32>ptr;
+}
+
+/**
+ * Takes an element from both lists and frees it; the lock is held.
+ * @param tell tell the kind when the owner has no element left
+ */
+function unlinkElem(ptr: u32, tell: bool): void {
+  const elem = changetype<Elem>(ptr);
+  const owner = changetype<HostObject>(elem.owner);
+  const map = changetype<LocalStorage>(elem.map);
+  if (elem.prevOfOwner != 0) changetype<Elem>(elem.prevOfOwner).nextOfOwner = elem.nextOfOwner;
+  else owner.elems = elem.nextOfOwner;
+  if (elem.nextOfOwner != 0) changetype<Elem>(elem.nextOfOwner).prevOfOwner = elem.prevOfOwner;
+  if (elem.prevOfMap != 0) changetype<Elem>(elem.prevOfMap).nextOfMap = elem.nextOfMap;
+  else map.elems = elem.nextOfMap;
+  if (elem.nextOfMap != 0) changetype<Elem>(elem.nextOfMap).prevOfMap = elem.prevOfMap;
+  const word = cacheWord(elem.owner, map.cacheSlot);
+  if (load<u32>(word) == ptr) store<u32>(word, 0);
+  elem.owner = 0;
+  poolFree(changetype<Pool>(map.pool), ptr);
+  map.uncharge(owner, KERNEL_ELEM_BYTES + map.valueSize);
+  if (owner.elems != 0) return;
+  map.uncharge(owner, KERNEL_STORAGE_BYTES);
+  if (tell) map.ownerEmptied(owner);
+}
+
+/** The owner ends: its elements of all maps go. */
+export function destroyStorage(owner: HostObject): void {
+  lock(hostLockWord());
+  while (owner.elems != 0) unlinkElem(owner.elems, false);
+  unlock(hostLockWord());
+}
+
+// ---- operations -------------------------------------------------------------------------------------------------------
+
+/** A charged element with its value (all zero for value 0) that is on no list yet; 0 when there is no room. */
+function newElem(map: LocalStorage, owner: HostObject, value: usize): usize {
+  const bytes = KERNEL_ELEM_BYTES + map.valueSize;
+  if (!map.charge(owner, bytes)) return 0;
+  const elem = takeElem(map);
+  if (elem == 0) {
+    map.uncharge(owner, bytes);
+    return 0;
+  }
+  zeroBytes(elem, VALUE_OFF + round8(map.valueSize));
+  if (value != 0) copyMapValue(map, elemValue(elem), value);
+  return elem;
+}
+
+function dropNewElem(map: LocalStorage, owner: HostObject, elem: usize): void {
+  poolFree(changetype<Pool>(map.pool), elem);
+  map.uncharge(owner, KERNEL_ELEM_BYTES + map.valueSize);
+}
+
+/**
+ * Creates or replaces; the lock is held. Order of checks: flags; of an owner without storage whether the element must
+ * exist; room for the new element; whether it exists. BPF_F_LOCK writes in place; otherwise a new element takes the place
+ * of the old one, and for a moment both are charged.
+ * @param value address of valueSize bytes; 0: all zero
+ */
+function updateStorage(map: LocalStorage, owner: HostObject, value: usize, flags: u64): i32 {
+  if (!updateFlagsLegal(map, flags)) return -EINVAL;
+  if (owner.elems == 0) return insertFirst(map, owner, value, flags);
+  const self = changetype<usize>(owner);
+  const inPlace = (flags & BPF_F_LOCK) != 0;
+  if (inPlace && (flags & BPF_NOEXIST) == 0) {
+    const elem = findElem(map, self, false);
+    if (elem != 0) {
+      copyMapValueLocked(map, elemValue(elem), value);
+      return 0;
+    }
+  }
+  const fresh = newElem(map, owner, value);
+  if (fresh == 0) return -ENOMEM;
+  const old = findElem(map, self, false);
+  const refused = old == 0 ? (flags & BPF_EXIST) != 0 : (flags & BPF_NOEXIST) != 0;
+  if (refused) {
+    dropNewElem(map, owner, fresh);
+    return old == 0 ? -ENOENT : -EEXIST;
+  }
+  linkElem(map, owner, fresh);
+  if (old != 0) unlinkElem(<u32>old, false);
+  return 0;
+}
+
+/** The first element comes with the storage itself, which is charged too. */
+function insertFirst(map: LocalStorage, owner: HostObject, value: usize, flags: u64): i32 {
+  if (flags & BPF_EXIST) return -ENOENT;
+  const elem = newElem(map, owner, value);
+  if (elem == 0) return -ENOMEM;
+  if (!map.charge(owner, KERNEL_STORAGE_BYTES)) {
+    dropNewElem(map, owner, elem);
+    return -ENOMEM;
+  }
+  linkElem(map, owner, elem);
+  return 0;
+}
+
+/** @param owner may be 0: none */
+function deleteStorage(map: LocalStorage, owner: usize): i32 {
+  if (owner == 0) return -ENOENT;
+  lock(hostLockWord());
+  const elem = findElem(map, owner, false);
+  if (elem != 0) unlinkElem(<u32>elem, true);
+  unlock(hostLockWord());
+  return elem == 0 ? -ENOENT : 0;
+}
+
+/**
+ * BPF_F_CLONE: copies the elements of such maps to a new owner of the same kind.
+ * @returns 0; -ENOMEM with what was copied so far still there
+ */
+export function cloneStorage(from: HostObject, to: HostObject): i32 {
+  lock(hostLockWord());
+  let ret = 0;
+  for (let at = from.elems; at != 0 && ret == 0; at = changetype<Elem>(at).nextOfOwner) {
+    const map = changetype<LocalStorage>(changetype<Elem>(at).map);
+    if ((map.mapFlags & BPF_F_CLONE) == 0) continue;
+    const hasLock = map.lockOffset != NO_LOCK;
+    if (hasLock) lock(elemValue(at) + map.lockOffset);
+    ret = updateStorage(map, to, elemValue(at), BPF_NOEXIST);
+    if (hasLock) unlock(elemValue(at) + map.lockOffset);
+  }
+  unlock(hostLockWord());
+  return ret;
+}
+
+// ---- program side -----------------------------------------------------------------------------------------------------
+
+/** The storage map of a handle; 0 when it is none of this kind. */
+function storageByHandle(handle: u32, mapType: u32): usize {
+  const map = mapByHandle(handle);
+  return map != 0 && changetype<BpfMap>(map).mapType == mapType ? map : 0;
+}
+
+/**
+ * bpf_*_storage_get: address of the owner's value; with BPF_LOCAL_STORAGE_GET_F_CREATE a missing one is created, as a copy
+ * of the value at `value`, or all zero for 0.
+ * @returns 0 for everything that is not right
+ */
+export function storageGet(mapType: u32, handle: u32, ptr: u32, value: u32, flags: u64): usize {
+  const mapPtr = storageByHandle(handle, mapType);
+  if (mapPtr == 0 || flags > <u64>BPF_LOCAL_STORAGE_GET_F_CREATE) return 0;
+  const map = changetype<LocalStorage>(mapPtr);
+  const owner = hostByPtr(map.ownerKind, ptr);
+  if (owner == 0) return 0;
+  lock(hostLockWord());
+  let elem = findElem(map, owner, true);
+  if (elem == 0 && flags != 0 && map.mayCreate(changetype<HostObject>(owner))) {
+    const isInit = value == 0 || isUserRange(value, map.valueSize);
+    if (isInit && updateStorage(map, changetype<HostObject>(owner), value, BPF_NOEXIST) == 0) {
+      elem = findElem(map, owner, false);
+    }
+  }
+  unlock(hostLockWord());
+  return elem == 0 ? 0 : elemValue(elem);
+}
+
+/** bpf_*_storage_delete: 0; -ENOENT: none; -EINVAL: no such map or object. */
+export function storageDelete(mapType: u32, handle: u32, ptr: u32): i32 {
+  const map = storageByHandle(handle, mapType);
+  if (map == 0) return -EINVAL;
+  const owner = hostByPtr(changetype<LocalStorage>(map).ownerKind, ptr);
+  return owner == 0 ? -EINVAL : deleteStorage(changetype<LocalStorage>(map), owner);
+}

@@ -1,0 +1,31 @@
+// TASK_STORAGE: values on tasks. Kernel: kernel/bpf/bpf_task_storage.c (behaviour checked against 6.18; spec
+// other-types.md 9).
+
+import { BPF_MAP_TYPE_TASK_STORAGE, EBADF, ENOENT } from "../ts/uapi";
+import { LocalStorage, storageDelete, storageGet, storageInit } from "./bpf_local_storage";
+import { FD_TASK, fdKind, fdObject } from "./fd";
+import { OWNER_TASK, TASK_REAPED, Task } from "./host";
+import { MapCreateAttr, placeMap } from "./map";
+
+export class TaskStorage extends LocalStorage {
+  static alloc(attr: MapCreateAttr): usize {
+    return storageInit(placeMap<TaskStorage>(attr), OWNER_TASK);
+  }
+
+  /** A zombie still has its storage; a pidfd may outlive the task. */
+  override ownerByFd(fd: i32, create: bool): usize {
+    if (fdKind(fd) != FD_TASK) return <usize>-EBADF;
+    const task = fdObject(fd);
+    return changetype<Task>(task).state == TASK_REAPED ? <usize>-ENOENT : task;
+  }
+}
+
+/** As the kernel's helper: see storageGet. */
+export function bpf_task_storage_get(handle: u32, task: u32, value: u32, flags: u64): usize {
+  return storageGet(BPF_MAP_TYPE_TASK_STORAGE, handle, task, value, flags);
+}
+
+/** As the kernel's helper: see storageDelete. */
+export function bpf_task_storage_delete(handle: u32, task: u32): i32 {
+  return storageDelete(BPF_MAP_TYPE_TASK_STORAGE, handle, task);
+}

@@ -1,0 +1,239 @@
+// Host objects: what storages are attached to. Sockets, cgroups, tasks and inodes live in linear memory, in a pool a kind;
+// host_objects.ts says how they come and go.
+//
+//   | HostObject and what its kind adds (the core's own) | what programs see, at `ptr` |
+//
+// A program may touch the second part only: it cannot break the core by writing there, and what it writes has no effect.
+
+import { allocGrow, allocZeroed, kernel } from "./kernel";
+import { FD_CGROUP, FD_INODE, FD_SOCKET, FD_TASK } from "./fd";
+import { zeroBytes } from "./lib/bytes";
+import { Pool, poolAlloc, poolDestroy, poolElemAt, poolFree, poolInit } from "./lib/pool";
+import { RegionOwner, findRegion, regionLo, regionOwner } from "./lib/region";
+import { placeObject } from "./map";
+
+/** Kinds of storage: each has its own cache slots. */
+export const OWNER_SK: u32 = 0;
+export const OWNER_CGRP: u32 = 1;
+export const OWNER_TASK: u32 = 2;
+export const OWNER_INODE: u32 = 3;
+const OWNER_KINDS: u32 = 4;
+
+/** Slots of the cache in front of an owner's list. */
+export const CACHE_SLOTS: u32 = 16;
+
+/** Bytes that programs see, for each kind. */
+const SOCKET_BYTES: u32 = 80;
+const OTHER_BYTES: u32 = 16;
+
+@unmanaged
+export class HostObject {
+  /** The next task of a bucket; free objects: the pool's list. */
+  next: u32;
+  /** FD_*; 0 when the object is free. */
+  kind: u32;
+  /** fds, children, tasks inside: whatever keeps the object. */
+  refcnt: u32;
+  /** A number nobody else has: tells an object from another one at its address later. */
+  serial: u32;
+  /** Programs cannot reach it any more (a reaped task). */
+  gone: u32;
+  /** The inode behind the fd, where that is another object. */
+  inode: u32;
+  /** First element of the storage (bpf_local_storage.ts), newest first. */
+  elems: u32;
+  pad: u32;
+  /** The cache: CACHE_SLOTS elements. */
+  cache0: u64;
+  cache1: u64;
+  cache2: u64;
+  cache3: u64;
+  cache4: u64;
+  cache5: u64;
+  cache6: u64;
+  cache7: u64;
+}
+if (offsetof<HostObject>() != 32 + CACHE_SLOTS * 4) ERROR("the cache has CACHE_SLOTS words");
+
+@unmanaged
+export class Socket extends HostObject {
+  family: u32;
+  type: u32;
+  /** Bytes charged, and the limit (net.core.optmem_max). */
+  omemAlloc: u32;
+  optmemMax: u32;
+  /** Children whose handshake is over, oldest first, waiting for accept. */
+  firstChild: u32;
+  nextChild: u32;
+  cookie: u64;
+}
+
+@unmanaged
+export class Cgroup extends HostObject {
+  id: u64;
+  parent: u32;
+  /** 1 or 2. */
+  version: u32;
+  /** Removed; it lives on as long as something refers to it. */
+  dying: u32;
+  /** Children that are not removed, and tasks that run. */
+  children: u32;
+  tasks: u32;
+  /** First of its CGROUP_STORAGE elements (local_storage.ts). */
+  attached: u32;
+}
+
+export const TASK_RUNNING: u32 = 0;
+export const TASK_ZOMBIE: u32 = 1;
+export const TASK_REAPED: u32 = 2;
+
+@unmanaged
+export class Task extends HostObject {
+  pid: u32;
+  state: u32;
+  cgroup: u32;
+  pad1: u32;
+}
+
+@unmanaged
+export class Inode extends HostObject {
+  /** Address of the word that refers to this inode; 0 when only fds do. */
+  home: u32;
+  pad1: u32;
+}
+
+/** All objects of one kind. Its slabs go when the last object goes. */
+export class HostPool extends RegionOwner {
+  kind: u32;
+  live: u32;
+  /** Bytes in front of what programs see. */
+  hidden: u32;
+  visible: u32;
+  pool: u32;
+
+  override isLive(lo: u32, addr: u32, len: u32): bool {
+    const object = poolElemAt(changetype<Pool>(this.pool), lo, addr);
+    if (object == 0 || !isVisible(object, this.kind)) return false;
+    const offset = addr - object;
+    return offset >= this.hidden && offset - this.hidden + <u64>len <= this.visible;
+  }
+}
+
+function isVisible(object: u32, kind: u32): bool {
+  return changetype<HostObject>(object).kind == kind && changetype<HostObject>(object).gone == 0;
+}
+
+/** The kernel's part about host objects and storages. */
+@unmanaged
+export class HostState {
+  lockWord: u32;
+  nextSerial: u32;
+  nextPid: u32;
+  pad: u32;
+  /** The one inode of all anonymous files, and the one of fds 0, 1 and 2. */
+  anonInode: u32;
+  fileInode: u32;
+  /** Promised to the elements of storages and not used yet; used (bytes, bpf_local_storage.ts). */
+  reserved: u64;
+  slabBytes: u64;
+  nextCgroupId: u64;
+  // Then OWNER_KINDS HostPools (addresses), and for each kind: bytes of one element of every map, number of maps,
+  // CACHE_SLOTS usage counts; then TASK_BUCKETS lists of tasks.
+}
+const POOLS: u32 = offsetof<HostState>();
+const KINDS: u32 = POOLS + OWNER_KINDS * 4;
+const KIND_SIZE: u32 = 8 + CACHE_SLOTS * 4;
+const TASKS: u32 = KINDS + OWNER_KINDS * KIND_SIZE;
+const TASK_BUCKETS: u32 = 64;
+
+/** Part of kernel_init. @returns false when out of memory */
+export function hostInit(): bool {
+  const k = kernel();
+  k.host = <u32>allocZeroed(TASKS + TASK_BUCKETS * 4);
+  if (k.host == 0) return false;
+  const state = hostState();
+  state.nextSerial = 1;
+  state.nextPid = 1;
+  state.nextCgroupId = 1;
+  return (
+    addPool(OWNER_SK, FD_SOCKET, offsetof<Socket>(), SOCKET_BYTES) &&
+    addPool(OWNER_CGRP, FD_CGROUP, offsetof<Cgroup>(), OTHER_BYTES) &&
+    addPool(OWNER_TASK, FD_TASK, offsetof<Task>(), OTHER_BYTES) &&
+    addPool(OWNER_INODE, FD_INODE, offsetof<Inode>(), OTHER_BYTES)
+  );
+}
+
+function addPool(owner: u32, kind: u32, hidden: usize, visible: u32): bool {
+  const ptr = placeObject<HostPool>();
+  if (ptr == 0) return false;
+  const pool = changetype<HostPool>(ptr);
+  pool.kind = kind;
+  pool.hidden = <u32>hidden;
+  pool.visible = visible;
+  pool.pool = <u32>allocGrow(offsetof<Pool>());
+  store<u32>(kernel().host + POOLS + owner * 4, ptr);
+  if (pool.pool == 0) return false;
+  poolInit(changetype<Pool>(pool.pool), ptr, <u32>hidden + visible, 0, u32.MAX_VALUE);
+  return true;
+}
+
+export function hostState(): HostState {
+  return changetype<HostState>(kernel().host);
+}
+
+export function hostLockWord(): usize {
+  return kernel().host + offsetof<HostState>("lockWord");
+}
+
+export function hostPool(owner: u32): HostPool {
+  return changetype<HostPool>(load<u32>(kernel().host + POOLS + owner * 4));
+}
+
+/** Of all maps of one kind: bytes of one element of each (u32 at 0), their number (4), usage of the cache slots (8). */
+export function ownerStats(owner: u32): usize {
+  return kernel().host + KINDS + owner * KIND_SIZE;
+}
+
+/** Head of the list that a task of this number is on. */
+export function taskBucket(pid: u32): usize {
+  return kernel().host + TASKS + (pid % TASK_BUCKETS) * 4;
+}
+
+/** A zeroed object with one reference; 0 when out of memory. May grow the memory when `creating`. */
+export function hostAlloc(owner: u32, creating: bool): usize {
+  const pool = hostPool(owner);
+  const ptr = poolAlloc(changetype<Pool>(pool.pool), creating);
+  if (ptr == 0) return 0;
+  zeroBytes(ptr, pool.hidden + pool.visible);
+  const object = changetype<HostObject>(ptr);
+  object.kind = pool.kind;
+  object.refcnt = 1;
+  object.serial = hostState().nextSerial++;
+  pool.live++;
+  return ptr;
+}
+
+/** Gives an object back; it has no elements any more. */
+export function hostFree(owner: u32, object: HostObject): void {
+  assert(object.elems == 0);
+  const pool = hostPool(owner);
+  object.kind = 0;
+  poolFree(changetype<Pool>(pool.pool), changetype<usize>(object));
+  pool.live--;
+  if (pool.live == 0) poolDestroy(changetype<Pool>(pool.pool));
+}
+
+/** Where programs see an object. */
+export function hostPtr(owner: u32, object: usize): u32 {
+  return <u32>object + hostPool(owner).hidden;
+}
+
+/** The object that programs see at `ptr`; 0 when there is none of this kind. */
+export function hostByPtr(owner: u32, ptr: u32): usize {
+  const region = findRegion(ptr);
+  const pool = hostPool(owner);
+  if (region == 0 || changetype<usize>(regionOwner(region)) != changetype<usize>(pool)) return 0;
+  const object = poolElemAt(changetype<Pool>(pool.pool), regionLo(region), ptr);
+  if (object == 0 || object + pool.hidden != ptr) return 0;
+  return isVisible(object, pool.kind) ? object : 0;
+}

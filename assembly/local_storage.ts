@@ -1,0 +1,364 @@
+// CGROUP_STORAGE and PERCPU_CGROUP_STORAGE: a value for each cgroup that a program is attached to. Deprecated in Linux in
+// favour of CGRP_STORAGE. Kernel: kernel/bpf/local_storage.c (behaviour checked against 6.18; spec other-types.md 11).
+//
+// There are no programs here: cgroup_storage_attach says that one that uses the map is attached to a cgroup. That makes the
+// element, and the last detach, or the end of the cgroup, takes it away. While a program runs, cgroup_storage_enter says for
+// which attachment.
+//
+//   key of 8 bytes     the cgroup's id; shared by all attach types
+//   key of 16 bytes    { u64 id; u32 attach type; u32 pad }
+//
+//   Value, in the pool:  | free list | element, 0: free | value, or one value (padded to 8) a CPU |
+//
+// An update of a shared value takes a new one and gives the old one back, as in the kernel.
+
+import {
+  BPF_EXIST,
+  BPF_F_LOCK,
+  BPF_F_NUMA_NODE,
+  BPF_F_RDONLY,
+  BPF_F_RDONLY_PROG,
+  BPF_F_WRONLY,
+  BPF_F_WRONLY_PROG,
+  BPF_MAP_TYPE_CGROUP_STORAGE,
+  BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+  E2BIG,
+  EBADF,
+  EINVAL,
+  ENOENT,
+  ENOMEM,
+} from "../ts/uapi";
+import { PERCPU_VALUE_MAX } from "./arraymap";
+import { FD_CGROUP, fdKind, fdMap, fdObject } from "./fd";
+import { Cgroup, HostObject, OWNER_CGRP, hostByPtr, hostLockWord } from "./host";
+import { allocGrow, allocZeroed, cpu, free, kernel } from "./kernel";
+import { copyBytes, round8, zeroBytes } from "./lib/bytes";
+import { lock, unlock } from "./lib/lock";
+import { Pool, poolAlloc, poolDestroy, poolElemAt, poolFree, poolInit } from "./lib/pool";
+import { BpfMap, MapCreateAttr, flagsAllowed, freeMap, isErr, mapByHandle, mapGet } from "./map";
+import { copyMapValue, copyMapValueLocked, copyOut, copyValueOut, mapPut, placeMap } from "./map";
+
+const VALUE_SIZE_MAX: u32 = 65407;
+const FLAGS: u32 =
+  BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG;
+/** Header of a value in the pool; the element is at 4. */
+const VALUE_HDR: u32 = 8;
+
+@unmanaged
+class Storage {
+  /** The key as users see it. */
+  id: u64;
+  attachType: u32;
+  pad: u32;
+  cgroup: u32;
+  map: u32;
+  /** Newest first. */
+  nextOfMap: u32;
+  nextOfCgroup: u32;
+  /** Attachments. */
+  users: u32;
+  /** In the pool. */
+  value: u32;
+}
+
+export class CgroupStorage extends BpfMap {
+  storages: u32;
+  pool: u32;
+  /** Bytes from one CPU's value to the next's; 0 for shared values. */
+  cpuStride: u32;
+
+  /** EINVAL: sizes, flags. E2BIG: value too large. */
+  static allocCheck(attr: MapCreateAttr): i32 {
+    const isPercpu = attr.mapType == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
+    if ((attr.keySize != 8 && attr.keySize != 16) || attr.valueSize == 0) return -EINVAL;
+    if (attr.valueSize > (isPercpu ? PERCPU_VALUE_MAX : VALUE_SIZE_MAX)) return -E2BIG;
+    return flagsAllowed(attr.mapFlags, FLAGS) && attr.maxEntries == 0 ? 0 : -EINVAL;
+  }
+
+  static alloc(attr: MapCreateAttr): usize {
+    const ptr = placeMap<CgroupStorage>(attr);
+    if (ptr == 0) return <usize>-ENOMEM;
+    const map = changetype<CgroupStorage>(ptr);
+    map.pool = <u32>allocZeroed(offsetof<Pool>());
+    if (map.pool == 0) {
+      freeMap(map);
+      return <usize>-ENOMEM;
+    }
+    const isPercpu = attr.mapType == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
+    if (isPercpu) map.cpuStride = round8(attr.valueSize);
+    const bytes = isPercpu ? map.cpuStride * kernel().nrCpus : round8(attr.valueSize);
+    poolInit(changetype<Pool>(map.pool), ptr, VALUE_HDR + bytes, 0, u32.MAX_VALUE);
+    return ptr;
+  }
+
+  override hasElemHelpers(): bool {
+    return false;
+  }
+
+  override canBeInner(): bool {
+    return false;
+  }
+
+  override userValueSize(): u32 {
+    return this.cpuStride == 0 ? this.valueSize : this.cpuStride * kernel().nrCpus;
+  }
+
+  override lookupUser(key: usize, value: u64, flags: u64): i32 {
+    lock(hostLockWord());
+    const found = this.find(load<u64>(key), this.typeOf(key));
+    let ret = -ENOENT;
+    if (found != 0) {
+      const at = changetype<Storage>(found).value + VALUE_HDR;
+      ret =
+        this.cpuStride == 0
+          ? copyValueOut(this, value, at, flags)
+          : copyOut(value, at, this.userValueSize());
+    }
+    unlock(hostLockWord());
+    return ret;
+  }
+
+  /** Only attachments make elements: BPF_NOEXIST makes no sense, and a missing element stays missing. */
+  override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
+    const allowed: u64 = this.cpuStride == 0 ? BPF_F_LOCK | BPF_EXIST : BPF_EXIST;
+    if (flags & ~allowed) return -EINVAL;
+    lock(hostLockWord());
+    const found = this.find(load<u64>(key), this.typeOf(key));
+    const ret = found == 0 ? -ENOENT : this.replaceValue(changetype<Storage>(found), value, flags);
+    unlock(hostLockWord());
+    return ret;
+  }
+
+  private replaceValue(storage: Storage, value: usize, flags: u64): i32 {
+    const at = storage.value + VALUE_HDR;
+    if (this.cpuStride != 0) {
+      copyBytes(at, value, this.userValueSize());
+      return 0;
+    }
+    if (flags & BPF_F_LOCK) {
+      copyMapValueLocked(this, at, value);
+      return 0;
+    }
+    const fresh = this.newValue(changetype<usize>(storage), false);
+    if (fresh == 0) return -ENOMEM;
+    copyMapValue(this, fresh + VALUE_HDR, value);
+    this.dropValue(storage.value);
+    storage.value = <u32>fresh;
+    return 0;
+  }
+
+  override deleteElem(key: usize): i32 {
+    return -EINVAL;
+  }
+
+  /** A key that is not there is -ENOENT: this walk does not begin again. */
+  override getNextKey(key: usize, next: u64): i32 {
+    let at = this.storages;
+    if (key != 0) {
+      const found = <u32>this.find(load<u64>(key), this.typeOf(key));
+      at = found == 0 ? 0 : changetype<Storage>(found).nextOfMap;
+    }
+    return at == 0 ? -ENOENT : copyOut(next, at, this.keySize);
+  }
+
+  override isLive(lo: u32, addr: u32, len: u32): bool {
+    const value = poolElemAt(changetype<Pool>(this.pool), lo, addr);
+    if (value == 0 || load<u32>(value, 4) == 0 || addr < value + VALUE_HDR) return false;
+    let offset = addr - value - VALUE_HDR;
+    if (this.cpuStride != 0) offset %= this.cpuStride;
+    return offset + <u64>len <= this.valueSize;
+  }
+
+  /** Elements hold the map, so there are none now. */
+  override release(): void {
+    assert(this.storages == 0);
+    if (this.pool == 0) return;
+    poolDestroy(changetype<Pool>(this.pool));
+    free(this.pool);
+  }
+
+  typeOf(key: usize): u32 {
+    return this.keySize == 8 ? 0 : load<u32>(key, 8);
+  }
+
+  find(id: u64, attachType: u32): usize {
+    let at = this.storages;
+    while (at != 0) {
+      const storage = changetype<Storage>(at);
+      if (storage.id == id && storage.attachType == attachType) break;
+      at = storage.nextOfMap;
+    }
+    return at;
+  }
+
+  /** The element for an attachment to a cgroup object. */
+  findOn(cgroup: usize, attachType: u32): usize {
+    return this.find(changetype<Cgroup>(cgroup).id, this.keySize == 8 ? 0 : attachType);
+  }
+
+  /** A zeroed value for an element; 0 when out of memory. */
+  newValue(storage: usize, creating: bool): usize {
+    const value = poolAlloc(changetype<Pool>(this.pool), creating);
+    if (value == 0) return 0;
+    zeroBytes(value, changetype<Pool>(this.pool).elemSize);
+    store<u32>(value, storage, 4);
+    return value;
+  }
+
+  dropValue(value: u32): void {
+    store<u32>(value, 0, 4);
+    poolFree(changetype<Pool>(this.pool), value);
+  }
+}
+
+// ---- attachments ------------------------------------------------------------------------------------------------------
+
+function isOurs(map: BpfMap): bool {
+  const type = map.mapType;
+  return type == BPF_MAP_TYPE_CGROUP_STORAGE || type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
+}
+
+/**
+ * A program that uses the map is attached to the cgroup.
+ * @returns 0; -EBADF: not open, or no cgroup; -EINVAL: no map of these types; -ENOENT: the cgroup is removed; -ENOMEM
+ */
+export function cgroup_storage_attach(mapFd: i32, cgroupFd: i32, attachType: u32): i32 {
+  const mapPtr = fdMap(mapFd);
+  if (isErr(mapPtr)) return <i32>mapPtr;
+  if (!isOurs(changetype<BpfMap>(mapPtr))) return -EINVAL;
+  if (fdKind(cgroupFd) != FD_CGROUP) return -EBADF;
+  const map = changetype<CgroupStorage>(mapPtr);
+  const cgroup = changetype<Cgroup>(fdObject(cgroupFd));
+  if (cgroup.dying) return -ENOENT;
+  lock(hostLockWord());
+  const known = map.findOn(changetype<usize>(cgroup), attachType);
+  let ret = 0;
+  if (known != 0) changetype<Storage>(known).users++;
+  else ret = addStorage(map, cgroup, map.keySize == 8 ? 0 : attachType);
+  unlock(hostLockWord());
+  return ret;
+}
+
+function addStorage(map: CgroupStorage, cgroup: Cgroup, attachType: u32): i32 {
+  const ptr = allocGrow(offsetof<Storage>());
+  if (ptr == 0) return -ENOMEM;
+  const value = map.newValue(ptr, true);
+  // One more, so that an update finds memory.
+  const spare = value == 0 ? 0 : map.newValue(ptr, true);
+  if (spare == 0) {
+    if (value != 0) map.dropValue(<u32>value);
+    free(ptr);
+    return -ENOMEM;
+  }
+  map.dropValue(<u32>spare);
+  const storage = changetype<Storage>(ptr);
+  storage.id = cgroup.id;
+  storage.attachType = attachType;
+  storage.pad = 0;
+  storage.cgroup = <u32>changetype<usize>(cgroup);
+  storage.map = <u32>changetype<usize>(map);
+  storage.users = 1;
+  storage.value = <u32>value;
+  storage.nextOfMap = map.storages;
+  map.storages = <u32>ptr;
+  storage.nextOfCgroup = cgroup.attached;
+  cgroup.attached = <u32>ptr;
+  mapGet(map);
+  return 0;
+}
+
+/**
+ * One attachment ends; the last one takes the value away.
+ * @param handle of the map, which an attachment keeps
+ * @param cgroup where programs see it, with its serial number
+ * @returns 0; -ENOENT: there is no attachment
+ */
+export function cgroup_storage_detach(handle: u32, cgroup: u32, serial: u32, attachType: u32): i32 {
+  const mapPtr = storageByHandle(handle);
+  const object = cgroupAt(cgroup, serial);
+  if (mapPtr == 0 || object == 0) return -ENOENT;
+  const map = changetype<CgroupStorage>(mapPtr);
+  lock(hostLockWord());
+  const found = map.findOn(object, attachType);
+  const isLast = found != 0 && --changetype<Storage>(found).users == 0;
+  if (isLast) unlinkStorage(changetype<Storage>(found));
+  unlock(hostLockWord());
+  if (isLast) mapPut(map);
+  return found == 0 ? -ENOENT : 0;
+}
+
+function storageByHandle(handle: u32): usize {
+  const map = mapByHandle(handle);
+  return map != 0 && isOurs(changetype<BpfMap>(map)) ? map : 0;
+}
+
+function cgroupAt(ptr: u32, serial: u32): usize {
+  const object = hostByPtr(OWNER_CGRP, ptr);
+  return object != 0 && changetype<HostObject>(object).serial == serial ? object : 0;
+}
+
+/** The cgroup is removed, and with it what is attached. */
+export function detachAll(cgroup: Cgroup): void {
+  while (cgroup.attached != 0) {
+    const storage = changetype<Storage>(cgroup.attached);
+    const map = changetype<CgroupStorage>(storage.map);
+    lock(hostLockWord());
+    unlinkStorage(storage);
+    unlock(hostLockWord());
+    mapPut(map);
+  }
+}
+
+/** Takes an element from both lists and frees it; the map's reference passes to the caller. */
+function unlinkStorage(storage: Storage): void {
+  const self = <u32>changetype<usize>(storage);
+  const map = changetype<CgroupStorage>(storage.map);
+  const cgroup = changetype<Cgroup>(storage.cgroup);
+  if (map.storages == self) {
+    map.storages = storage.nextOfMap;
+  } else {
+    let before: u32 = map.storages;
+    while (changetype<Storage>(before).nextOfMap != self) {
+      before = changetype<Storage>(before).nextOfMap;
+    }
+    changetype<Storage>(before).nextOfMap = storage.nextOfMap;
+  }
+  if (cgroup.attached == self) {
+    cgroup.attached = storage.nextOfCgroup;
+  } else {
+    let before: u32 = cgroup.attached;
+    while (changetype<Storage>(before).nextOfCgroup != self) {
+      before = changetype<Storage>(before).nextOfCgroup;
+    }
+    changetype<Storage>(before).nextOfCgroup = storage.nextOfCgroup;
+  }
+  map.dropValue(storage.value);
+  free(self);
+}
+
+// ---- the program that runs --------------------------------------------------------------------------------------------
+
+/** For which attachment this instance's program runs: where programs see the cgroup, its serial number, the type. */
+let currentCgroup: u32 = 0;
+let currentSerial: u32 = 0;
+let currentType: u32 = 0;
+
+/** The programs that follow run for this attachment; cgroup 0: for none. */
+export function cgroup_storage_enter(cgroup: u32, serial: u32, attachType: u32): void {
+  currentCgroup = cgroup;
+  currentSerial = serial;
+  currentType = attachType;
+}
+
+/** bpf_get_local_storage: the value of the attachment that runs; of per-CPU maps this CPU's. 0 when there is none. */
+export function bpf_get_local_storage(handle: u32, flags: u64): usize {
+  const ptr = storageByHandle(handle);
+  const object = currentCgroup == 0 ? 0 : cgroupAt(currentCgroup, currentSerial);
+  if (ptr == 0 || object == 0 || flags != 0) return 0;
+  const map = changetype<CgroupStorage>(ptr);
+  lock(hostLockWord());
+  const found = map.findOn(object, currentType);
+  unlock(hostLockWord());
+  if (found == 0) return 0;
+  return changetype<Storage>(found).value + VALUE_HDR + cpu() * map.cpuStride;
+}

@@ -1,0 +1,142 @@
+// Goal 5: single get, 16 bytes -> 16 bytes. Dimensions: HASH, full, 1M entries; uniform, all hit. Peer: Map with strings of
+// the same bytes (latin1) as keys and values. Keys are ready before the clock starts: Uint8Arrays for us, strings (new
+// ones, not those in the map) for Map. Details: `get`, which makes an array for each value, and Map when the string has to
+// be made of the bytes.
+
+import { fresh } from "../support/race.mjs";
+import { Random, keyOf } from "../support/random.mjs";
+import { label } from "../support/suite.mjs";
+
+/** @typedef {import("../support/race.mjs").Contender} Contender */
+
+const BYTES = 16;
+const ENTRIES = 1_000_000;
+const WINDOW = 1 << 15;
+
+/** The key of entry i; its value has the same bytes. @param {Buffer} to @param {number} at @param {number} i */
+function writeKey(to, at, i) {
+  for (let word = 0; word < BYTES; word += 4)
+    to.writeUInt32LE(keyOf(i + word * 0x1000000), at + word);
+}
+
+/** Queries as bytes, in an order of their own. @param {number} entries @param {number} count @param {number} seed */
+function byteWindow(entries, count, seed) {
+  const random = new Random(seed);
+  const buffer = Buffer.alloc(count * BYTES);
+  const keys = Array.from(
+    { length: count },
+    (_, i) => new Uint8Array(buffer.buffer, buffer.byteOffset + i * BYTES, BYTES),
+  );
+  const refill = () => {
+    for (let i = 0; i < count; i++) writeKey(buffer, i * BYTES, random.below(entries));
+  };
+  /** @param {number} i */
+  const text = (i) => buffer.toString("latin1", i * BYTES, (i + 1) * BYTES);
+  return { buffer, keys, refill, text };
+}
+
+/** @param {{ getInto(key: Uint8Array, out: Uint8Array): Uint8Array | undefined }} map @param {Uint8Array[]} keys @param {Uint8Array} out */
+function getIntoLoop(map, keys, out) {
+  let sum = 0;
+  for (let i = 0; i < keys.length; i++) {
+    map.getInto(keys[i], out);
+    sum += out[0];
+  }
+  return sum;
+}
+
+/** @param {{ get(key: Uint8Array): Uint8Array | undefined }} map @param {Uint8Array[]} keys */
+function getBytesLoop(map, keys) {
+  let sum = 0;
+  for (let i = 0; i < keys.length; i++) sum += /** @type {Uint8Array} */ (map.get(keys[i]))[0];
+  return sum;
+}
+
+/** @param {Map<string, string>} map @param {string[]} keys */
+function getTextLoop(map, keys) {
+  let sum = 0;
+  for (let i = 0; i < keys.length; i++)
+    sum += /** @type {string} */ (map.get(keys[i])).charCodeAt(0);
+  return sum;
+}
+
+/** @param {Map<string, string>} map @param {Buffer} buffer @param {number} count @param {number} bytes */
+function makeTextLoop(map, buffer, count, bytes) {
+  let sum = 0;
+  for (let i = 0; i < count; i++) {
+    const key = buffer.toString("latin1", i * bytes, (i + 1) * bytes);
+    sum += /** @type {string} */ (map.get(key)).charCodeAt(0);
+  }
+  return sum;
+}
+
+/** @param {import("../support/suite.mjs").Suite} suite */
+async function run(suite) {
+  const { bytes } = suite.library;
+  const entries = suite.size(ENTRIES);
+  const ops = Math.min(WINDOW, suite.plan.window);
+  const ours = suite.rt.createMap({
+    type: "hash",
+    key: bytes(BYTES),
+    value: bytes(BYTES),
+    maxEntries: entries,
+  });
+  /** @type {Map<string, string>} */
+  const map = new Map();
+  const one = Buffer.alloc(BYTES);
+  for (let i = 0; i < entries; i++) {
+    writeKey(one, 0, i);
+    ours.set(one, one);
+    map.set(one.toString("latin1"), one.toString("latin1"));
+  }
+  const [a, b, c, d] = [1, 2, 3, 4].map((seed) => byteWindow(entries, ops, seed));
+  /** @type {string[]} */
+  let texts = [];
+  const prepareTexts = () => {
+    c.refill();
+    texts = c.keys.map((_, i) => c.text(i));
+  };
+  const out = new Uint8Array(BYTES);
+  const loops = {
+    into: fresh(getIntoLoop),
+    get: fresh(getBytesLoop),
+    text: fresh(getTextLoop),
+    make: fresh(makeTextLoop),
+  };
+  /** @type {Contender[]} */
+  const contenders = [
+    {
+      name: "bpfmaps getInto",
+      role: "ours",
+      ops,
+      before: a.refill,
+      run: () => loops.into(ours, a.keys, out),
+    },
+    {
+      name: "Map<string>",
+      role: "peer",
+      ops,
+      before: prepareTexts,
+      run: () => loops.text(map, texts),
+    },
+    {
+      name: "bpfmaps get",
+      role: "detail",
+      ops,
+      before: b.refill,
+      run: () => loops.get(ours, b.keys),
+    },
+    {
+      name: "Map<string> of bytes",
+      role: "detail",
+      ops,
+      before: d.refill,
+      run: () => loops.make(map, d.buffer, ops, BYTES),
+    },
+  ];
+  const workload = `get 16 B -> 16 B, ${label(entries)}`;
+  await suite.race({ goal: "5", family: "bytes", workload, must: 0.25, aim: 0.14 }, contenders);
+  ours.close();
+}
+
+export default { goals: ["5"], run };

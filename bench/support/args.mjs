@@ -1,0 +1,51 @@
+// Command line of `npm run bench`.
+
+import { parseArgs } from "node:util";
+import { PLANS } from "./suite.mjs";
+
+const USAGE = `usage: npm run bench -- [options]
+  --quick        fewer rounds: under two minutes
+  --smoke        small maps, hardly any rounds: does everything work?
+  --goal 1,3     only these goals (scaling, other: no goals, but charts)
+  --full         16M entries in the scaling curves too
+  --data DIR     real data: routes/*.txt.gz
+  --json FILE    write the results there
+  --update       write bench/results and the tables of the READMEs (a complete run without --quick and --smoke does)`;
+
+const OPTIONS = /** @type {const} */ ({
+  quick: { type: "boolean", default: false },
+  smoke: { type: "boolean", default: false },
+  full: { type: "boolean", default: false },
+  update: { type: "boolean", default: false },
+  help: { type: "boolean", default: false },
+  goal: { type: "string" },
+  data: { type: "string" },
+  json: { type: "string" },
+});
+
+/** @param {number} code @param {string} [problem] @returns {never} */
+function exitWithUsage(code, problem) {
+  if (problem !== undefined) console.error(problem);
+  console.log(USAGE);
+  process.exit(code);
+}
+
+/** @param {readonly string[]} argv */
+function parse(argv) {
+  try {
+    return parseArgs({ args: [...argv], options: OPTIONS }).values;
+  } catch (error) {
+    return exitWithUsage(2, error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** @param {readonly string[]} argv */
+export function readArgs(argv) {
+  const values = parse(argv);
+  if (values.help) exitWithUsage(0);
+  const mode = values.smoke ? "smoke" : values.quick ? "quick" : "normal";
+  const goals = values.goal?.split(",").map((goal) => goal.trim());
+  const { data, json, full: large } = values;
+  const update = values.update || (mode === "normal" && goals === undefined);
+  return { mode, plan: PLANS[mode], goals, data, json, large, update };
+}

@@ -1,0 +1,80 @@
+// Contenders against each other: in one process, taking turns round by round, each with queries of its own.
+
+import { Bench } from "tinybench";
+
+/**
+ * @typedef {object} Contender
+ * @property {string} name
+ * @property {"ours" | "peer" | "detail"} role   "ours" is judged against the first "peer"; a "detail" is shown only
+ * @property {number} ops                        operations of one round (1 when `run` answers per operation)
+ * @property {(round: number) => void} [before]  prepares a round, not timed
+ * @property {() => number | Promise<number | undefined>} run  one round, timed; or answers its own figure (`answers`)
+ * @property {boolean} [answers]                 `run` gives the nanoseconds (bytes, ...) an operation itself
+ */
+
+/** @typedef {Map<string, number[]>} Samples ns an operation, a number for each counted round */
+
+const MS_TO_NS = 1e6;
+
+/**
+ * A copy of a function with type feedback of its own: what one contender's keys teach the compiler must not slow another
+ * contender down. The function may use nothing but its parameters.
+ * @template {(...args: never[]) => unknown} F
+ * @param {F} loop
+ * @returns {F}
+ */
+export function fresh(loop) {
+  // oxlint-disable-next-line typescript/no-implied-eval
+  return new Function(`return ${loop.toString()}`)();
+}
+
+/** @param {Bench} bench @param {Contender} contender @param {{ round: number }} clock */
+function addTask(bench, contender, clock) {
+  const { name, run, before, answers } = contender;
+  const task = async () => ({
+    overriddenDuration: (Number(await run()) * contender.ops) / MS_TO_NS,
+  });
+  bench.add(name, answers ? task : run, {
+    async: answers === true,
+    beforeEach: () => before?.(clock.round),
+  });
+}
+
+/**
+ * Runs all contenders for some rounds; who begins changes from round to round. Warm-up rounds are not counted.
+ * @param {readonly Contender[]} contenders
+ * @param {{ rounds: number, warmup: number }} plan
+ * @returns {Promise<Samples>}
+ */
+export async function race(contenders, { rounds, warmup }) {
+  const bench = new Bench({
+    time: 0,
+    iterations: 1,
+    warmup: false,
+    retainSamples: true,
+    throws: true,
+  });
+  const clock = { round: 0 };
+  for (const contender of contenders) addTask(bench, contender, clock);
+  /** @type {Samples} */
+  const samples = new Map(contenders.map(({ name }) => [name, []]));
+  for (; clock.round < warmup + rounds; clock.round++) {
+    for (let turn = 0; turn < contenders.length; turn++) {
+      const contender = contenders[(turn + clock.round) % contenders.length];
+      const ms = await runOnce(bench, contender);
+      if (clock.round >= warmup) samples.get(contender.name)?.push((ms * MS_TO_NS) / contender.ops);
+    }
+  }
+  return samples;
+}
+
+/** @param {Bench} bench @param {Contender} contender milliseconds */
+async function runOnce(bench, { name, answers }) {
+  const task = bench.getTask(name);
+  if (task === undefined) throw new Error(`two contenders are called ${name}`);
+  task.reset();
+  if (answers) await task.run();
+  else task.runSync();
+  if (task.result.state !== "completed") throw new Error(`${name}: ${task.result.state}`);
+  return task.result.latency.samples?.[0] ?? NaN;
+}

@@ -1,0 +1,141 @@
+// The results as tables: plain text for the terminal, Markdown for the READMEs.
+
+import { number } from "./suite.mjs";
+
+/** @typedef {import("./suite.mjs").Result} Result */
+/** @typedef {import("./suite.mjs").Row} Row */
+
+/**
+ * A whole run, as it is written to JSON.
+ * @typedef {object} Report
+ * @property {string} mode
+ * @property {import("./machine.mjs").Machine} machine
+ * @property {{ start: number, end: number }} load
+ * @property {Result[]} results
+ * @property {string[]} skipped
+ */
+
+const HEAD = ["goal", "workload", "ours", "peer", "ratio", "p25..p75", "must", "aim", "verdict"];
+const RANK = { aim: 2, must: 1, BELOW: 0 };
+const BUSY_MARK = "*";
+
+/** @param {number | null} value */
+function limit(value) {
+  return value === null ? "" : `<= ${value}`;
+}
+
+/** @param {Result} result @param {Row} row @returns {string[]} */
+function cells(result, row) {
+  const { ratio } = row;
+  return [
+    result.goal,
+    row.workload,
+    `${number(row.ours)} ${result.unit}`,
+    row.peer === null ? "" : `${number(row.peer)} ${result.unit} (${row.peerName})`,
+    ratio === null ? "" : ratio.median.toFixed(3),
+    ratio === null ? "" : `${ratio.p25.toFixed(3)}..${ratio.p75.toFixed(3)}`,
+    limit(row.must),
+    limit(row.aim),
+    row.verdict + (result.busy ? BUSY_MARK : ""),
+  ];
+}
+
+/** The curves have charts instead. @param {Report} report @returns {string[][]} */
+function ratioRows({ results }) {
+  return results
+    .filter(({ at }) => at === undefined)
+    .flatMap((result) => result.rows.map((row) => cells(result, row)));
+}
+
+/** The worst verdict of each goal. @param {Report} report */
+function verdicts({ results }) {
+  /** @type {Map<string, keyof typeof RANK>} */
+  const worst = new Map();
+  for (const { goal, rows } of results) {
+    for (const { verdict } of rows) {
+      if (!(verdict in RANK)) continue;
+      const now = /** @type {keyof typeof RANK} */ (verdict);
+      const before = worst.get(goal) ?? "aim";
+      worst.set(goal, RANK[now] < RANK[before] ? now : before);
+    }
+  }
+  return worst;
+}
+
+/** @param {Report} report */
+export function summary(report) {
+  const worst = [...verdicts(report)];
+  const count = (/** @type {string} */ wanted) =>
+    worst.filter(([, verdict]) => verdict === wanted).length;
+  const below = worst.filter(([, verdict]) => verdict === "BELOW").map(([goal]) => goal);
+  const missed = below.length === 0 ? "none below must" : `below must: ${below.join(", ")}`;
+  return `${worst.length} goals judged: ${count("aim")} reach aim in every row, ${count("must")} must; ${missed}`;
+}
+
+/** @param {Report} report */
+export function busyWarning({ load, machine }) {
+  if (Math.max(load.start, load.end) <= machine.cpus) return undefined;
+  const loads = `${load.start.toFixed(2)} at the start, ${load.end.toFixed(2)} at the end`;
+  return `WARNING: load average ${loads}, ${machine.cpus} CPUs: rows marked ${BUSY_MARK} mean little`;
+}
+
+/** @param {Report} report */
+export function textTable(report) {
+  const rows = [HEAD, ...ratioRows(report)];
+  const widths = HEAD.map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i]))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+/** @param {readonly string[]} head @param {readonly (readonly string[])[]} rows */
+export function markdown(head, rows) {
+  return [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+/** @param {Report} report */
+export function conditions({ machine, load, mode }) {
+  const loads = `load average ${load.start.toFixed(2)} to ${load.end.toFixed(2)}`;
+  const { date, cpu, cpus, system, node, v8, commit } = machine;
+  return `${date}, ${cpu} (${cpus} CPUs), ${system}, Node ${node} (V8 ${v8}), commit ${commit}, ${mode} run, ${loads}.`;
+}
+
+/** For bench/README.md: everything. @param {Report} report */
+export function fullMarkdown(report) {
+  const warning = busyWarning(report);
+  const all = report.results.map(({ goal, workload, unit, figures, note = "" }) => {
+    const list = figures.map(({ name, median, p25, p75 }) => {
+      return p25 === p75
+        ? `${name} ${number(median)}`
+        : `${name} ${number(median)} (${number(p25)}..${number(p75)})`;
+    });
+    return [goal, workload, list.join("; "), unit, note];
+  });
+  return [
+    conditions(report),
+    ...(warning ? [warning] : []),
+    `${summary(report)}.`,
+    markdown(HEAD, ratioRows(report)),
+    "Every contender (median, p25..p75):",
+    markdown(["goal", "workload", "figures", "unit", "remarks"], all),
+    ...(report.skipped.length > 0 ? [`Skipped: ${report.skipped.join("; ")}.`] : []),
+  ].join("\n\n");
+}
+
+/** For README.md: the ratios, the charts. @param {Report} report @param {readonly string[]} charts paths */
+export function shortMarkdown(report, charts) {
+  const head = ["workload", "bpfmaps", "peer", "ratio (lower is faster)"];
+  const lines = report.results
+    .filter(({ goal, at }) => goal !== "-" && at === undefined)
+    .flatMap((result) => result.rows.map((row) => cells(result, row)))
+    .map(([, workload, ours, peer, ratio]) => [workload, ours, peer, ratio]);
+  const images = charts
+    .map((path) => `![${path.replace(/^.*\/|\.svg$/g, "")}](${path})`)
+    .join("\n");
+  return [conditions(report), markdown(head, lines), images].join("\n\n");
+}

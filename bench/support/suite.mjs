@@ -1,0 +1,287 @@
+// What the goals' files work with: the runtime under test, plans and windows of queries, and the book of results.
+
+import { readFileSync } from "node:fs";
+import { loadLibrary, repositoryFile } from "./ours.mjs";
+import { isBusy } from "./machine.mjs";
+import { Peers } from "./peers.mjs";
+import { race } from "./race.mjs";
+import { Random, keyOf } from "./random.mjs";
+import { ratios, spread } from "./stats.mjs";
+
+/** @typedef {import("./race.mjs").Contender} Contender */
+/** @typedef {import("./random.mjs").Distribution} Distribution */
+/** @typedef {import("./stats.mjs").Spread} Spread */
+
+/**
+ * How thorough a run is.
+ * @typedef {object} Plan
+ * @property {number} rounds   counted rounds
+ * @property {number} warmup   rounds before
+ * @property {number} window   operations of a round
+ * @property {number} entries  larger maps are made this small
+ * @property {number} heavy    counted rounds of workloads that take long (filling)
+ *
+ * @typedef {object} Options
+ * @property {Plan} plan
+ * @property {readonly string[]} [goals]  only these
+ * @property {string} [data]              folder with real data
+ * @property {boolean} [large]            scaling curves up to 16M
+ */
+
+/** @type {Readonly<Record<string, Plan>>} */
+export const PLANS = {
+  normal: { rounds: 21, warmup: 6, window: 1 << 18, entries: 2 ** 32, heavy: 7 },
+  quick: { rounds: 7, warmup: 5, window: 1 << 16, entries: 2 ** 32, heavy: 3 },
+  smoke: { rounds: 3, warmup: 1, window: 1 << 12, entries: 20_000, heavy: 2 },
+};
+
+/**
+ * One figure of one contender.
+ * @typedef {{ name: string, role: string } & Spread} Figure
+ *
+ * One race, or one thing measured.
+ * @typedef {object} Result
+ * @property {string} goal       number in the table of goals; "-": none
+ * @property {string} family     which chart
+ * @property {string} workload
+ * @property {string} unit       of the figures: ns, B, ms, kB
+ * @property {Figure[]} figures
+ * @property {Row[]} rows
+ * @property {boolean} busy      the machine had too much else to do
+ * @property {string} [note]
+ * @property {{ panel: string, entries: number }} [at]  place in a scaling chart
+ *
+ * A line of the table: one contender of ours against the peer, or against a limit.
+ * @typedef {object} Row
+ * @property {string} workload
+ * @property {number} ours
+ * @property {number | null} peer
+ * @property {string} peerName
+ * @property {Spread | null} ratio   null: judged by the figure itself
+ * @property {number | null} must
+ * @property {number | null} aim
+ * @property {string} verdict        aim, must, BELOW, or - when there is nothing to judge
+ *
+ * @typedef {object} Workload
+ * @property {string} goal
+ * @property {string} family
+ * @property {string} workload
+ * @property {number} [must]
+ * @property {number} [aim]
+ * @property {string} [unit]
+ * @property {{ panel: string, entries: number }} [at]  place in a scaling chart
+ */
+
+/** 1000 -> 1k, 4000000 -> 4M. @param {number} n */
+export function label(n) {
+  if (n >= 1e6) return `${n / 1e6}M`;
+  return n >= 1e3 ? `${n / 1e3}k` : String(n);
+}
+
+/** @param {number} value @param {number | null} must @param {number | null} aim */
+function judge(value, must, aim) {
+  if (must === null || Number.isNaN(value)) return "-";
+  if (aim !== null && value <= aim) return "aim";
+  return value <= must ? "must" : "BELOW";
+}
+
+/** Queries of one contender: drawn anew for every round, outside the clock. */
+export class KeyWindow {
+  keys;
+  /** Sum of the entries' numbers, as 32 bits: what a loop over values must come to. */
+  expected = 0;
+  #distribution;
+  #random;
+
+  /**
+   * @param {Int32Array | Uint32Array} keys the kind that suits the contender, in the memory that suits it
+   * @param {Distribution} distribution @param {Random} random
+   */
+  constructor(keys, distribution, random) {
+    this.keys = keys;
+    this.#distribution = distribution;
+    this.#random = random;
+  }
+
+  refill() {
+    const { keys } = this;
+    let sum = 0;
+    for (let i = 0; i < keys.length; i++) {
+      const entry = this.#distribution(this.#random);
+      sum = (sum + entry) | 0;
+      keys[i] = keyOf(entry);
+    }
+    this.expected = sum;
+  }
+
+  /** @param {number} sum */
+  check(sum) {
+    if ((sum | 0) !== this.expected)
+      throw new Error(`wrong values: their sum is ${sum}, not ${this.expected}`);
+    return sum;
+  }
+}
+
+export class Suite {
+  /** @type {Result[]} */
+  results = [];
+  /** @type {string[]} what was left out, and why */
+  skipped = [];
+  peers = new Peers();
+
+  /**
+   * @param {Options} options @param {import("./ours.mjs").Library} library
+   * @param {import("./ours.mjs").BpfRuntime} rt one for all maps: as in a program, and one set of Wasm functions
+   * @param {any} loops exports of bench/core/assembly
+   */
+  constructor(options, library, rt, loops) {
+    this.options = options;
+    this.plan = options.plan;
+    this.library = library;
+    this.rt = rt;
+    this.loops = loops;
+  }
+
+  /** @param {Options} options */
+  static async create(options) {
+    const library = await loadLibrary();
+    const rt = await library.createRuntime({ seed: 1 });
+    const module = new WebAssembly.Module(readFileSync(repositoryFile("build/bench-loops.wasm")));
+    const core = /** @type {WebAssembly.ModuleImports} */ (/** @type {unknown} */ (rt.exports));
+    const instance = new WebAssembly.Instance(module, { env: { memory: rt.memory }, core });
+    return new Suite(options, library, rt, instance.exports);
+  }
+
+  /** Is this goal to be run? @param {string} goal */
+  wants(goal) {
+    const { goals } = this.options;
+    return goals === undefined || goals.includes(goal);
+  }
+
+  /** A number of entries, as far as the plan goes. @param {number} wanted */
+  size(wanted) {
+    return Math.min(wanted, this.plan.entries);
+  }
+
+  /**
+   * A map of a type whose class may not exist; its verbs are its own. @param {object} spec as for createMap
+   * @returns {any} undefined: there is no such type
+   */
+  tryMap(spec) {
+    try {
+      return this.rt.createMap(/** @type {any} */ (spec));
+    } catch (error) {
+      if (error instanceof RangeError) return undefined;
+      throw error;
+    }
+  }
+
+  /** For workloads that take a whole filling a round. */
+  get heavyPlan() {
+    return { rounds: this.plan.heavy, warmup: 1 };
+  }
+
+  /**
+   * @param {"int32" | "uint32" | "wasm"} kind wasm: u32 in the runtime's memory; make all maps before
+   * @param {Distribution} distribution @param {number} seed
+   */
+  window(kind, distribution, seed) {
+    const { window } = this.plan;
+    if (kind === "int32")
+      return new KeyWindow(new Int32Array(window), distribution, new Random(seed));
+    if (kind === "uint32")
+      return new KeyWindow(new Uint32Array(window), distribution, new Random(seed));
+    const ptr = this.rt.alloc(window * 4);
+    return new KeyWindow(
+      new Uint32Array(this.rt.memory.buffer, ptr, window),
+      distribution,
+      new Random(seed),
+    );
+  }
+
+  /**
+   * Runs contenders against each other and books the result.
+   * @param {Workload} workload @param {readonly Contender[]} contenders
+   * @param {{ rounds: number, warmup: number }} [plan]
+   */
+  async race(workload, contenders, plan = this.plan) {
+    const wasBusy = isBusy();
+    globalThis.gc?.();
+    const samples = await race(contenders, plan);
+    const figures = contenders.map(({ name, role }) => ({
+      name,
+      role,
+      ...spread(samples.get(name) ?? []),
+    }));
+    const peer = figures.find(({ role }) => role === "peer");
+    const ours = figures.filter(({ role }) => role === "ours");
+    const { must = null, aim = null } = workload;
+    const rows = ours.map((figure) => {
+      const ratio = peer
+        ? ratios(samples.get(figure.name) ?? [], samples.get(peer.name) ?? [])
+        : null;
+      return {
+        workload: ours.length > 1 ? `${workload.workload}, ${figure.name}` : workload.workload,
+        ours: figure.median,
+        peer: peer?.median ?? null,
+        peerName: peer?.name ?? "",
+        ratio,
+        must,
+        aim,
+        verdict: judge(ratio?.median ?? NaN, must, aim),
+      };
+    });
+    return this.#book(workload, figures, rows, wasBusy || isBusy());
+  }
+
+  /**
+   * Books a figure that is judged by itself.
+   * @param {Workload} workload @param {readonly number[]} samples
+   * @param {readonly { name: string, value: number }[]} [details]
+   */
+  figure(workload, samples, details = []) {
+    const { must = null, aim = null } = workload;
+    const ours = { name: "bpfmaps", role: "ours", ...spread(samples) };
+    const others = details.map(({ name, value }) => ({ name, role: "detail", ...spread([value]) }));
+    const row = {
+      workload: workload.workload,
+      ours: ours.median,
+      peer: null,
+      peerName: "",
+      ratio: null,
+      must,
+      aim,
+      verdict: judge(ours.median, must, aim),
+    };
+    return this.#book(workload, [ours, ...others], [row], isBusy());
+  }
+
+  /** @param {string} goal @param {string} what @param {string} why */
+  skip(goal, what, why) {
+    this.skipped.push(`goal ${goal}, ${what}: ${why}`);
+    console.log(`goal ${goal}, ${what}: skipped, ${why}`);
+  }
+
+  /** @param {Workload} workload @param {Figure[]} figures @param {Row[]} rows @param {boolean} busy */
+  #book({ goal, family, workload, unit = "ns", at }, figures, rows, busy) {
+    /** @type {Result} */
+    const result = { goal, family, workload, unit, figures, rows, busy, ...(at ? { at } : {}) };
+    this.results.push(result);
+    const list = figures.map(({ name, median }) => `${name} ${number(median)}`).join("  ");
+    console.log(`${goal.padStart(3)}  ${workload}: ${list} ${unit}`);
+    return result;
+  }
+
+  /** Adds a remark to a result. @param {Result} result @param {string} note */
+  note(result, note) {
+    result.note = note;
+    console.log(`     ${note}`);
+  }
+}
+
+/** Three significant digits. @param {number} value */
+export function number(value) {
+  if (Number.isNaN(value)) return "-";
+  if (value === 0 || Math.abs(value) >= 100) return value.toFixed(0);
+  return value.toFixed(Math.abs(value) >= 10 ? 1 : 2);
+}

@@ -1,0 +1,308 @@
+// Host objects: what storages are attached to. The objects live in the core (assembly/host_objects.ts); these are handles.
+
+import type { CoreExports } from "./core.js";
+import { BpfError, check } from "./errors.js";
+import { EBADF, ENOENT } from "./uapi.js";
+
+/** Address families by name; any number is a family too. */
+const FAMILIES = {
+  unspec: 0,
+  unix: 1,
+  inet: 2,
+  inet6: 10,
+  netlink: 16,
+  packet: 17,
+  vsock: 40,
+  xdp: 44,
+} as const;
+
+/** Socket types by name; any number is a type too. */
+const TYPES = { stream: 1, dgram: 2, raw: 3, rdm: 4, seqpacket: 5 } as const;
+
+/** net.core.optmem_max of Linux 6.18. */
+const OPTMEM_MAX = 131072;
+const PID_MAX = 4194304;
+
+/** Options of {@link BpfRuntime.socket}. */
+export interface SocketOptions {
+  /** AF_*: a name or the number; default `"inet"`. */
+  readonly family?: keyof typeof FAMILIES | number;
+  /** SOCK_*: a name or the number; default `"stream"`. */
+  readonly type?: keyof typeof TYPES | number;
+  /** net.core.optmem_max of the socket: what storages may charge to it stays below, bytes; default 131072. */
+  readonly optmemMax?: number;
+}
+
+/** Options of {@link BpfRuntime.cgroup}. */
+export interface CgroupOptions {
+  /** Default: a child of the root. */
+  readonly parent?: Cgroup;
+  /** The hierarchy it is in; default the parent's, else 2. */
+  readonly version?: 1 | 2;
+}
+
+/** Options of {@link BpfRuntime.task}. */
+export interface TaskOptions {
+  /** Default: the next number that is free. One that is taken: another pidfd of that task. */
+  readonly pid?: number;
+  /** Default: the root. */
+  readonly cgroup?: Cgroup;
+}
+
+/** Options of {@link BpfRuntime.inode}. */
+export interface InodeOptions {
+  /** The one inode that all anonymous files (eventfd, timerfd, maps) share; default false. */
+  readonly anonymous?: boolean;
+}
+
+/** An fd of a host object. */
+export abstract class HostObject {
+  /** The number in the fd table. */
+  readonly fd: number;
+  /** The object's address for helpers (`bpf_sk_storage_get(map, sk, ...)`); good as long as the object lives. */
+  readonly ptr: number;
+  /** @internal */
+  readonly exports: CoreExports;
+  /** @internal Tells the object from a later one at its address. */
+  readonly serial: number;
+
+  /** @internal */
+  constructor(exports: CoreExports, fd: number) {
+    this.exports = exports;
+    this.fd = fd;
+    this.ptr = exports.host_ptr(fd) >>> 0;
+    this.serial = exports.host_serial(fd);
+  }
+
+  /**
+   * close(2): the fd only; the object lives as long as something refers to it.
+   * @returns 0, or -EBADF when the fd is not this object's any more
+   */
+  close(): number {
+    return this.exports.host_serial(this.fd) === this.serial
+      ? this.exports.fd_close(this.fd)
+      : -EBADF;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** @internal @throws {BpfError} EBADF */
+  protected openFd(syscall: string): number {
+    if (this.exports.host_serial(this.fd) !== this.serial) throw new BpfError(syscall, -EBADF);
+    return this.fd;
+  }
+
+  /** @internal */
+  protected dupFd(): number {
+    return check(this.exports.host_dup(this.openFd("dup")), "dup");
+  }
+}
+
+/** A socket: the owner of SK_STORAGE values. */
+export class Socket extends HostObject {
+  /**
+   * dup(2): another fd of this socket.
+   * @throws {BpfError} EBADF closed; EMFILE no number free
+   */
+  dup(): Socket {
+    return new Socket(this.exports, this.dupFd());
+  }
+
+  /**
+   * A handshake with this listener is over: its child comes into being and waits for {@link accept}. Values of maps with
+   * BPF_F_CLONE are copied to the child now.
+   * @throws {BpfError} ENOMEM no room for the copies (there is no child then); EBADF closed
+   */
+  handshake(): void {
+    check(this.exports.socket_handshake(this.openFd("connect")), "connect");
+  }
+
+  /**
+   * accept(2): the oldest child that waits; without one a handshake happens first.
+   * @throws {BpfError} ENOMEM no room for the copies of BPF_F_CLONE values; EBADF closed
+   */
+  accept(): Socket {
+    const fd = this.openFd("accept");
+    let child = this.exports.socket_accept(fd);
+    if (child < 0) {
+      this.handshake();
+      child = this.exports.socket_accept(fd);
+    }
+    return new Socket(this.exports, check(child, "accept"));
+  }
+
+  /** Bytes that storages have charged to the socket (sk_omem_alloc). */
+  get omemAlloc(): number {
+    return Math.max(0, this.exports.socket_omem(this.ptr));
+  }
+}
+
+/** A cgroup directory: the owner of CGRP_STORAGE values. */
+export class Cgroup extends HostObject {
+  /** The number of the cgroup (its inode's): the key of CGROUP_STORAGE. */
+  readonly id: bigint;
+  /** 1 or 2. */
+  readonly version: 1 | 2;
+
+  /** @internal */
+  constructor(exports: CoreExports, fd: number, version: 1 | 2) {
+    super(exports, fd);
+    this.id = exports.cgroup_id(this.ptr);
+    this.version = version;
+  }
+
+  /**
+   * dup(2): another fd of this cgroup.
+   * @throws {BpfError} EBADF closed; EMFILE no number free
+   */
+  dup(): Cgroup {
+    return new Cgroup(this.exports, this.dupFd(), this.version);
+  }
+
+  /**
+   * rmdir(2), also after close. Through fds that are still open nothing is found any more.
+   * @returns 0; -ENOENT removed already; -EBUSY it has children, or tasks that run
+   */
+  rmdir(): number {
+    return this.exports.cgroup_rmdir(this.ptr, this.serial);
+  }
+}
+
+/** A pidfd of a task: the owner of TASK_STORAGE values. */
+export class Task extends HostObject {
+  readonly pid: number;
+
+  /** @internal */
+  constructor(exports: CoreExports, fd: number) {
+    super(exports, fd);
+    this.pid = exports.task_pid(this.ptr);
+  }
+
+  /**
+   * dup(2): another fd of this task.
+   * @throws {BpfError} EBADF closed; EMFILE no number free; ENOENT the task has been reaped
+   */
+  dup(): Task {
+    if (this.exports.task_pid(this.ptr) !== this.pid) throw new BpfError("dup", -ENOENT);
+    return new Task(this.exports, this.dupFd());
+  }
+
+  /**
+   * exit(2): the task becomes a zombie, which keeps its values. Also after close.
+   * @returns 0, or -ENOENT when it does not run
+   */
+  exit(): number {
+    return this.exports.task_exit(this.ptr, this.serial);
+  }
+
+  /**
+   * wait(2): the task is gone with its values. One that runs exits first. Also after close.
+   * @returns 0, or -ENOENT when it has been reaped
+   */
+  reap(): number {
+    return this.exports.task_reap(this.ptr, this.serial);
+  }
+}
+
+/** An open file: the owner of INODE_STORAGE values. */
+export class Inode extends HostObject {
+  /**
+   * dup(2): another fd of this file.
+   * @throws {BpfError} EBADF closed; EMFILE no number free
+   */
+  dup(): Inode {
+    return new Inode(this.exports, this.dupFd());
+  }
+}
+
+// ---- making them --------------------------------------------------------------------------------------------------------
+
+/** @internal */
+export function createSocket(exports: CoreExports, options: SocketOptions = {}): Socket {
+  checkObject("socket", options);
+  const family = nameOrNumber("family", options.family ?? "inet", FAMILIES);
+  const type = nameOrNumber("type", options.type ?? "stream", TYPES);
+  const optmemMax = integer("optmemMax", options.optmemMax ?? OPTMEM_MAX, 0, 0x7fffffff);
+  return new Socket(exports, check(exports.socket_create(family, type, optmemMax), "socket"));
+}
+
+/** @internal */
+export function createCgroup(exports: CoreExports, options: CgroupOptions = {}): Cgroup {
+  checkObject("cgroup", options);
+  const parent = checkCgroup("parent", options.parent, exports);
+  const version = integer("version", options.version ?? parent?.version ?? 2, 1, 2) as 1 | 2;
+  if (parent !== undefined && parent.version !== version) {
+    throw new RangeError(`version: the parent is in the hierarchy of version ${parent.version}`);
+  }
+  const fd = exports.cgroup_create(parent?.ptr ?? 0, parent?.serial ?? 0, version);
+  return new Cgroup(exports, check(fd, "mkdir"), version);
+}
+
+/** @internal */
+export function createTask(exports: CoreExports, options: TaskOptions = {}): Task {
+  checkObject("task", options);
+  const pid = options.pid === undefined ? 0 : integer("pid", options.pid, 1, PID_MAX);
+  const cgroup = checkCgroup("cgroup", options.cgroup, exports);
+  return new Task(
+    exports,
+    check(exports.task_create(pid, cgroup?.ptr ?? 0, cgroup?.serial ?? 0), "pidfd_open"),
+  );
+}
+
+/** @internal */
+export function createInode(exports: CoreExports, options: InodeOptions = {}): Inode {
+  checkObject("inode", options);
+  const anonymous = options.anonymous ?? false;
+  if (typeof anonymous !== "boolean") {
+    throw new TypeError(`anonymous: expected a boolean, got ${typeof anonymous}`);
+  }
+  return new Inode(exports, check(exports.inode_create(anonymous ? 1 : 0), "open"));
+}
+
+function checkObject(name: string, options: unknown): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`${name}: expected an object of options`);
+  }
+}
+
+function checkCgroup(
+  name: string,
+  value: Cgroup | undefined,
+  exports: CoreExports,
+): Cgroup | undefined {
+  if (value === undefined) return undefined;
+  if (!(value instanceof Cgroup) || value.exports !== exports) {
+    throw new TypeError(`${name}: expected a cgroup of this runtime`);
+  }
+  return value;
+}
+
+function nameOrNumber(
+  name: string,
+  value: unknown,
+  names: Readonly<Record<string, number>>,
+): number {
+  if (typeof value === "number") return integer(name, value, 0, 0xffff);
+  if (typeof value !== "string") {
+    throw new TypeError(`${name}: expected a name or a number, got ${typeof value}`);
+  }
+  const number = Object.hasOwn(names, value) ? names[value] : undefined;
+  if (number === undefined) {
+    throw new RangeError(
+      `${name}: expected ${Object.keys(names).join(", ")} or a number, got "${value}"`,
+    );
+  }
+  return number;
+}
+
+function integer(name: string, value: unknown, min: number, max: number): number {
+  if (typeof value !== "number") {
+    throw new TypeError(`${name}: expected a number, got ${typeof value}`);
+  }
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new RangeError(`${name}: expected an integer in ${min}..${max}, got ${value}`);
+  }
+  return value;
+}

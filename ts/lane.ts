@@ -1,0 +1,141 @@
+// The way of a caller's typed array into linear memory and out of it, for the typed-array verbs.
+//
+// An array that is a view of the runtime's memory is used where it is. Another one is copied through a view of its own
+// type over the room, which is kept: calls with arrays of one type and length allocate nothing.
+
+import type { LiveViews } from "./views.js";
+
+/** A typed array that holds keys or values one behind the other. */
+export type NumericArray =
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array
+  | Uint32Array
+  | Int32Array
+  | Float32Array
+  | Float64Array
+  | BigUint64Array
+  | BigInt64Array;
+
+type ArrayConstructor = new (
+  buffer: ArrayBufferLike,
+  byteOffset: number,
+  length: number,
+) => NumericArray;
+
+const CONSTRUCTORS: ReadonlyMap<string | undefined, ArrayConstructor> = new Map(
+  [
+    Uint8Array,
+    Int8Array,
+    Uint16Array,
+    Int16Array,
+    Uint32Array,
+    Int32Array,
+    Float32Array,
+    Float64Array,
+    BigUint64Array,
+    BigInt64Array,
+  ].map((constructor) => [constructor.name, constructor]),
+);
+
+/** Bytes of a caller's array. @throws {TypeError} it is none of NumericArray */
+export function byteCount(name: string, array: NumericArray): number {
+  if (!ArrayBuffer.isView(array) || !CONSTRUCTORS.has(array[Symbol.toStringTag])) {
+    throw new TypeError(`${name}: expected a typed array`);
+  }
+  return array.byteLength;
+}
+
+/** One of the arrays of a call: keys, values, or what was found. */
+export class Lane {
+  readonly #mem: LiveViews;
+  /** Bytes of an element. */
+  readonly #size: number;
+  #array: NumericArray | undefined;
+  /** Address of an array in the runtime's memory; 0 for others. */
+  #ownPtr = 0;
+  #roomPtr = 0;
+  #roomBytes = 0;
+  /** Over the room, of the type and length of the array that was copied last. */
+  #view: NumericArray | undefined;
+
+  constructor(mem: LiveViews, size: number) {
+    this.#mem = mem;
+    this.#size = size;
+  }
+
+  /**
+   * Takes an array on.
+   * @param chunk elements that are copied at once
+   * @returns bytes of room it needs; 0 when it stays where it is
+   */
+  begin(array: NumericArray, chunk: number): number {
+    this.#array = array;
+    this.#ownPtr = array.buffer === this.#mem.memory.buffer ? array.byteOffset : 0;
+    const bytes = Math.min(array.byteLength, chunk * this.#size);
+    this.#roomBytes = this.#ownPtr === 0 ? Math.ceil(bytes / 8) * 8 : 0;
+    return this.#roomBytes;
+  }
+
+  /** Its room begins at `ptr`. @returns the end of its room */
+  settle(ptr: number): number {
+    this.#roomPtr = ptr;
+    return ptr + this.#roomBytes;
+  }
+
+  /** Lets go of the array. */
+  end(): void {
+    this.#array = undefined;
+  }
+
+  /** Address of element `at`, which is the first of a crossing. */
+  address(at: number): number {
+    return this.#ownPtr === 0 ? this.#roomPtr : this.#ownPtr + at * this.#size;
+  }
+
+  /** Brings `count` elements from `at` on into memory. @returns their address */
+  enter(at: number, count: number): number {
+    const array = this.#array as NumericArray;
+    if (this.#ownPtr === 0) {
+      if (array.byteLength === count * this.#size)
+        (this.#over(array) as Uint8Array).set(array as Uint8Array);
+      else this.#mem.u8.set(this.#part(array, at, count), this.#roomPtr);
+    }
+    return this.address(at);
+  }
+
+  /** Brings `count` elements from `at` on back to the array. */
+  leave(at: number, count: number): void {
+    const array = this.#array as NumericArray;
+    if (this.#ownPtr !== 0) return;
+    const bytes = count * this.#size;
+    if (array.byteLength === bytes) (array as Uint8Array).set(this.#over(array) as Uint8Array);
+    else
+      this.#part(array, at, count).set(this.#mem.u8.subarray(this.#roomPtr, this.#roomPtr + bytes));
+  }
+
+  #part(array: NumericArray, at: number, count: number): Uint8Array {
+    const offset = array.byteOffset + at * this.#size;
+    return new Uint8Array(array.buffer, offset, count * this.#size);
+  }
+
+  /** The room as an array like this one. */
+  #over(array: NumericArray): NumericArray {
+    const { buffer } = this.#mem.u8;
+    const view = this.#view;
+    const tag = array[Symbol.toStringTag];
+    if (
+      view !== undefined &&
+      view.buffer === buffer &&
+      view.byteOffset === this.#roomPtr &&
+      view.length === array.length &&
+      view[Symbol.toStringTag] === tag
+    ) {
+      return view;
+    }
+    const Constructor = CONSTRUCTORS.get(tag) as ArrayConstructor;
+    this.#view = new Constructor(buffer, this.#roomPtr, array.length);
+    return this.#view;
+  }
+}
