@@ -117,7 +117,7 @@ function construct(
       return new UserRingBuffer(runtime, identity, undefined);
     case "array_of_maps":
       return new ArrayOfMaps(runtime, identity, u32, opener(template(parts)));
-    case "hash_of_maps":
+    default:
       return new HashOfMaps(runtime, identity, codec("key", parts.key), opener(template(parts)));
   }
 }
