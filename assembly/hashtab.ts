@@ -66,6 +66,8 @@ import {
   fillSeparate,
   find,
   findKey,
+  elemBehind,
+  firstElem,
   firstFrom,
   hashAt,
   hashKey,
@@ -73,7 +75,6 @@ import {
   keyAt,
   makeNewest,
   nextAfter,
-  nextBehind,
   positionOf,
   publishSlot,
   rankAt,
@@ -388,11 +389,9 @@ export class BpfHtab extends BpfMap {
   /** iter: rank u64, position u32, started u32. */
   override iterNext(iter: usize, key: usize): usize {
     const started = load<u32>(iter, 12) != 0;
-    const pos = started
-      ? nextBehind(this, load<u64>(iter), load<u32>(iter, 8))
-      : firstFrom(this, 0);
+    const pos = started ? elemBehind(this, load<u64>(iter), load<u32>(iter, 8)) : firstElem(this);
     if (pos == 0) return 0;
-    store<u64>(iter, rankAt(this, pos));
+    if (this.zeroSeed) store<u64>(iter, rankAt(this, pos));
     store<u32>(iter, pos, 8);
     store<u32>(iter, 1, 12);
     copyBytes(key, keyAt(this, pos), this.keySize);

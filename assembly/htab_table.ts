@@ -446,6 +446,30 @@ function oldestAfter(h: BpfHtab, home: u32, stamp: u32): u32 {
   }
 }
 
+// ---- walking without the kernel's order -----------------------------------------------------------------------------
+// Iterations that nobody can compare with the kernel's go slot by slot: a few nanoseconds an element.
+
+/** The first element; 0 when the table is empty. */
+export function firstElem(h: BpfHtab): u32 {
+  return h.zeroSeed ? firstFrom(h, 0) : slotFrom(h, h.chunks, 0);
+}
+
+/** The element behind a place where one stood (and may still stand); rank as rankAt gave it then. */
+export function elemBehind(h: BpfHtab, rank: u64, pos: u32): u32 {
+  return h.zeroSeed ? nextBehind(h, rank, pos) : slotFrom(h, pos & ~15, (pos & 15) + 1);
+}
+
+/** The first used slot at or behind one; 0 when there is none. */
+function slotFrom(h: BpfHtab, chunk: u32, slot: u32): u32 {
+  let used = usedSlots(h, chunk) & (~0 << slot);
+  while (used == 0) {
+    chunk += h.chunkSize;
+    if (chunk == h.chunksEnd) return 0;
+    used = usedSlots(h, chunk);
+  }
+  return chunk | ctz(used);
+}
+
 // ---- the fast case --------------------------------------------------------------------------------------------------
 
 export const SMALL_CHUNK: u32 = 64;

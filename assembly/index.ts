@@ -123,12 +123,7 @@ export {
   map_update_u64,
   value_add64,
 } from "./fast";
-export {
-  map_lpm_match,
-  map_lpm_match4,
-  map_lpm_match_many,
-  map_lpm_match_many4,
-} from "./lpm_match";
+export { map_lpm_match, map_lpm_match4, map_lpm_match_many } from "./lpm_match";
 
 // ---- life of the kernel ---------------------------------------------------------------------------------------------
 
@@ -142,7 +137,9 @@ export function kernel_init(
   seed: u64,
 ): usize {
   const root = kernelInit(source, base, limit, maxBytes, nrCpus, seed);
-  return root != 0 && fdTableInit() && hostInit() ? root : 0;
+  if (root != 0 && fdTableInit() && hostInit()) return root;
+  kernelExit();
+  return 0;
 }
 
 /** Makes this instance a CPU of a kernel another instance made in the same memory. @returns 1, or 0 when there is none */

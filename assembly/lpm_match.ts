@@ -2,7 +2,7 @@
 
 import { EFAULT, EINVAL, BPF_MAP_TYPE_LPM_TRIE } from "../ts/uapi";
 import { isOpen } from "./fast";
-import { copyBytes, isUserRange } from "./lib/bytes";
+import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import {
   ADDRESS,
@@ -109,11 +109,10 @@ function matchFrom4(trie: BpfLpmTrie, entry: u32, depth: u32, word: u32): u32 {
 
 // ---- doors --------------------------------------------------------------------------------------------------------
 
-/** The trie of a handle, if its keys have dataSize bytes of data (0: any); 0 otherwise. */
-function trieByHandle(handle: u32, dataSize: u32): usize {
+/** The trie of a handle; 0 when it is none. */
+function trieByHandle(handle: u32): usize {
   const ptr = mapByHandle(handle);
-  if (ptr == 0 || changetype<BpfMap>(ptr).mapType != BPF_MAP_TYPE_LPM_TRIE) return 0;
-  return dataSize == 0 || changetype<BpfLpmTrie>(ptr).dataSize == dataSize ? ptr : 0;
+  return ptr != 0 && changetype<BpfMap>(ptr).mapType == BPF_MAP_TYPE_LPM_TRIE ? ptr : 0;
 }
 
 /**
@@ -133,7 +132,7 @@ export function map_lpm_match4(map: usize, handle: u32, word: u32): usize {
 
 /** LPM_TRIE of any size: as map_lpm_match4, for the data at an address the caller owns. */
 export function map_lpm_match(handle: u32, data: usize): usize {
-  const ptr = trieByHandle(handle, 0);
+  const ptr = trieByHandle(handle);
   if (ptr == 0) return 0;
   const trie = changetype<BpfLpmTrie>(ptr);
   lock(lockOf(trie));
@@ -144,68 +143,38 @@ export function map_lpm_match(handle: u32, data: usize): usize {
 
 /**
  * Matches `count` addresses of dataSize bytes each (no prefix length in front), one behind the other.
- * @param values `count` values of valueSize bytes; that of a miss stays as it is
+ * @param values `count` values of valueSize bytes; misses read as `miss` where values have 4 bytes, as zeros elsewhere
  * @param found  a byte for each: 1 a match, 0 none; may be 0
- * @returns the number of matches, or -EINVAL, -EFAULT
+ * @returns the number of matches, or -EINVAL: no trie, -EFAULT: an address outside the memory
  */
 export function map_lpm_match_many(
   handle: u32,
   data: usize,
   count: u32,
   values: usize,
+  miss: u32,
   found: usize,
 ): i32 {
-  const ptr = trieByHandle(handle, 0);
+  const ptr = trieByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const trie = changetype<BpfLpmTrie>(ptr);
-  if (
-    !isUserRange(data, <u64>count * trie.dataSize) ||
-    !isUserRange(values, <u64>count * trie.valueSize)
-  )
-    return -EFAULT;
-  if (found != 0 && !isUserRange(found, count)) return -EFAULT;
+  const dataSize = trie.dataSize;
   const valueSize = trie.valueSize;
-  const isWord = trie.dataSize == 4;
+  if (!isUserRange(data, <u64>count * dataSize)) return -EFAULT;
+  if (!isUserRange(values, <u64>count * valueSize)) return -EFAULT;
+  if (found != 0 && !isUserRange(found, count)) return -EFAULT;
   let hits: i32 = 0;
   lock(lockOf(trie));
   for (let i: u32 = 0; i < count; i++) {
-    const elem = isWord ? match4(trie, load<u32>(data)) : lpmMatch(trie, data, trie.maxPrefixlen);
-    if (elem != 0) {
-      hits++;
-      if (valueSize == 4) store<u32>(values, load<u32>(elem));
-      else copyBytes(values, elem, valueSize);
-    }
+    const elem =
+      dataSize == 4 ? match4(trie, load<u32>(data)) : lpmMatch(trie, data, trie.maxPrefixlen);
+    if (valueSize == 4) store<u32>(values, elem == 0 ? miss : load<u32>(elem));
+    else if (elem == 0) zeroBytes(values, valueSize);
+    else copyBytes(values, elem, valueSize);
+    if (elem != 0) hits++;
     if (found != 0) store<u8>(found + i, elem == 0 ? 0 : 1);
-    data += trie.dataSize;
+    data += dataSize;
     values += valueSize;
-  }
-  unlock(lockOf(trie));
-  return hits;
-}
-
-/** As map_lpm_match_many for 4 bytes of data and values of 4 bytes; a miss reads as `miss`. */
-export function map_lpm_match_many4(
-  handle: u32,
-  words: usize,
-  count: u32,
-  values: usize,
-  miss: u32,
-): i32 {
-  const ptr = trieByHandle(handle, 4);
-  if (ptr == 0 || changetype<BpfMap>(ptr).valueSize != 4) return -EINVAL;
-  const trie = changetype<BpfLpmTrie>(ptr);
-  const bytes = (<u64>count) << 2;
-  if (!isUserRange(words, bytes) || !isUserRange(values, bytes)) return -EFAULT;
-  let hits: i32 = 0;
-  lock(lockOf(trie));
-  for (let at: usize = 0; at < <usize>bytes; at += 4) {
-    const elem = match4(trie, load<u32>(words + at));
-    let value = miss;
-    if (elem != 0) {
-      hits++;
-      value = load<u32>(elem);
-    }
-    store<u32>(values + at, value);
   }
   unlock(lockOf(trie));
   return hits;

@@ -316,45 +316,23 @@ function countRanks(node: LpmNode): void {
 }
 
 /**
- * Links a new prefix into the chains of its home: the longer ones below it that were below its parent are now below it.
- * The node still has its old runs.
+ * Gives the chains of the edited slots another middle: what is longer than `len` continues with `below`, which is a new
+ * prefix of that length or the parent of one that goes. The node still has its old runs.
  */
-export function linkElem(edit: Edit, node: LpmNode, elem: u32, len: u32, infoOff: u32): void {
+export function relink(edit: Edit, node: LpmNode, below: u32, len: u32, infoOff: u32): void {
   let slot = edit.first;
   while (slot <= edit.last) {
     const entry = entryAt(node, slot);
-    const head = entry & NODE ? nodeAt(entry).cover : entry & ADDRESS;
-    if (head == 0 || prefixlenOf(head, infoOff) < len) {
-      if (entry & NODE) nodeAt(entry).cover = elem;
+    let top = entry & NODE ? nodeAt(entry).cover : entry & ADDRESS;
+    if (top == 0 || prefixlenOf(top, infoOff) <= len) {
+      if (entry & NODE) nodeAt(entry).cover = below;
     } else {
-      setTopParent(head, elem, len, infoOff);
-    }
-    slot = nextRun(node, slot);
-  }
-}
-
-/** Of the chain from `head` on, gives the last prefix longer than `len` another parent. */
-function setTopParent(head: u32, parent: u32, len: u32, infoOff: u32): void {
-  let top = head;
-  while (true) {
-    const next = parentOf(top, infoOff);
-    if (next == 0 || next == parent || prefixlenOf(next, infoOff) <= len) break;
-    top = next;
-  }
-  if (top != parent) setParent(top, infoOff, parent);
-}
-
-/** Takes a prefix out of the chains of its home. The node still has its old runs. */
-export function unlinkElem(edit: Edit, node: LpmNode, elem: u32, len: u32, infoOff: u32): void {
-  const parent = parentOf(elem, infoOff);
-  let slot = edit.first;
-  while (slot <= edit.last) {
-    const entry = entryAt(node, slot);
-    const head = entry & NODE ? nodeAt(entry).cover : entry & ADDRESS;
-    if (head == elem) {
-      if (entry & NODE) nodeAt(entry).cover = parent;
-    } else if (head != 0 && prefixlenOf(head, infoOff) > len) {
-      setTopParent(head, parent, len, infoOff);
+      while (true) {
+        const next = parentOf(top, infoOff);
+        if (next == 0 || prefixlenOf(next, infoOff) <= len) break;
+        top = next;
+      }
+      setParent(top, infoOff, below);
     }
     slot = nextRun(node, slot);
   }

@@ -60,7 +60,6 @@ import {
   firstSlot,
   infoOffset,
   lastSlot,
-  linkElem,
   moveNode,
   nextRun,
   nodeAt,
@@ -68,9 +67,9 @@ import {
   parentOf,
   planEdit,
   prefixlenOf,
+  relink,
   runCount,
   setParent,
-  unlinkElem,
   writeElem,
 } from "./lpm_node";
 import { nextElem } from "./lpm_walk";
@@ -359,7 +358,7 @@ export class BpfLpmTrie extends BpfMap {
     const entry = entryAt(node, edit.first);
     let parent = entry & NODE ? nodeAt(entry).cover : entry & ADDRESS;
     while (parent != 0 && prefixlenOf(parent, off) > len) parent = parentOf(parent, off);
-    linkElem(edit, node, elem, len, off);
+    relink(edit, node, elem, len, off);
     setParent(elem, off, parent);
     applyEdit(edit, node);
     node.elems++;
@@ -416,7 +415,7 @@ export class BpfLpmTrie extends BpfMap {
     const data = dataOf(elem, off);
     const depth: u32 = node.depth;
     planEditOf(edit, node, elem, len, off, true);
-    unlinkElem(edit, node, elem, len, off);
+    relink(edit, node, parentOf(elem, off), len, off);
     applyEdit(edit, node);
     node.elems--;
     if (this.pathLength > 1 && <u32>node.elems + node.children == 1) this.collapse(node, data);

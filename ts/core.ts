@@ -145,14 +145,8 @@ export interface CoreExports {
     data: number,
     count: number,
     values: number,
-    found: number,
-  ): number;
-  map_lpm_match_many4(
-    map: number,
-    words: number,
-    count: number,
-    values: number,
     miss: number,
+    found: number,
   ): number;
   map_iter_next(map: number, iter: number, key: number): number;
   map_by_handle(handle: number): number;

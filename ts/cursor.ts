@@ -134,6 +134,7 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
     return { done: true, value: undefined };
   }
 
+  /** The cursor itself. */
   [Symbol.iterator](): this {
     return this;
   }
@@ -147,6 +148,7 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
     this.valuePtr = 0;
   }
 
+  /** The same as `close()`. */
   [Symbol.dispose](): void {
     this.close();
   }

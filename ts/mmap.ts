@@ -74,6 +74,7 @@ export class MmapWindow {
     this.#exports.map_munmap(this.#handle, this.readonly ? 0 : 1);
   }
 
+  /** The same as `close()`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -165,6 +165,9 @@ function takeOver(memory: WebAssembly.Memory): { base: number; limit: number } {
   }
 }
 
+/** The core uses no addresses from here on: they stand for errors. */
+const ADDRESS_MAX = 0xfffff000;
+
 function checkArena(arena: Arena, memory: WebAssembly.Memory): { base: number; limit: number } {
   if (typeof arena !== "object" || arena === null)
     throw new TypeError("arena: expected { base, limit }");
@@ -173,7 +176,7 @@ function checkArena(arena: Arena, memory: WebAssembly.Memory): { base: number; l
   const limit = integer("arena.limit", arena.limit, 0, size);
   if (limit <= base) throw new RangeError("arena.limit must be above arena.base");
   // Address 0 is NULL.
-  return { base: Math.max(base, 8), limit };
+  return { base: Math.max(base, 8), limit: Math.min(limit, ADDRESS_MAX) };
 }
 
 function integer(name: string, value: unknown, min: number, max: number): number {

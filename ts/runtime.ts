@@ -283,6 +283,7 @@ export class BpfRuntime {
     else this.exports.kernel_exit();
   }
 
+  /** The same as `dispose()`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -14,7 +14,8 @@
 //   Segment: | next segment u32 | pad u32 | blocks ... | header of a used block of size 0 |
 //
 // Invariants (heap_check.ts): neighbours in memory are never both free; a block is on the free list of its size class
-// exactly when its FREE bit is set; each segment ends in a used block of size 0; usedBytes is the sum of the used.
+// exactly when its FREE bit is set; each segment ends in a used block of size 0; usedBytes is the sum of the used,
+// freeBytes of the free.
 
 import { lock, unlock } from "./lock";
 import { memoryBytes } from "./bytes";
@@ -56,12 +57,14 @@ export class Heap {
   flBitmap: u32;
   /** The newest segment. */
   segments: u32;
+  /** Sum of the free blocks. */
+  freeBytes: u32;
   // Then FL_COUNT bitmaps of second-level lists and FL_COUNT * SL_COUNT list heads.
 }
 
 /** Bytes of a Heap with its tables. */
 export const HEAP_SIZE: u32 = TABLES_AT + FL_COUNT * 4 + FL_COUNT * SL_COUNT * 4;
-if (offsetof<Heap>("segments") != 48) ERROR("the tables of Heap start at TABLES_AT");
+if (offsetof<Heap>("freeBytes") + 4 != TABLES_AT) ERROR("the tables of Heap start at TABLES_AT");
 
 export function heapInit(heap: Heap, source: u32, maxBytes: u64): void {
   memory.fill(changetype<usize>(heap), 0, HEAP_SIZE);
@@ -125,12 +128,26 @@ export function heapAlloc(heap: Heap, bytes: u64, align: u32): usize {
   return ptr;
 }
 
-/** As heapAlloc, but grows the memory where it may. For creation only: views of the memory go stale. */
+/**
+ * As heapAlloc, but grows the memory where it may. For creation only: views of the memory go stale. What was promised
+ * (heapReserve) stays free where the memory can grow.
+ */
 export function heapAllocGrow(heap: Heap, bytes: u64, align: u32): usize {
   const ptr = heapAlloc(heap, bytes, align);
-  if (ptr != 0 || heap.source != HEAP_GROW || bytes > 0xffff0000) return ptr;
-  if (!ASC_NO_ASSERT && heap.failAfter == 0) return 0;
+  if (heap.source != HEAP_GROW || bytes > 0xffff0000) return ptr;
+  if (!ASC_NO_ASSERT && heap.failAfter == 0) return ptr;
+  if (ptr != 0) {
+    keepPromise(heap);
+    return ptr;
+  }
   return heapGrow(heap, bytes + align + 5 * HDR) ? heapAlloc(heap, bytes, align) : 0;
+}
+
+/** Grows the memory by what the promises lack; where not all of it can be had, by as much as half of what can be. */
+function keepPromise(heap: Heap): void {
+  if (heap.freeBytes >= heap.reservedBytes) return;
+  let want = heap.reservedBytes - heap.freeBytes;
+  while (!heapGrow(heap, want) && want >= 0x20000) want >>= 1;
 }
 
 export function heapFree(heap: Heap, ptr: usize): void {
@@ -154,29 +171,11 @@ export function heapFree(heap: Heap, ptr: usize): void {
  */
 export function heapReserve(heap: Heap, bytes: u64): void {
   heap.reservedBytes += bytes;
-  if (heap.source != HEAP_GROW) return;
-  const free = freeBytes(heap);
-  if (free >= heap.reservedBytes) return;
-  // Where not all of it can be had, as much as half of what can be.
-  let want = heap.reservedBytes - free;
-  while (want >= 0x10000 && !heapGrow(heap, want)) want >>= 1;
+  if (heap.source == HEAP_GROW) keepPromise(heap);
 }
 
 export function heapUnreserve(heap: Heap, bytes: u64): void {
   heap.reservedBytes -= bytes;
-}
-
-/** Sum of the free blocks, bytes. Walks the free lists of every class. */
-export function freeBytes(heap: Heap): u64 {
-  let sum: u64 = 0;
-  for (let index: u32 = 0; index < FL_COUNT * SL_COUNT; index++) {
-    let block = load<u32>(headPtr(heap, index));
-    while (block != 0) {
-      sum += blockBytes(block);
-      block = load<u32>(block);
-    }
-  }
-  return sum;
 }
 
 function heapGrow(heap: Heap, bytes: u64): bool {
@@ -328,6 +327,7 @@ function insertFree(heap: Heap, block: u32): void {
   const fl = index / SL_COUNT;
   const head = headPtr(heap, index);
   const first = load<u32>(head);
+  heap.freeBytes += bytes;
   setBlock(block, bytes, true);
   store<u32>(block, first);
   store<u32>(block + 4, 0);
@@ -338,6 +338,7 @@ function insertFree(heap: Heap, block: u32): void {
 }
 
 function removeFree(heap: Heap, block: u32): void {
+  heap.freeBytes -= blockBytes(block);
   const index = classOf(blockBytes(block));
   const fl = index / SL_COUNT;
   const next = load<u32>(block);
@@ -366,8 +367,7 @@ function mallocBlock(heap: Heap, bytes: u32, align: u32): usize {
   if (whole > 0xffff0000) return 0;
   const raw = hostMalloc(<u32>whole);
   if (raw == 0) return 0;
-  // The host's word is not trusted beyond the memory's end.
-  if (<u64>raw + whole > min(memoryBytes(), ADDRESS_MAX)) {
+  if (!isHostBlock(raw, whole)) {
     hostFree(raw);
     return 0;
   }
@@ -399,11 +399,27 @@ export function heapFreeAll(heap: Heap): void {
   while (heap.mallocHead != 0) freeMallocBlock(heap, heap.mallocHead);
 }
 
-/** The host's allocator itself, for the block that holds the Heap. */
+/** The host's word is not trusted beyond the memory's end. */
+function isHostBlock(raw: u32, bytes: u64): bool {
+  return <u64>raw + bytes <= min(memoryBytes(), ADDRESS_MAX);
+}
+
+const ROOT_ALIGN: u32 = 64;
+
+/** A block from the host's allocator itself, for what holds the Heap; 0 when there is none. The host's pointer is in front. */
 export function hostAlloc(bytes: u32): u32 {
-  return hostMalloc(bytes);
+  const whole = bytes + ROOT_ALIGN + 4;
+  const raw = hostMalloc(whole);
+  if (raw == 0) return 0;
+  if (!isHostBlock(raw, whole)) {
+    hostFree(raw);
+    return 0;
+  }
+  const ptr = (raw + 4 + ROOT_ALIGN - 1) & ~(ROOT_ALIGN - 1);
+  store<u32>(ptr - 4, raw);
+  return ptr;
 }
 
 export function hostRelease(ptr: u32): void {
-  hostFree(ptr);
+  hostFree(load<u32>(ptr - 4));
 }

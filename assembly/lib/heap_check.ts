@@ -20,10 +20,11 @@ class Sums {
   usedBytes: u32;
   usedBlocks: u32;
   freeBlocks: u32;
+  freeBytes: u32;
 }
 
 /**
- * @param sums address of 12 bytes to count in
+ * @param sums address of 16 bytes to count in
  * @returns 0, or the number of the first invariant that does not hold (the numbers below)
  */
 export function heapCheck(heap: Heap, sums: usize): i32 {
@@ -34,6 +35,7 @@ export function heapCheck(heap: Heap, sums: usize): i32 {
   if (ret != 0) return ret;
   if (counted.usedBytes != heap.usedBytes) return 1;
   if (counted.usedBlocks != heap.usedBlocks) return 2;
+  if (counted.freeBytes != heap.freeBytes) return 3;
   return heap.source == HEAP_MALLOC ? 0 : checkFreeLists(heap, counted.freeBlocks);
 }
 
@@ -50,6 +52,7 @@ function checkSegments(heap: Heap, sums: Sums): i32 {
         if (previous != 0 && isFree(previous)) return 12;
         if (!isListed(heap, block)) return 13;
         sums.freeBlocks++;
+        sums.freeBytes += blockBytes(block);
       } else {
         sums.usedBytes += blockBytes(block);
         sums.usedBlocks++;

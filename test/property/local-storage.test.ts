@@ -5,6 +5,7 @@ import { expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { type Build, type BuildName, describeEachBuild } from "../support/builds.js";
 import { u32s } from "../support/bytes.js";
+import { expectSound } from "../support/debug.js";
 import { Random } from "../support/random.js";
 import { GET_F_CREATE, type StorageMap, StorageRig } from "../support/storage.js";
 
@@ -177,26 +178,26 @@ class World {
 
   /** Every value is where it should be; every address ever seen is live only if a value is there now. */
   check(): void {
-    for (const map of this.maps) expect(this.rig.check(map)).toBe(0);
-    const live = new Map<number, number>();
+    expectSound(this.rig.rt, ...this.maps.map((map) => map.fd));
+    const sizes = new Map<number, number>();
     for (const owner of this.owners) {
       for (const [map, value] of owner.values) {
         this.#expectValue(map, owner, value);
-        live.set(this.get(map, owner, 0n), map.valueSize);
+        sizes.set(this.get(map, owner, 0n), map.valueSize);
       }
     }
     for (const [ptr] of this.addresses) {
-      const size = live.get(ptr);
+      const size = sizes.get(ptr);
       const isLive = this.rig.rt.exports.bpf_valid_range(ptr, size ?? 1);
-      expect(isLive).toBe(size === undefined ? this.#insideAnother(ptr, live) : 1);
+      expect(isLive).toBe(size === undefined ? this.#insideAnother(ptr, sizes) : 1);
     }
     this.addresses.clear();
-    for (const ptr of live.keys()) this.addresses.set(ptr, this.maps[0] as LiveMap);
+    for (const ptr of sizes.keys()) this.addresses.set(ptr, this.maps[0] as LiveMap);
   }
 
   /** A byte that was a value's first may be inside a larger value now, or inside an owner. */
-  #insideAnother(ptr: number, live: ReadonlyMap<number, number>): number {
-    for (const [start, size] of live) if (ptr > start && ptr < start + size) return 1;
+  #insideAnother(ptr: number, sizes: ReadonlyMap<number, number>): number {
+    for (const [start, size] of sizes) if (ptr > start && ptr < start + size) return 1;
     const bytes = [80, 16, 16, 16];
     for (const owner of this.owners) {
       if (ptr >= owner.ptr && ptr < owner.ptr + (bytes[owner.kind] ?? 0)) return 1;

@@ -1,4 +1,4 @@
-// Little-endian words as the bytes of keys and values.
+// Little-endian words as the bytes of keys and values; ranges of them.
 
 /** The bytes of u32 words, one behind the other. */
 export function u32s(...words: readonly number[]): Uint8Array {
@@ -24,4 +24,12 @@ export function u32At(bytes: Uint8Array, offset = 0): number {
 /** All u32 words of `bytes`. */
 export function wordsOf(bytes: Uint8Array): number[] {
   return Array.from({ length: bytes.length >> 2 }, (_, i) => u32At(bytes, i * 4));
+}
+
+/** "1-4,9" -> [1, 2, 3, 4, 9] */
+export function range(text: string): number[] {
+  return text.split(",").flatMap((part) => {
+    const [first = 0, last = first] = part.split("-").map(Number);
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  });
 }

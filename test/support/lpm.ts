@@ -4,6 +4,7 @@
 import * as uapi from "../../ts/uapi.js";
 import { BpfClient } from "./bpf.js";
 import type { Runtime } from "./builds.js";
+import { debugExports } from "./debug.js";
 import { toHex } from "./trace.js";
 
 export interface Prefix {
@@ -167,8 +168,7 @@ export class LpmMap {
 
   /** 0 when the invariants hold, or nobody can look: the walkers are the debug build's. */
   check(): number {
-    const exports: { check_map?: (handle: number) => number } = this.#runtime.exports as object;
-    return exports.check_map?.(this.handle) ?? 0;
+    return debugExports(this.#runtime)?.check_map(this.handle) ?? 0;
   }
 
   close(): void {

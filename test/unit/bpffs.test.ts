@@ -228,7 +228,8 @@ describeEachBuild("bpffs", (build) => {
     expect(client.get(path, 0, 5)).toBe(-EINVAL);
     expect(rawGet(0, 3)).toBe(-EINVAL);
     expect(rawGet(rt.memory.buffer.byteLength, 0)).toBe(-EFAULT);
-    // A path that runs into the memory's end.
+    // A path that runs into the memory's end, in a page that is not the core's.
+    rt.memory.grow(1);
     const last = rt.memory.buffer.byteLength - 4;
     new Uint8Array(rt.memory.buffer).fill(0x61, last);
     expect(rawGet(last, 0)).toBe(-EFAULT);

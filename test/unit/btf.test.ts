@@ -217,10 +217,19 @@ function load(
   const attr = new DataView(new ArrayBuffer(40));
   attr.setUint32(0, ptrTo, true);
   attr.setUint32(16, blob.length, true);
-  for (const [offset, value] of Object.entries(fields)) attr.setUint32(Number(offset), value, true);
+  for (const [offset, word] of Object.entries(fields)) attr.setUint32(Number(offset), word, true);
   const ret = rt.bpf(uapi.BPF_BTF_LOAD, new Uint8Array(attr.buffer));
   rt.free(ptrTo);
   return ret;
+}
+
+/** A value of 16 bytes with one member. */
+function value(btf: BtfBuilder, type: number): number {
+  return btf.struct("value", 16, [{ name: "m", type, offset: 0 }]);
+}
+
+function inner(btf: BtfBuilder, lock: number): number {
+  return btf.struct("inner", 8, [{ name: "l", type: lock, offset: 4 }]);
 }
 
 describeEachBuild("BPF_BTF_LOAD", (build: Build) => {
@@ -393,12 +402,8 @@ describe("the BTF of a map", () => {
         expect(client.freeze(fd)).toBe(ret === -ENOENT ? -ENOTSUPP : 0);
         return ret === -ENOENT;
       };
-      const value = (btf: BtfBuilder, type: number): number =>
-        btf.struct("value", 16, [{ name: "m", type, offset: 0 }]);
       expect(hasLock((btf, lock) => value(btf, lock))).toBe(true);
       expect(hasLock((btf, lock) => btf.typedef("t", btf.const(value(btf, lock))))).toBe(true);
-      const inner = (btf: BtfBuilder, lock: number): number =>
-        btf.struct("inner", 8, [{ name: "l", type: lock, offset: 4 }]);
       expect(hasLock((btf, lock) => value(btf, inner(btf, lock)))).toBe(true);
       expect(hasLock((btf, lock, word) => value(btf, btf.array(lock, word, 1)))).toBe(true);
       expect(hasLock((btf, lock, word) => value(btf, btf.array(lock, word, 2)))).toBe(false);

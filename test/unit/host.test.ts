@@ -5,6 +5,11 @@ import { BpfError } from "../../ts/errors.js";
 import { EBADF, EBUSY, ENOENT } from "../../ts/uapi.js";
 import { describeEachBuild } from "../support/builds.js";
 
+/** A value of a wrong type, as a caller without types gives it. */
+function bad(value: unknown): never {
+  return value as never;
+}
+
 describeEachBuild("host objects", (build) => {
   it("share the lowest free numbers of one fd table", async () => {
     const rt = await build.createRuntime();
@@ -140,7 +145,6 @@ describeEachBuild("host objects", (build) => {
   it("refuse options that cannot be", async () => {
     const rt = await build.createRuntime();
     const other = await build.createRuntime();
-    const bad = (value: unknown): never => value as never;
     expect(() => rt.socket({ family: bad("ipx") })).toThrow(RangeError);
     expect(() => rt.socket({ family: bad("toString") })).toThrow(RangeError);
     expect(() => rt.socket({ type: bad({}) })).toThrow(TypeError);

@@ -254,41 +254,48 @@ describeEachBuild("LPM_TRIE", (build: Build) => {
   it("gives the same answers through the doors for addresses", async () => {
     const runtime = await build.createRuntime();
     const { exports } = runtime;
-    for (const count of [200, 20_000]) {
+    const n = 2000;
+    for (const [count, size] of [
+      [200, 4],
+      [20_000, 4],
+      [3000, 16],
+    ] as const) {
       const random = new Random(count);
-      const map = new LpmMap(runtime, 4, count);
-      for (let i = 0; i < count; i++) map.update(randomPrefix(random), i);
-      const n = 2000;
-      const area = runtime.alloc(n * 12);
-      const data = randomBytes(random, n * 4);
+      const map = new LpmMap(runtime, size, count);
+      const address = exports.map_by_handle(map.handle);
+      for (let i = 0; i < count; i++) map.update(randomPrefix(random, size), i);
+      const values = runtime.alloc(n * (5 + size));
+      const found = values + n * 4;
+      const area = found + n;
+      const data = randomBytes(random, n * size);
       new Uint8Array(runtime.memory.buffer).set(data, area);
       const view = new DataView(runtime.memory.buffer);
-      const address = exports.map_by_handle(map.handle);
+      const addressAt = (i: number): Uint8Array => data.subarray(i * size, (i + 1) * size);
       const expected = Array.from({ length: n }, (_, i) =>
-        map.lookup({ length: 32, data: data.subarray(i * 4, i * 4 + 4) }),
+        map.lookup({ length: size * 8, data: addressAt(i) }),
       );
       const hits = expected.filter((value) => value >= 0).length;
-      expect(exports.map_lpm_match_many4(map.handle, area, n, area + n * 4, 0x80000000)).toBe(hits);
-      expect(exports.map_lpm_match_many(map.handle, area, n, area + n * 8, 0)).toBe(hits);
+      expect(hits).toBeGreaterThan(10);
+      const many = exports.map_lpm_match_many;
+      expect(many(map.handle, area, n, values, 0x80000000, found)).toBe(hits);
       expected.forEach((value, i) => {
-        const ptr = exports.map_lpm_match4(
-          address,
-          map.handle,
-          word(data.subarray(i * 4, i * 4 + 4)),
-        );
-        expect(ptr === 0 ? -ENOENT : view.getUint32(ptr >>> 0, true)).toBe(value);
-        expect(exports.map_lpm_match(map.handle, area + i * 4)).toBe(ptr);
-        const many = view.getUint32(area + n * 4 + i * 4, true);
-        expect(many).toBe(value < 0 ? 0x80000000 : value);
-        if (value >= 0) expect(view.getUint32(area + n * 8 + i * 4, true)).toBe(value);
+        const ptr = exports.map_lpm_match(map.handle, area + i * size) >>> 0;
+        expect(ptr === 0 ? -ENOENT : view.getUint32(ptr, true)).toBe(value);
+        if (size === 4) {
+          expect(exports.map_lpm_match4(address, map.handle, word(addressAt(i))) >>> 0).toBe(ptr);
+        }
+        expect(view.getUint32(values + i * 4, true)).toBe(value < 0 ? 0x80000000 : value);
+        expect(view.getUint8(found + i)).toBe(value < 0 ? 0 : 1);
       });
-      expect(exports.map_lpm_match_many4(map.handle, area, n, 0xfffffff0, 0)).toBe(-EFAULT);
-      runtime.free(area);
+      expect(many(map.handle, area, n, 0xfffffff0, 0, 0)).toBe(-EFAULT);
+      expect(many(map.handle, 0xfffffff0, n, values, 0, 0)).toBe(-EFAULT);
+      expect(many(map.handle, area, n, values, 0, 0xfffffff0)).toBe(-EFAULT);
+      runtime.free(values);
       map.close();
       expect(exports.map_lpm_match4(address, 0x7fffffff, 0)).toBe(0);
     }
     expect(exports.map_lpm_match(0, 64)).toBe(0);
-    expect(exports.map_lpm_match_many(0, 64, 1, 64, 0)).toBe(-EINVAL);
+    expect(exports.map_lpm_match_many(0, 64, 1, 64, 0, 0)).toBe(-EINVAL);
     runtime.dispose();
   });
 

@@ -7,8 +7,10 @@ import * as uapi from "../../ts/uapi.js";
 import { BpfClient } from "../support/bpf.js";
 import type { CreateSpec } from "../support/attr.js";
 import { BUILDS, type Runtime } from "../support/builds.js";
+import { lockBtf, plainBtf } from "../support/btf.js";
 import { u32s, u64s } from "../support/bytes.js";
 import { type DebugExports, debugExports, expectSound } from "../support/debug.js";
+import { StorageRig } from "../support/storage.js";
 
 const ALLOCATIONS_MAX = 200;
 const NO_PREALLOC = uapi.BPF_F_NO_PREALLOC;
@@ -42,6 +44,13 @@ const CREATIONS: Readonly<Record<string, CreateSpec>> = {
   LPM_TRIE: map(uapi.BPF_MAP_TYPE_LPM_TRIE, NO_PREALLOC, { keySize: 8 }),
   RINGBUF: map(uapi.BPF_MAP_TYPE_RINGBUF, 0, { keySize: 0, valueSize: 0, maxEntries: 4096 }),
 };
+
+const STORAGES = [
+  uapi.BPF_MAP_TYPE_SK_STORAGE,
+  uapi.BPF_MAP_TYPE_CGRP_STORAGE,
+  uapi.BPF_MAP_TYPE_TASK_STORAGE,
+  uapi.BPF_MAP_TYPE_INODE_STORAGE,
+];
 
 interface Machine {
   readonly rt: Runtime;
@@ -194,6 +203,118 @@ describe("out of memory", () => {
     while (client.create(spec) < 63);
     const used = rt.exports.mem_used();
     expect(failUntilSuccess(machine, used, () => client.create(spec))).toBe(64);
+    rt.dispose();
+  });
+
+  it("loads a BTF or nothing", async () => {
+    const machine = await boot();
+    const { rt, client } = machine;
+    const { blob } = plainBtf(4, 8);
+    client.close(client.btfLoad(blob));
+    const used = rt.exports.mem_used();
+    const fd = failUntilSuccess(machine, used, () => client.btfLoad(blob));
+    client.close(fd);
+    expect(rt.exports.mem_used()).toBe(used);
+    rt.dispose();
+  });
+
+  it("creates a storage map or nothing", async () => {
+    const machine = await boot();
+    const rig = new StorageRig(machine.rt);
+    const btf = lockBtf(4, 16, 4);
+    const btfFd = rig.client.btfLoad(btf.blob);
+    for (const type of STORAGES) {
+      const spec = {
+        type,
+        keySize: 4,
+        valueSize: 16,
+        maxEntries: 0,
+        flags: NO_PREALLOC,
+        btfFd,
+        btfKeyTypeId: btf.keyTypeId,
+        btfValueTypeId: btf.valueTypeId,
+      };
+      rig.client.close(rig.client.create(spec));
+      const used = machine.rt.exports.mem_used();
+      const fd = failUntilSuccess(machine, used, () => rig.client.create(spec));
+      rig.client.close(fd);
+      expect(machine.rt.exports.mem_used()).toBe(used);
+    }
+    machine.rt.dispose();
+  });
+
+  it("makes a host object or nothing", async () => {
+    const machine = await boot();
+    const { rt } = machine;
+    const makes = [
+      () => rt.exports.socket_create(2, 1, 131072),
+      () => rt.exports.cgroup_create(0, 0, 2),
+      () => rt.exports.task_create(0, 0, 0),
+      () => rt.exports.inode_create(0),
+      () => rt.exports.inode_create(1),
+    ];
+    // Tables of regions.
+    for (const make of makes) make();
+    for (let fd = 3; fd < 63; fd++) rt.socket();
+    for (const make of makes) failUntilSuccess(machine, undefined, make);
+    rt.dispose();
+  });
+
+  it("stores a value with an owner or changes nothing", async () => {
+    const machine = await boot();
+    const { rt } = machine;
+    const rig = new StorageRig(rt);
+    const [sk, cgrp, task, inode] = STORAGES.map((type) => rig.map(type, 5000));
+    const value = new Uint8Array(5000).fill(3);
+    for (let round = 0; round < 8; round++) {
+      const socket = rt.socket();
+      const owners = [
+        [sk, socket.fd],
+        [cgrp, rt.cgroup().fd],
+        [task, rt.task().fd],
+        [inode, rt.inode().fd],
+        [inode, socket.fd],
+      ] as const;
+      for (const [storage, fd] of owners) {
+        if (storage === undefined) throw new Error("no map");
+        rig.lookup(storage, fd);
+        const used = rt.exports.mem_used();
+        failUntilSuccess(
+          machine,
+          round === 0 ? undefined : used,
+          () => {
+            const ret = rig.update(storage, fd, value);
+            expect(rig.lookup(storage, fd)).toEqual(ret < 0 ? -uapi.ENOENT : value);
+            return ret;
+          },
+          [storage.fd],
+        );
+      }
+    }
+    rt.dispose();
+  });
+
+  it("attaches a CGROUP_STORAGE or does not", async () => {
+    const machine = await boot();
+    const { rt, client } = machine;
+    const fd = client.create({
+      type: uapi.BPF_MAP_TYPE_CGROUP_STORAGE,
+      keySize: 8,
+      valueSize: 5000,
+      maxEntries: 0,
+    });
+    for (let round = 0; round < 4; round++) {
+      const cgroup = rt.cgroup();
+      const attach = (): number => rt.exports.cgroup_storage_attach(fd, cgroup.fd, 0);
+      failUntilSuccess(machine, undefined, attach);
+    }
+    let count = 0;
+    for (let key: Uint8Array | null = null; ; count++) {
+      const { ret, out } = client.nextKey(fd, key, 8);
+      if (ret < 0) break;
+      key = out;
+    }
+    expect(count).toBe(4);
     rt.dispose();
   });
 });

@@ -221,7 +221,7 @@ describeEachBuild("bpf(2)", (build) => {
       expect(rawElem(rt, NEXT, { fd, value: key }, 24)).toBe(0);
       do walk.push(u32At(peek(rt, key, 4)));
       while (rawElem(rt, NEXT, { fd, key, value: key }, 24) === 0);
-      expect(walk.toSorted()).toEqual([1, 2, 3]);
+      expect(walk.toSorted((a, b) => a - b)).toEqual([1, 2, 3]);
       // An absent key starts anew.
       new Uint8Array(rt.memory.buffer).set(u32s(99), key);
       expect(rawElem(rt, NEXT, { fd, key, value }, 24)).toBe(0);

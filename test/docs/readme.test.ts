@@ -1,0 +1,88 @@
+// The examples of the documents are programs: each ```ts block is a module that is type-checked against the built
+// package, run, and compared with its `// prints: ` comments. Blocks marked ```ts no-run are for reading only.
+
+import { execFile } from "node:child_process";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { describe, expect, test } from "vitest";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+/** Inside the package, so that "bpfmaps" is the package itself. */
+const WORK = `${ROOT}build/docs`;
+const DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
+const BLOCK = /^```ts\n(?<code>[^]*?)^```$/gm;
+const PRINTS = /\/\/ prints: (?<text>.*)$/gm;
+
+const run = promisify(execFile);
+
+interface Example {
+  readonly name: string;
+  /** File name without its ending. */
+  readonly file: string;
+  readonly code: string;
+  readonly prints: string;
+}
+
+function examplesOf(document: string): Example[] {
+  const text = readFileSync(`${ROOT}${document}`, "utf8");
+  return [...text.matchAll(BLOCK)].map((match) => {
+    const code = match.groups?.["code"] ?? "";
+    const line = text.slice(0, match.index).split("\n").length;
+    return {
+      name: `${document}, line ${line}`,
+      file: `${document.replace(/\W/g, "-")}-${line}`,
+      code,
+      prints: [...code.matchAll(PRINTS)].map((print) => `${print.groups?.["text"]}\n`).join(""),
+    };
+  });
+}
+
+const TSCONFIG = {
+  compilerOptions: {
+    target: "es2022",
+    lib: ["es2023", "esnext.disposable", "dom"],
+    module: "nodenext",
+    strict: true,
+    types: ["node"],
+    skipLibCheck: true,
+    rootDir: ".",
+    outDir: "out",
+  },
+  include: ["*.ts"],
+};
+
+/** Checks and compiles all examples at once. */
+async function compile(examples: readonly Example[]): Promise<void> {
+  rmSync(WORK, { recursive: true, force: true });
+  mkdirSync(WORK, { recursive: true });
+  writeFileSync(`${WORK}/tsconfig.json`, JSON.stringify(TSCONFIG));
+  for (const { file, code } of examples) writeFileSync(`${WORK}/${file}.ts`, code);
+  const tsc = `${ROOT}node_modules/typescript/bin/tsc`;
+  await run(process.execPath, [tsc, "-p", WORK]).catch((error: { stdout: string }) => {
+    throw new Error(error.stdout);
+  });
+}
+
+describe("the examples of the documents", async () => {
+  const examples = DOCUMENTS.flatMap(examplesOf);
+  const compiled = compile(examples);
+  // A failure shows in every test, not as an unhandled rejection.
+  await compiled.catch(() => {});
+
+  test("there are some, and the kernel's LRU example takes less than 25 lines", () => {
+    expect(examples.length).toBeGreaterThan(3);
+    const lru = examples.find(({ code }) => code.includes("updateStats"))?.code ?? "";
+    const lines = lru.split("\n").filter((line) => line !== "" && !line.startsWith("//"));
+    expect(lines.length).toBeGreaterThan(10);
+    expect(lines.length).toBeLessThan(25);
+  });
+
+  for (const { name, file, prints } of examples) {
+    test(name, async () => {
+      await compiled;
+      const { stdout } = await run(process.execPath, [`${WORK}/out/${file}.js`]);
+      expect(stdout).toBe(prints);
+    });
+  }
+});

@@ -1,0 +1,199 @@
+// What createMap and the typed maps infer and refuse. Every `@ts-expect-error` line must fail to compile.
+
+import { array, bytes, cstring, ipv4, struct, u16be, u32, u64, u8 } from "../../ts/index.js";
+import type {
+  ArrayMap,
+  BatchCursor,
+  BpfRuntime,
+  HashMap,
+  LruHashMap,
+  LruPerCpuHashMap,
+  MapCursor,
+  MapInfo,
+  MapOf,
+  PerCpuArrayMap,
+  PerCpuHashMap,
+  TypedMap,
+  ValueRef,
+} from "../../ts/index.js";
+import { assertType } from "./equal.js";
+import type { Equal } from "./equal.js";
+
+declare const rt: BpfRuntime;
+
+const Flow = struct({ src: ipv4, port: u16be });
+const Stats = struct({ packets: u64, bytes: u64.asNumber, name: cstring(16), list: array(u8, 3) });
+
+interface FlowValue {
+  src: string;
+  port: number;
+}
+interface StatsValue {
+  packets: bigint;
+  bytes: number;
+  name: string;
+  list: number[];
+}
+
+export function classes(): void {
+  const spec = { key: u32, value: u64, maxEntries: 1 } as const;
+  const hash = rt.createMap({ ...spec, type: "hash" });
+  const lru = rt.createMap({ ...spec, type: "lru_hash" });
+  const percpu = rt.createMap({ ...spec, type: "percpu_hash" });
+  const lruPercpu = rt.createMap({ ...spec, type: "lru_percpu_hash" });
+  const list = rt.createMap({ ...spec, type: "array" });
+  const percpuList = rt.createMap({ type: "percpu_array", value: u64, maxEntries: 1 });
+  assertType<Equal<typeof hash, HashMap<number, number, bigint, bigint>>>();
+  assertType<Equal<typeof lru, LruHashMap<number, number, bigint, bigint>>>();
+  assertType<Equal<typeof percpu, PerCpuHashMap<number, number, bigint, bigint>>>();
+  assertType<Equal<typeof lruPercpu, LruPerCpuHashMap<number, number, bigint, bigint>>>();
+  assertType<Equal<typeof list, ArrayMap<bigint, bigint>>>();
+  assertType<Equal<typeof percpuList, PerCpuArrayMap<bigint, bigint>>>();
+  assertType<Equal<keyof MapOf<typeof u32, typeof u64> & "hash", "hash">>();
+}
+
+export function reading(): void {
+  const map = rt.createMap({ type: "lru_hash", key: Flow, value: Stats, maxEntries: 1 });
+  const key = { src: "10.0.0.1", port: 80 };
+  const got = map.get(key);
+  const into = map.getInto(key, { packets: 0n, bytes: 0, name: "", list: [] });
+  const looked = map.lookup(key, 0);
+  const taken = map.lookupAndDelete(key);
+  const next = map.nextKey(key);
+  assertType<Equal<typeof got, StatsValue | undefined>>();
+  assertType<Equal<typeof into, StatsValue | undefined>>();
+  assertType<Equal<typeof looked, StatsValue | undefined>>();
+  assertType<Equal<typeof taken, StatsValue | undefined>>();
+  assertType<Equal<typeof next, FlowValue | undefined>>();
+  const entries = [...map];
+  const keys = [...map.keys()];
+  const values = [...map.values()];
+  assertType<Equal<typeof entries, [FlowValue, StatsValue][]>>();
+  assertType<Equal<typeof keys, FlowValue[]>>();
+  assertType<Equal<typeof values, StatsValue[]>>();
+  map.forEach((value, at, self) => {
+    assertType<Equal<typeof value, StatsValue>>();
+    assertType<Equal<typeof at, FlowValue>>();
+    assertType<Equal<typeof self, typeof map>>();
+  });
+  const cursor = map.cursor();
+  assertType<Equal<typeof cursor, MapCursor<FlowValue, StatsValue>>>();
+  const { packets } = cursor.fields;
+  assertType<Equal<typeof packets, bigint>>();
+  const batch = map.lookupBatch(map.batchCursor(), 10);
+  assertType<Equal<typeof batch, [FlowValue, StatsValue][]>>();
+  const drained = [...map.drain()];
+  assertType<Equal<typeof drained, [FlowValue, StatsValue][]>>();
+  const info = map.info();
+  assertType<Equal<typeof info, MapInfo>>();
+}
+
+export function perCpu(): void {
+  const map = rt.createMap({ type: "percpu_hash", key: u32, value: Stats, maxEntries: 1 });
+  const got = map.get(1);
+  const one = map.getOn(1, 0);
+  const ref = map.refOn(1, 0);
+  const folded = map.reduce(1, (sum, value) => sum + value.packets, 0n);
+  assertType<Equal<typeof got, StatsValue[] | undefined>>();
+  assertType<Equal<typeof one, StatsValue | undefined>>();
+  assertType<Equal<ReturnType<NonNullable<typeof ref>["at"]>["value"], StatsValue>>();
+  assertType<Equal<typeof folded, bigint | undefined>>();
+  const counts = rt.createMap({ type: "percpu_array", value: u32, maxEntries: 1 });
+  const sum = counts.sum(0);
+  assertType<Equal<typeof sum, number | undefined>>();
+}
+
+export function refs(
+  stats: ValueRef<StatsValue>,
+  count: ValueRef<number>,
+  blob: ValueRef<Uint8Array>,
+): void {
+  stats.add("packets", 1);
+  stats.add("bytes", 1n);
+  count.add(1);
+  // @ts-expect-error -- not an integer field
+  stats.add("name", 1);
+  // @ts-expect-error -- no such field
+  stats.add("nothing", 1);
+  // @ts-expect-error -- a struct needs a field
+  stats.add(1);
+  // @ts-expect-error -- a scalar has no fields
+  count.add("bytes", 1);
+  // @ts-expect-error -- bytes are no integer
+  blob.add(1);
+  stats.fields.bytes = 5;
+  // @ts-expect-error -- packets is a bigint
+  stats.fields.packets = 5;
+}
+
+export function opening(): void {
+  const typed = rt.mapFromFd(3, { type: "lru_hash", key: Flow, value: u64 });
+  const value = typed.get({ src: "10.0.0.1", port: 1 });
+  assertType<Equal<typeof value, bigint | undefined>>();
+  const list = rt.open("/sys/fs/bpf/x", { type: "array", value: u32 });
+  assertType<Equal<typeof list, ArrayMap<number, number>>>();
+  const byId = rt.mapFromId(1, { type: "hash", key: u32, value: bytes(4) });
+  const blob = byId.get(1);
+  assertType<Equal<typeof blob, Uint8Array | undefined>>();
+  const untyped = rt.mapFromFd(3, { key: u32, value: u64 });
+  assertType<Equal<typeof untyped, TypedMap>>();
+  // @ts-expect-error -- the class of the map is not known without its type
+  untyped.get(1);
+}
+
+export function refusals(cursor: BatchCursor): void {
+  // @ts-expect-error -- no such type
+  rt.createMap({ type: "tree", key: u32, value: u64, maxEntries: 1 });
+  // @ts-expect-error -- hash types need a key
+  rt.createMap({ type: "hash", value: u64, maxEntries: 1 });
+  // @ts-expect-error -- a map needs a value
+  rt.createMap({ type: "hash", key: u32, maxEntries: 1 });
+  // @ts-expect-error -- maxEntries is missing
+  rt.createMap({ type: "hash", key: u32, value: u64 });
+  // @ts-expect-error -- a codec, not its size
+  rt.createMap({ type: "hash", key: 4, value: u64, maxEntries: 1 });
+  // @ts-expect-error -- indices are numbers
+  rt.createMap({ type: "array", key: u64, value: u64, maxEntries: 1 });
+  // @ts-expect-error -- maxEntries is a number
+  rt.createMap({ type: "hash", key: u32, value: u64, maxEntries: "1" });
+  // @ts-expect-error -- misspelt option
+  rt.createMap({ type: "hash", key: u32, value: u64, maxEntries: 1, nmae: "x" });
+
+  const map = rt.createMap({ type: "hash", key: u32, value: u64, maxEntries: 1 });
+  // @ts-expect-error -- the key is a number
+  map.get("1");
+  // @ts-expect-error -- the key is a number
+  map.get(1n);
+  // @ts-expect-error -- the value is a bigint
+  map.set(1, 1);
+  // @ts-expect-error -- the value is a bigint
+  map.update(1, 1, 0);
+  // @ts-expect-error -- flags are a number
+  map.update(1, 1n, 1n);
+  // @ts-expect-error -- a plain array is no typed array
+  map.getMany([1], new BigUint64Array(1));
+  // @ts-expect-error -- the cursor comes first
+  map.lookupBatch(10, cursor);
+  // @ts-expect-error -- values are bigints
+  map.updateBatch([[1, 1]]);
+
+  const flows = rt.createMap({ type: "hash", key: Flow, value: Stats, maxEntries: 1 });
+  // @ts-expect-error -- port is missing
+  flows.get({ src: "10.0.0.1" });
+  // @ts-expect-error -- one field too many
+  flows.get({ src: "10.0.0.1", port: 1, proto: 6 });
+  // @ts-expect-error -- list is missing
+  flows.set({ src: "10.0.0.1", port: 1 }, { packets: 1n, bytes: 1, name: "" });
+
+  const list = rt.createMap({ type: "array", value: u32, maxEntries: 1 });
+  // @ts-expect-error -- elements of an array are not deleted
+  list.delete(0);
+  // @ts-expect-error -- nor is an array cleared
+  list.clear();
+
+  const percpu = rt.createMap({ type: "percpu_hash", key: u32, value: u32, maxEntries: 1 });
+  // @ts-expect-error -- one value a CPU
+  percpu.set(1, 5);
+  // @ts-expect-error -- a value has no single address
+  percpu.ref(1);
+}
