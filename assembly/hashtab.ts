@@ -136,6 +136,8 @@ export class BpfHtab extends BpfMap {
   zeroSeed: bool;
   isPercpu: bool;
   isLru: bool;
+  /** Values refer to something: dropValue is told when one goes. Such a map has the separate layout. */
+  ownsValues: bool;
   keyStride: u32;
   keyOff: u32;
   valueOff: u32;
@@ -209,14 +211,8 @@ export class BpfHtab extends BpfMap {
     this.bucketShift = ctz(nBuckets);
     this.hashMask = this.bucketShift == 0 ? 0 : ~0 << (32 - this.bucketShift);
     const small = <u64>this.keySize + this.valueSize <= INLINE_BYTES_MAX;
-    this.isInline =
-      small && this.isPrealloc && !this.isLru && !this.isPercpu && this.valuesInline();
+    this.isInline = small && this.isPrealloc && !this.isLru && !this.isPercpu && !this.ownsValues;
     return this.isInline ? this.initInline() : this.initSeparate();
-  }
-
-  /** Types whose values are more than bytes keep them in elements of their own. */
-  valuesInline(): bool {
-    return true;
   }
 
   private initInline(): i32 {
@@ -290,7 +286,7 @@ export class BpfHtab extends BpfMap {
   }
 
   override release(): void {
-    this.dropValues();
+    if (this.ownsValues) dropAllValues(this);
     removeRegion(this.chunks);
     removeRegion(this.elems);
     removeRegion(this.slots);
@@ -306,8 +302,8 @@ export class BpfHtab extends BpfMap {
     return htabCheck(this);
   }
 
-  /** For values that refer to something: called before the table goes. */
-  dropValues(): void {}
+  /** A value goes away (deleted, replaced, or with its map); the lock is held. Called for maps with ownsValues. */
+  dropValue(value: usize): void {}
 
   // ---- program side ----
 
@@ -588,7 +584,17 @@ export function removeAt(h: BpfHtab, pos: u32, hash: u32): void {
   const elem = h.isInline ? 0 : elemAt(pos);
   removeSlot(h, pos, hash);
   h.count--;
-  if (!h.isInline) giveElem(h, elem);
+  if (h.isInline) return;
+  if (h.ownsValues) h.dropValue(elem + h.valueOff);
+  giveElem(h, elem);
+}
+
+function dropAllValues(h: BpfHtab): void {
+  let pos = h.count == 0 ? 0 : firstFrom(h, 0);
+  while (pos != 0) {
+    h.dropValue(valueAt(h, pos));
+    pos = nextAfter(h, pos);
+  }
 }
 
 /** 0 or -ENOENT. */
@@ -703,7 +709,7 @@ function insertElem<K>(
   h.count++;
 }
 
-/** BPF_F_LOCK overwrites where the element stands; otherwise a replaced element is its bucket's newest. */
+/** BPF_F_LOCK, and a map of maps, overwrite where the element stands; otherwise it is its bucket's newest now. */
 function replaceValue(
   h: BpfHtab,
   pos: u32,
@@ -716,6 +722,9 @@ function replaceValue(
     writePercpu(h, pos, value, syscall, false);
   } else if (flags & BPF_F_LOCK) {
     copyMapValueLocked(h, valueAt(h, pos), value);
+  } else if (!h.isInline && h.ownsValues) {
+    h.dropValue(valueAt(h, pos));
+    copyMapValue(h, valueAt(h, pos), value);
   } else {
     copyMapValue(h, valueAt(h, pos), value);
     makeNewest(h, pos, hash);

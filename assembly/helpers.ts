@@ -2,26 +2,52 @@
 // and addresses are checked: NULL or -errno, never a trap. Kernel: kernel/bpf/helpers.c.
 
 import {
+  BPF_FUNC_dynptr_data,
+  BPF_FUNC_dynptr_from_mem,
+  BPF_FUNC_dynptr_read,
+  BPF_FUNC_dynptr_write,
   BPF_FUNC_for_each_map_elem,
   BPF_FUNC_cgrp_storage_delete,
   BPF_FUNC_cgrp_storage_get,
   BPF_FUNC_get_local_storage,
   BPF_FUNC_get_smp_processor_id,
+  BPF_FUNC_get_stackid,
   BPF_FUNC_inode_storage_delete,
   BPF_FUNC_inode_storage_get,
   BPF_FUNC_map_delete_elem,
   BPF_FUNC_map_lookup_elem,
   BPF_FUNC_map_lookup_percpu_elem,
+  BPF_FUNC_map_peek_elem,
+  BPF_FUNC_map_pop_elem,
+  BPF_FUNC_map_push_elem,
   BPF_FUNC_map_update_elem,
   BPF_FUNC_sk_storage_delete,
   BPF_FUNC_sk_storage_get,
   BPF_FUNC_spin_lock,
   BPF_FUNC_spin_unlock,
+  BPF_FUNC_ringbuf_discard,
+  BPF_FUNC_ringbuf_discard_dynptr,
+  BPF_FUNC_ringbuf_output,
+  BPF_FUNC_ringbuf_query,
+  BPF_FUNC_ringbuf_reserve,
+  BPF_FUNC_ringbuf_reserve_dynptr,
+  BPF_FUNC_ringbuf_submit,
+  BPF_FUNC_ringbuf_submit_dynptr,
+  BPF_FUNC_user_ringbuf_drain,
   BPF_FUNC_task_storage_delete,
   BPF_FUNC_task_storage_get,
   EFAULT,
   EINVAL,
 } from "../ts/uapi";
+import {
+  bpf_dynptr_data,
+  bpf_dynptr_from_mem,
+  bpf_dynptr_read,
+  bpf_dynptr_write,
+  bpf_ringbuf_discard_dynptr,
+  bpf_ringbuf_reserve_dynptr,
+  bpf_ringbuf_submit_dynptr,
+} from "./dynptr";
 import { BpfHtab } from "./hashtab";
 import { SmallTable } from "./htab_table";
 import { bpf_cgrp_storage_delete, bpf_cgrp_storage_get } from "./bpf_cgrp_storage";
@@ -34,6 +60,15 @@ import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
 import { BpfMap, mapByHandle } from "./map";
 import { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
+import {
+  bpf_ringbuf_discard,
+  bpf_ringbuf_output,
+  bpf_ringbuf_query,
+  bpf_ringbuf_reserve,
+  bpf_ringbuf_submit,
+  bpf_user_ringbuf_drain,
+} from "./ringbuf";
+import { bpf_get_stackid } from "./stackmap";
 
 /** The map of a handle when `key` can be read as its key; 0 otherwise. */
 function mapWithKey(handle: u32, key: u32): usize {
@@ -87,6 +122,30 @@ export function bpf_for_each_map_elem(handle: u32, callback: u64, ctx: u64, flag
   return map == 0 || flags != 0 ? -EINVAL : changetype<BpfMap>(map).forEach(callback, ctx);
 }
 
+/** Adds a value to a QUEUE, STACK or BLOOM_FILTER. 0 or -errno: EINVAL no such map or flags; EFAULT; E2BIG full. */
+export function bpf_map_push_elem(handle: u32, value: u32, flags: u64): i32 {
+  const ptr = mapByHandle(handle);
+  if (ptr == 0) return -EINVAL;
+  const map = changetype<BpfMap>(ptr);
+  return isUserRange(value, map.valueSize) ? map.pushElem(value, flags) : -EFAULT;
+}
+
+/** Takes the next value out of a QUEUE or STACK. 0 or -errno: ENOENT empty, `value` is zeroed; EINVAL; EFAULT. */
+export function bpf_map_pop_elem(handle: u32, value: u32): i32 {
+  const ptr = mapByHandle(handle);
+  if (ptr == 0) return -EINVAL;
+  const map = changetype<BpfMap>(ptr);
+  return isUserRange(value, map.valueSize) ? map.popElem(value) : -EFAULT;
+}
+
+/** As bpf_map_pop_elem, without removing it; asks a BLOOM_FILTER whether it may hold `value`: 0 or ENOENT. */
+export function bpf_map_peek_elem(handle: u32, value: u32): i32 {
+  const ptr = mapByHandle(handle);
+  if (ptr == 0) return -EINVAL;
+  const map = changetype<BpfMap>(ptr);
+  return isUserRange(value, map.valueSize) ? map.peekValue(value) : -EFAULT;
+}
+
 export function bpf_get_smp_processor_id(): u32 {
   return cpu();
 }
@@ -101,6 +160,11 @@ export function bpf_valid_range(addr: u32, len: u32): i32 {
 /** Narrows a register to an address: one beyond 4 GiB is no address here. */
 function toAddress(r: u64): u32 {
   return r > 0xffffffff ? 0 : <u32>r;
+}
+
+/** Narrows a size: one beyond 4 GiB stays too large for anything. */
+function size(r: u64): u32 {
+  return r > 0xffffffff ? 0xffffffff : <u32>r;
 }
 
 /**
@@ -125,6 +189,52 @@ export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5:
       return bpf_spin_lock(toAddress(r1));
     case BPF_FUNC_spin_unlock:
       return bpf_spin_unlock(toAddress(r1));
+    case BPF_FUNC_map_push_elem:
+      return bpf_map_push_elem(toAddress(r1), toAddress(r2), r3);
+    case BPF_FUNC_map_pop_elem:
+      return bpf_map_pop_elem(toAddress(r1), toAddress(r2));
+    case BPF_FUNC_map_peek_elem:
+      return bpf_map_peek_elem(toAddress(r1), toAddress(r2));
+    case BPF_FUNC_user_ringbuf_drain:
+      return bpf_user_ringbuf_drain(toAddress(r1), r2, r3, r4);
+    case BPF_FUNC_get_stackid:
+      return bpf_get_stackid(toAddress(r1), toAddress(r2), r3);
+    default:
+      return ringbufHelper(id, r1, r2, r3, r4, r5);
+  }
+}
+
+/** The helpers on ring buffers and dynptrs. */
+function ringbufHelper(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): i64 {
+  switch (id) {
+    case BPF_FUNC_ringbuf_output:
+      return bpf_ringbuf_output(toAddress(r1), toAddress(r2), size(r3), r4);
+    case BPF_FUNC_ringbuf_reserve:
+      return bpf_ringbuf_reserve(toAddress(r1), size(r2), r3);
+    case BPF_FUNC_ringbuf_submit:
+      bpf_ringbuf_submit(toAddress(r1), r2);
+      return 0;
+    case BPF_FUNC_ringbuf_discard:
+      bpf_ringbuf_discard(toAddress(r1), r2);
+      return 0;
+    case BPF_FUNC_ringbuf_query:
+      return bpf_ringbuf_query(toAddress(r1), r2);
+    case BPF_FUNC_ringbuf_reserve_dynptr:
+      return bpf_ringbuf_reserve_dynptr(toAddress(r1), <u32>r2, r3, toAddress(r4));
+    case BPF_FUNC_ringbuf_submit_dynptr:
+      bpf_ringbuf_submit_dynptr(toAddress(r1), r2);
+      return 0;
+    case BPF_FUNC_ringbuf_discard_dynptr:
+      bpf_ringbuf_discard_dynptr(toAddress(r1), r2);
+      return 0;
+    case BPF_FUNC_dynptr_from_mem:
+      return bpf_dynptr_from_mem(toAddress(r1), <u32>r2, r3, toAddress(r4));
+    case BPF_FUNC_dynptr_read:
+      return bpf_dynptr_read(toAddress(r1), <u32>r2, toAddress(r3), <u32>r4, r5);
+    case BPF_FUNC_dynptr_write:
+      return bpf_dynptr_write(toAddress(r1), <u32>r2, toAddress(r3), <u32>r4, r5);
+    case BPF_FUNC_dynptr_data:
+      return bpf_dynptr_data(toAddress(r1), <u32>r2, <u32>r3);
     default:
       return storageHelper(id, r1, r2, r3, r4);
   }

@@ -38,6 +38,9 @@ export {
   bpf_map_delete_elem,
   bpf_map_lookup_elem,
   bpf_map_lookup_percpu_elem,
+  bpf_map_peek_elem,
+  bpf_map_pop_elem,
+  bpf_map_push_elem,
   bpf_map_update_elem,
   bpf_valid_range,
 } from "./helpers";
@@ -69,6 +72,28 @@ export {
   cgroup_storage_enter,
 } from "./local_storage";
 export { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
+export {
+  bpf_dynptr_data,
+  bpf_dynptr_from_mem,
+  bpf_dynptr_read,
+  bpf_dynptr_write,
+  bpf_ringbuf_discard_dynptr,
+  bpf_ringbuf_reserve_dynptr,
+  bpf_ringbuf_submit_dynptr,
+} from "./dynptr";
+export {
+  bpf_ringbuf_discard,
+  bpf_ringbuf_output,
+  bpf_ringbuf_query,
+  bpf_ringbuf_reserve,
+  bpf_ringbuf_submit,
+  bpf_user_ringbuf_drain,
+  ringbuf_await,
+  ringbuf_lost,
+  ringbuf_pages,
+  ringbuf_wakeup_word,
+} from "./ringbuf";
+export { bpf_get_stackid } from "./stackmap";
 export {
   array_lookup,
   map_by_handle,

@@ -5,9 +5,12 @@
 
 import {
   BPF_MAP_TYPE_ARRAY,
+  BPF_MAP_TYPE_ARRAY_OF_MAPS,
+  BPF_MAP_TYPE_BLOOM_FILTER,
   BPF_MAP_TYPE_CGROUP_STORAGE,
   BPF_MAP_TYPE_CGRP_STORAGE,
   BPF_MAP_TYPE_HASH,
+  BPF_MAP_TYPE_HASH_OF_MAPS,
   BPF_MAP_TYPE_LPM_TRIE,
   BPF_MAP_TYPE_INODE_STORAGE,
   BPF_MAP_TYPE_LRU_HASH,
@@ -15,8 +18,13 @@ import {
   BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
   BPF_MAP_TYPE_PERCPU_HASH,
+  BPF_MAP_TYPE_QUEUE,
+  BPF_MAP_TYPE_RINGBUF,
   BPF_MAP_TYPE_SK_STORAGE,
+  BPF_MAP_TYPE_STACK,
+  BPF_MAP_TYPE_STACK_TRACE,
   BPF_MAP_TYPE_TASK_STORAGE,
+  BPF_MAP_TYPE_USER_RINGBUF,
   EINVAL,
 } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
@@ -25,10 +33,15 @@ import { InodeStorage } from "./bpf_inode_storage";
 import { storageAllocCheck } from "./bpf_local_storage";
 import { SkStorage } from "./bpf_sk_storage";
 import { TaskStorage } from "./bpf_task_storage";
+import { BpfBloomFilter } from "./bloom_filter";
 import { BpfHtab } from "./hashtab";
 import { BpfLpmTrie } from "./lpm_trie";
 import { CgroupStorage } from "./local_storage";
 import { MapCreateAttr } from "./map";
+import { BpfArrayOfMaps, BpfHashOfMaps } from "./map_in_map";
+import { BpfQueueStack } from "./queue_stack_maps";
+import { BpfRingbuf } from "./ringbuf";
+import { BpfStackMap } from "./stackmap";
 
 export const CHECK: u32 = 0;
 export const ALLOC: u32 = 1;
@@ -62,6 +75,26 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
       return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? TaskStorage.alloc(attr) : 0;
     case BPF_MAP_TYPE_INODE_STORAGE:
       return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? InodeStorage.alloc(attr) : 0;
+    case BPF_MAP_TYPE_QUEUE:
+    case BPF_MAP_TYPE_STACK:
+      if (step == CHECK) return BpfQueueStack.allocCheck(attr);
+      return step == ALLOC ? BpfQueueStack.alloc(attr) : 0;
+    case BPF_MAP_TYPE_BLOOM_FILTER:
+      if (step == CHECK) return BpfBloomFilter.allocCheck(attr);
+      return step == ALLOC ? BpfBloomFilter.alloc(attr) : 0;
+    case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+      if (step == CHECK) return BpfArrayOfMaps.allocCheck(attr);
+      return step == ALLOC ? BpfArrayOfMaps.alloc(attr) : 0;
+    case BPF_MAP_TYPE_HASH_OF_MAPS:
+      if (step == CHECK) return BpfHashOfMaps.allocCheck(attr);
+      return step == ALLOC ? BpfHashOfMaps.alloc(attr) : 0;
+    case BPF_MAP_TYPE_RINGBUF:
+    case BPF_MAP_TYPE_USER_RINGBUF:
+      if (step == CHECK) return BpfRingbuf.allocCheck(attr);
+      return step == ALLOC ? BpfRingbuf.alloc(attr) : 0;
+    case BPF_MAP_TYPE_STACK_TRACE:
+      if (step == CHECK) return BpfStackMap.allocCheck(attr);
+      return step == ALLOC ? BpfStackMap.alloc(attr) : 0;
     default:
       return <usize>-EINVAL;
   }

@@ -224,7 +224,8 @@ function updateElem(map: BpfMap, attr: ElemAttr): i32 {
   if (lockMissing(map, attr.flags)) return -EINVAL;
   const key = userKey(map, attr.key);
   if (isErr(key)) return <i32>key;
-  if (!isUserRange(attr.value, map.userValueSize())) return -EFAULT;
+  const size = map.userValueSize();
+  if (size != 0 && !isUserRange(attr.value, size)) return -EFAULT;
   if (map.keySize == 0) return map.pushElem(<usize>attr.value, attr.flags);
   return map.updateElem(key, <usize>attr.value, attr.flags, true);
 }

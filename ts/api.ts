@@ -31,6 +31,17 @@ export {
   PerCpuHashLikeMap,
   PerCpuHashMap,
 } from "./maps/hash.js";
+export { BloomFilter } from "./maps/bloom-filter.js";
+export { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
+export { Queue, Stack } from "./maps/queue-stack.js";
+export { RingBuffer, RingRecord, UserRingBuffer } from "./maps/ringbuf.js";
+export type {
+  OuterSpec,
+  QueueSpec,
+  RingSpec,
+  SpecialParts,
+  SpecialTypeName,
+} from "./special-spec.js";
 export type { MmapOptions, MmapWindow } from "./mmap.js";
 export type { Arena, RuntimeOptions, SharedRuntime } from "./options.js";
 export type { AddableField } from "./ref.js";

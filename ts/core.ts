@@ -12,7 +12,30 @@ export interface CoreExports {
   bpf_map_update_elem(map: number, key: number, value: number, flags: bigint): number;
   bpf_map_delete_elem(map: number, key: number): number;
   bpf_map_lookup_percpu_elem(map: number, key: number, cpu: number): number;
+  bpf_map_push_elem(map: number, value: number, flags: bigint): number;
+  bpf_map_pop_elem(map: number, value: number): number;
+  bpf_map_peek_elem(map: number, value: number): number;
   bpf_map_sum_elem_count(map: number): bigint;
+  bpf_ringbuf_output(map: number, data: number, size: number, flags: bigint): number;
+  bpf_ringbuf_reserve(map: number, size: number, flags: bigint): number;
+  bpf_ringbuf_submit(record: number, flags: bigint): void;
+  bpf_ringbuf_discard(record: number, flags: bigint): void;
+  bpf_ringbuf_query(map: number, what: bigint): bigint;
+  bpf_ringbuf_reserve_dynptr(map: number, size: number, flags: bigint, dynptr: number): number;
+  bpf_ringbuf_submit_dynptr(dynptr: number, flags: bigint): void;
+  bpf_ringbuf_discard_dynptr(dynptr: number, flags: bigint): void;
+  bpf_dynptr_from_mem(data: number, size: number, flags: bigint, dynptr: number): number;
+  bpf_dynptr_read(to: number, len: number, dynptr: number, offset: number, flags: bigint): number;
+  bpf_dynptr_write(
+    dynptr: number,
+    offset: number,
+    from: number,
+    len: number,
+    flags: bigint,
+  ): number;
+  bpf_dynptr_data(dynptr: number, offset: number, len: number): number;
+  bpf_user_ringbuf_drain(map: number, callback: bigint, ctx: bigint, flags: bigint): bigint;
+  bpf_get_stackid(chain: number, map: number, flags: bigint): bigint;
   bpf_get_smp_processor_id(): number;
   bpf_helper_call(id: number, r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint): bigint;
   bpf_sk_storage_get(map: number, sk: number, value: number, flags: bigint): number;
@@ -80,6 +103,10 @@ export interface CoreExports {
   task_reap(ptr: number, serial: number): number;
   inode_create(anonymous: number): number;
   fd_mode(fd: number): number;
+  ringbuf_lost(map: number): bigint;
+  ringbuf_pages(map: number): number;
+  ringbuf_wakeup_word(map: number): number;
+  ringbuf_await(map: number, isAwaited: number): void;
   map_lookup4(map: number, handle: number, k0: number): number;
   map_lookup8(map: number, handle: number, k0: number, k1: number): number;
   map_lookup16(map: number, handle: number, k0: number, k1: number, k2: number, k3: number): number;
@@ -145,11 +172,12 @@ export interface CoreExports {
 /** Runs the callback `fn` of a program with the registers r1..r4; @returns r0. */
 export type CallbackImport = (fn: bigint, r1: bigint, r2: bigint, r3: bigint, r4: bigint) => bigint;
 
-/** What the core calls: the host's allocator (option `malloc`), callbacks of programs. */
+/** What the core calls: the host's allocator (option `malloc`), callbacks of programs, who waits for a ring buffer. */
 export interface CoreImports {
   malloc(bytes: number): number;
   free(ptr: number): void;
   readonly callback: CallbackImport;
+  wakeup(map: number): void;
 }
 
 export function instantiate(
@@ -157,7 +185,9 @@ export function instantiate(
   memory: WebAssembly.Memory,
   imports: CoreImports,
 ): CoreExports {
-  const { malloc, free, callback } = imports;
-  const instance = new WebAssembly.Instance(module, { env: { memory, malloc, free, callback } });
+  const { malloc, free, callback, wakeup } = imports;
+  const instance = new WebAssembly.Instance(module, {
+    env: { memory, malloc, free, callback, wakeup },
+  });
   return instance.exports as unknown as CoreExports;
 }

@@ -2,13 +2,16 @@
 
 import { u32 } from "./codec.js";
 import type { AnyCodec, Codec, Infer, InferInput } from "./codec.js";
+import { createSpecial, isSpecialType, specialFromFd, specialTypeName } from "./create-special.js";
 import { BpfError, check } from "./errors.js";
 import type { MapIdentity, TypedMap } from "./map.js";
 import { MAP_TYPES, commonAttr, mapCreateAttr } from "./map-spec.js";
-import type { KeyNeeded, MapCodecs, MapSpec, MapTypeName } from "./map-spec.js";
+import type { MapCodecs, MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
 import { ArrayMap, PerCpuArrayMap } from "./maps/array.js";
 import { HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap } from "./maps/hash.js";
 import type { BpfRuntime } from "./runtime.js";
+import { SPECIAL_TYPES } from "./special-spec.js";
+import type { SpecialParts, SpecialTypeName } from "./special-spec.js";
 import { mapInfo } from "./syscall.js";
 import * as uapi from "./uapi.js";
 
@@ -44,16 +47,13 @@ const MAP_CLASSES: Readonly<Record<MapTypeName, AnyMapClass>> = {
 const INDEXED: readonly MapTypeName[] = ["array", "percpu_array"];
 
 /** See {@link BpfRuntime.createMap}. */
-export function createMap<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
-  runtime: BpfRuntime,
-  spec: MapSpec<T, KC, VC> & KeyNeeded<T, KC>,
-): MapOf<KC, VC>[T] {
+export function createMap(runtime: BpfRuntime, spec: MapSpec | SpecialSpec): TypedMap {
   if (typeof spec !== "object" || spec === null)
     throw new TypeError("createMap: expected an object");
+  if (isSpecial(spec)) return createSpecial(runtime, spec);
   if (!Object.hasOwn(MAP_TYPES, spec.type)) {
-    throw new RangeError(
-      `type: expected one of ${Object.keys(MAP_TYPES).join(", ")}, got ${spec.type}`,
-    );
+    const names = Object.keys({ ...MAP_TYPES, ...SPECIAL_TYPES }).join(", ");
+    throw new RangeError(`type: expected one of ${names}, got ${spec.type}`);
   }
   const mapType = MAP_TYPES[spec.type];
   const key = keyCodec(spec.type, spec.key);
@@ -61,19 +61,32 @@ export function createMap<T extends MapTypeName, KC extends AnyCodec, VC extends
   const attr = { ...commonAttr(spec), mapType, keySize: key.size, valueSize: value.size };
   const fd = check(runtime.bpf(uapi.BPF_MAP_CREATE, mapCreateAttr(attr)), "bpf_map_create");
   try {
-    return wrap(runtime, fd, spec.type, key, value) as MapOf<KC, VC>[T];
+    return wrap(runtime, fd, spec.type, key, value);
   } catch (error) {
     runtime.close(fd);
     throw error;
   }
 }
 
+type SpecialSpec = MapOptions & SpecialParts & { readonly type: SpecialTypeName };
+
+function isSpecial(spec: MapSpec | SpecialSpec): spec is SpecialSpec {
+  return isSpecialType(spec.type);
+}
+
 /** See {@link BpfRuntime.mapFromFd}. */
-export function mapFromFd(runtime: BpfRuntime, fd: number, codecs: MapCodecs): TypedMap {
+export function mapFromFd(
+  runtime: BpfRuntime,
+  fd: number,
+  codecs: MapCodecs | SpecialParts,
+): TypedMap {
   if (typeof codecs !== "object" || codecs === null) {
     throw new TypeError("mapFromFd: expected an object of codecs");
   }
   const info = mapInfo(runtime, fd);
+  if (specialTypeName(info.type) !== undefined) {
+    return specialFromFd(runtime, fd, info, codecs as SpecialParts);
+  }
   const name = typeName(info.type);
   if (codecs.type !== undefined && codecs.type !== name) {
     throw new RangeError(`type: the map is of type ${name}, not ${codecs.type}`);
@@ -92,7 +105,11 @@ function checkSize(name: string, { size }: AnyCodec, bytes: number): void {
 }
 
 /** mapFromFd for an fd that is closed when it fails. */
-export function adoptFd(runtime: BpfRuntime, fd: number, codecs: MapCodecs): TypedMap {
+export function adoptFd(
+  runtime: BpfRuntime,
+  fd: number,
+  codecs: MapCodecs | SpecialParts,
+): TypedMap {
   try {
     return mapFromFd(runtime, fd, codecs);
   } catch (error) {
@@ -121,7 +138,9 @@ function wrap(
 ): TypedMap {
   const MapClass = MAP_CLASSES[type];
   const identity = { fd, info: mapInfo(runtime, fd) };
-  return new MapClass(runtime, identity, key as LooseCodec, value as LooseCodec);
+  const map = new MapClass(runtime, identity, key as LooseCodec, value as LooseCodec);
+  map.reopen = (other) => adoptFd(runtime, other, { type, key, value });
+  return map;
 }
 
 function keyCodec(type: MapTypeName, key: AnyCodec | undefined): AnyCodec {

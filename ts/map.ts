@@ -56,6 +56,8 @@ export abstract class TypedMap {
   readonly maxEntries: number;
   /** BPF_F_* flags of the map. */
   readonly mapFlags: number;
+  /** @internal A typed map with the same codecs for another fd, which it takes over. */
+  reopen: ((fd: number) => TypedMap) | undefined;
   /** @internal What the map holds in the runtime; given back by close(). */
   protected readonly holdings: Holdings;
   /** @internal Memory for keys and values on their way. */

@@ -1,7 +1,7 @@
 import { Bpffs } from "./bpffs.js";
 import { CgroupAttachment } from "./cgroup-storage.js";
 import type { AttachmentContext, CgroupAttachmentOptions } from "./cgroup-storage.js";
-import type { AnyCodec } from "./codec.js";
+import type { AnyCodec, BytesCodec, Infer, InferInput } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { instantiate } from "./core.js";
 import { adoptFd, createMap, mapFromFd } from "./create-map.js";
@@ -20,13 +20,25 @@ import type {
 } from "./host.js";
 import type { Holdings } from "./holdings.js";
 import type { TypedMap } from "./map.js";
-import type { KeyNeeded, MapCodecs, MapSpec, MapTypeName } from "./map-spec.js";
+import type { KeyNeeded, MapCodecs, MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
+import type { BloomFilter } from "./maps/bloom-filter.js";
+import type { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
+import type { Queue, Stack } from "./maps/queue-stack.js";
+import type { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
 import { MmapWindow } from "./mmap.js";
 import type { MmapOptions } from "./mmap.js";
 import type { CheckedOptions, SharedRuntime } from "./options.js";
 import { mapFdById, mapInfo, mapNextId, objPath } from "./syscall.js";
 import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOENT, ENOMEM, PAGE_SIZE } from "./uapi.js";
+import type {
+  OuterSpec,
+  QueueSpec,
+  RingSpec,
+  SpecialParts,
+  SpecialTypeName,
+} from "./special-spec.js";
 import { LiveViews } from "./views.js";
+import { Wakeups } from "./wakeups.js";
 
 /**
  * Runs callbacks of a program (`bpf_for_each_map_elem`, `bpf_user_ringbuf_drain`): `fn` is what the program passed as
@@ -60,6 +72,8 @@ export class BpfRuntime {
   readonly exports: CoreExports;
   /** @internal */
   readonly views: LiveViews;
+  /** @internal */
+  readonly wakeups = new Wakeups();
   /** @internal What the typed maps that are open hold. */
   readonly holdings = new Set<Holdings>();
   /** The file system at /sys/fs/bpf, which BPF_OBJ_PIN and BPF_OBJ_GET work on. */
@@ -80,6 +94,7 @@ export class BpfRuntime {
       malloc: options.malloc,
       free: options.free,
       callback: (fn, r1, r2, r3, r4) => BigInt(this.#callback(fn, r1, r2, r3, r4)),
+      wakeup: (map) => this.wakeups.wake(map),
     });
     this.#module = module;
     this.#isAttached = options.root !== 0;
@@ -345,9 +360,21 @@ export class BpfRuntime {
    * flows.set(1, { packets: 1n, bytes: 60n });
    * ```
    */
+  createMap<VC extends AnyCodec>(spec: QueueSpec<"queue", VC>): Queue<Infer<VC>, InferInput<VC>>;
+  createMap<VC extends AnyCodec>(spec: QueueSpec<"stack", VC>): Stack<Infer<VC>, InferInput<VC>>;
+  createMap<VC extends AnyCodec>(spec: QueueSpec<"bloom_filter", VC>): BloomFilter<InferInput<VC>>;
+  createMap<VC extends AnyCodec = BytesCodec>(spec: RingSpec<"ringbuf", VC>): RingBuffer<Infer<VC>>;
+  createMap(spec: RingSpec<"user_ringbuf">): UserRingBuffer;
+  createMap<M extends TypedMap>(spec: OuterSpec<"array_of_maps", M>): ArrayOfMaps<M>;
+  createMap<M extends TypedMap, KC extends AnyCodec>(
+    spec: OuterSpec<"hash_of_maps", M, KC>,
+  ): HashOfMaps<Infer<KC>, InferInput<KC>, M>;
   createMap<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
     spec: MapSpec<T, KC, VC> & KeyNeeded<T, KC>,
-  ): MapOf<KC, VC>[T] {
+  ): MapOf<KC, VC>[T];
+  createMap(
+    spec: MapSpec | (MapOptions & SpecialParts & { readonly type: SpecialTypeName }),
+  ): TypedMap {
     return createMap(this, spec);
   }
 
@@ -361,8 +388,8 @@ export class BpfRuntime {
     fd: number,
     codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
   ): MapOf<KC, VC>[T];
-  mapFromFd(fd: number, codecs: MapCodecs): TypedMap;
-  mapFromFd(fd: number, codecs: MapCodecs): TypedMap {
+  mapFromFd(fd: number, codecs: MapCodecs | SpecialParts): TypedMap;
+  mapFromFd(fd: number, codecs: MapCodecs | SpecialParts): TypedMap {
     return mapFromFd(this, fd, codecs);
   }
 
@@ -375,8 +402,8 @@ export class BpfRuntime {
     id: number,
     codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
   ): MapOf<KC, VC>[T];
-  mapFromId(id: number, codecs: MapCodecs): TypedMap;
-  mapFromId(id: number, codecs: MapCodecs): TypedMap {
+  mapFromId(id: number, codecs: MapCodecs | SpecialParts): TypedMap;
+  mapFromId(id: number, codecs: MapCodecs | SpecialParts): TypedMap {
     return adoptFd(this, mapFdById(this, id), codecs);
   }
 
@@ -389,8 +416,8 @@ export class BpfRuntime {
     name: string,
     codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
   ): MapOf<KC, VC>[T];
-  mapFromName(name: string, codecs: MapCodecs): TypedMap;
-  mapFromName(name: string, codecs: MapCodecs): TypedMap {
+  mapFromName(name: string, codecs: MapCodecs | SpecialParts): TypedMap;
+  mapFromName(name: string, codecs: MapCodecs | SpecialParts): TypedMap {
     for (const id of this.mapIds()) {
       const fd = mapFdById(this, id);
       if (mapInfo(this, fd).name === name) return adoptFd(this, fd, codecs);
@@ -413,8 +440,8 @@ export class BpfRuntime {
     path: string,
     codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
   ): MapOf<KC, VC>[T];
-  open(path: string, codecs: MapCodecs): TypedMap;
-  open(path: string, codecs: MapCodecs): TypedMap {
+  open(path: string, codecs: MapCodecs | SpecialParts): TypedMap;
+  open(path: string, codecs: MapCodecs | SpecialParts): TypedMap {
     return adoptFd(this, check(objPath(this, BPF_OBJ_GET, path, 0, 0), "bpf_obj_get"), codecs);
   }
 

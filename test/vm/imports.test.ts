@@ -43,9 +43,14 @@ test("every function that it imports is a Wasm function of the core", async () =
   const names = imports.filter(({ kind }) => kind === "function").map(({ name }) => name);
   expect(names.filter((name) => !isWasmFunction(exports[name]))).toEqual([]);
   expect(isWasmFunction(() => 0)).toBe(false);
-  // The core in turn calls nothing but the host's allocator and the program's callbacks.
+  // The core in turn calls nothing but the host: its allocator, the callbacks of programs, wake-ups.
   const calls = WebAssembly.Module.imports(core).filter(({ kind }) => kind === "function");
-  expect(calls.map(({ name }) => name).toSorted()).toEqual(["callback", "free", "malloc"]);
+  expect(calls.map(({ name }) => name).toSorted()).toEqual([
+    "callback",
+    "free",
+    "malloc",
+    "wakeup",
+  ]);
 });
 
 test("the exports of a runtime are its imports without a detour", async () => {

@@ -1,0 +1,130 @@
+// BLOOM_FILTER: "has this value been added?", answered "maybe" or "no". Kernel: kernel/bpf/bloom_filter.c (behaviour
+// checked against 6.18, bit for bit under BPF_F_ZERO_SEED).
+//
+//   bits:  u32 words, bit h & 31 of word h >> 5; bitMask + 1 bits, a power of two from 64 to 2^32
+//
+// A value sets (or asks for) one bit per hash function: jhash(value, seed + i) & bitMask. Bits are never cleared, so an
+// addition never fails and max_entries is only a hint for the size. Each operation is O(hash functions * valueSize).
+// Additions from several CPUs set bits atomically; there is no lock.
+
+import {
+  BPF_F_NUMA_NODE,
+  BPF_F_RDONLY,
+  BPF_F_RDONLY_PROG,
+  BPF_F_WRONLY,
+  BPF_F_WRONLY_PROG,
+  BPF_F_ZERO_SEED,
+  E2BIG,
+  EFAULT,
+  EINVAL,
+  ENOENT,
+  ENOMEM,
+  EOPNOTSUPP,
+} from "../ts/uapi";
+import { BpfMap, MapCreateAttr, flagsAllowed, freeMap, placeMap } from "./map";
+import { allocZeroed, free, random64 } from "./kernel";
+import { isUserRange } from "./lib/bytes";
+import { jhash, jhash4, jhash8 } from "./lib/jhash";
+import { SHARED } from "./lib/lock";
+
+const BLOOM_FLAGS: u32 =
+  BPF_F_NUMA_NODE |
+  BPF_F_ZERO_SEED |
+  BPF_F_RDONLY |
+  BPF_F_WRONLY |
+  BPF_F_RDONLY_PROG |
+  BPF_F_WRONLY_PROG;
+/** The kernel's KMALLOC_MAX_SIZE. */
+const VALUE_SIZE_MAX: u32 = 4194304;
+/** Hash functions when map_extra is 0. */
+const HASHES_DEFAULT: u32 = 5;
+
+export class BpfBloomFilter extends BpfMap {
+  bits: u32;
+  bitMask: u32;
+  seed: u32;
+  nHashes: u32;
+
+  /** E2BIG: value too large, before anything else. EINVAL: sizes, flags. Spec: other-types.md 3. */
+  static allocCheck(attr: MapCreateAttr): i32 {
+    if (attr.valueSize > VALUE_SIZE_MAX) return -E2BIG;
+    if (attr.keySize != 0 || attr.valueSize == 0 || attr.maxEntries == 0) return -EINVAL;
+    if (!flagsAllowed(attr.mapFlags, BLOOM_FLAGS)) return -EINVAL;
+    return attr.mapExtra > 15 ? -EINVAL : 0;
+  }
+
+  static alloc(attr: MapCreateAttr): usize {
+    const ptr = placeMap<BpfBloomFilter>(attr);
+    if (ptr == 0) return <usize>-ENOMEM;
+    const bloom = changetype<BpfBloomFilter>(ptr);
+    bloom.nHashes = attr.mapExtra == 0 ? HASHES_DEFAULT : <u32>attr.mapExtra;
+    bloom.seed = attr.mapFlags & BPF_F_ZERO_SEED ? 0 : <u32>random64();
+    bloom.bitMask = maskFor(attr.maxEntries, bloom.nHashes);
+    bloom.bits = <u32>allocZeroed((<u64>bloom.bitMask + 1) >> 3);
+    if (bloom.bits != 0) return ptr;
+    freeMap(bloom);
+    return <usize>-ENOMEM;
+  }
+
+  /** The bit that hash function i picks for a value. */
+  private bitOf(value: usize, i: u32): u32 {
+    assert(i < this.nHashes);
+    const seed = this.seed + i;
+    const size = this.valueSize;
+    if (size == 4) return jhash4(load<u32>(value), seed) & this.bitMask;
+    if (size == 8) return jhash8(load<u64>(value), seed) & this.bitMask;
+    return jhash(value, size, seed) & this.bitMask;
+  }
+
+  /** Adds a value. @returns 0; -EINVAL flags other than BPF_ANY */
+  override pushElem(value: usize, flags: u64): i32 {
+    if (flags != 0) return -EINVAL;
+    for (let i: u32 = 0; i < this.nHashes; i++) {
+      const bit = this.bitOf(value, i);
+      const word = this.bits + ((bit >>> 5) << 2);
+      const one: u32 = 1 << (bit & 31);
+      if (SHARED) atomic.or<u32>(word, one);
+      else store<u32>(word, load<u32>(word) | one);
+    }
+    return 0;
+  }
+
+  /** @returns 0: `value` may have been added; -ENOENT: it has not */
+  override peekValue(value: usize): i32 {
+    for (let i: u32 = 0; i < this.nHashes; i++) {
+      const bit = this.bitOf(value, i);
+      if ((load<u32>(this.bits + ((bit >>> 5) << 2)) & (1 << (bit & 31))) == 0) return -ENOENT;
+    }
+    return 0;
+  }
+
+  override popElem(value: usize): i32 {
+    return -EOPNOTSUPP;
+  }
+
+  /** The value is what is asked about: it is read, not written. */
+  override lookupUser(key: usize, value: u64, flags: u64): i32 {
+    return isUserRange(value, this.valueSize) ? this.peekValue(<usize>value) : -EFAULT;
+  }
+
+  override deleteElem(key: usize): i32 {
+    return -EOPNOTSUPP;
+  }
+
+  override getNextKey(key: usize, next: u64): i32 {
+    return -EOPNOTSUPP;
+  }
+
+  override release(): void {
+    free(this.bits);
+  }
+}
+
+/** Number of bits less one: some 1.4 per value and hash function (1 / ln 2), rounded up to a power of two. */
+function maskFor(maxEntries: u32, nHashes: u32): u32 {
+  const hashes = <u64>maxEntries * nHashes;
+  // The kernel divides first, in 32 bits; what overflows them gets as many bits as a hash can name.
+  const bits = (hashes / 5) * 7;
+  if (hashes > 0xffffffff || bits > 0x80000000) return 0xffffffff;
+  return bits <= 64 ? 63 : <u32>(((<u64>1) << (64 - clz(bits - 1))) - 1);
+}

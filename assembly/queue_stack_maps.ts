@@ -1,0 +1,166 @@
+// QUEUE and STACK: values without keys. Kernel: kernel/bpf/queue_stack_maps.c (behaviour checked against 6.18).
+//
+// One ring of slots serves both; they differ in the end from which a value is taken.
+//
+//   slots:  | slot 0 | slot 1 | ... | slot maxEntries |    valueSize bytes each, back to back
+//               ^ tail: the oldest         ^ head: the next to be written
+//
+//   QUEUE takes at the tail, STACK in front of the head. One slot always stays free, so head == tail means empty.
+//
+// Invariants (check): head and tail are in 0..maxEntries. Every operation is O(1) and runs under the map's lock.
+// Programs get copies, never addresses: no byte of the ring may be touched by one.
+//
+// Differs: a ring of 4 GiB or more is -E2BIG (as up to Linux 6.12), where 6.18 tries to allocate it.
+
+import {
+  BPF_EXIST,
+  BPF_F_NUMA_NODE,
+  BPF_F_RDONLY,
+  BPF_F_RDONLY_PROG,
+  BPF_F_WRONLY,
+  BPF_F_WRONLY_PROG,
+  BPF_MAP_TYPE_STACK,
+  BPF_NOEXIST,
+  E2BIG,
+  EINVAL,
+  ENOENT,
+  ENOMEM,
+} from "../ts/uapi";
+import { BpfMap, MapCreateAttr, copyOut, flagsAllowed, freeMap, placeMap } from "./map";
+import { allocGrow, free } from "./kernel";
+import { copyBytes } from "./lib/bytes";
+import { lock, unlock } from "./lib/lock";
+
+const QUEUE_STACK_FLAGS: u32 =
+  BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG;
+/** The kernel's KMALLOC_MAX_SIZE. */
+const VALUE_SIZE_MAX: u32 = 4194304;
+
+export class BpfQueueStack extends BpfMap {
+  slots: u32;
+  /** Index of the slot that is written next. */
+  head: u32;
+  /** Index of the oldest value's slot. */
+  tail: u32;
+
+  /** EINVAL: sizes, flags. E2BIG: value too large, or the ring is. Spec: other-types.md 4. */
+  static allocCheck(attr: MapCreateAttr): i32 {
+    if (attr.maxEntries == 0 || attr.keySize != 0 || attr.valueSize == 0) return -EINVAL;
+    if (!flagsAllowed(attr.mapFlags, QUEUE_STACK_FLAGS)) return -EINVAL;
+    if (attr.valueSize > VALUE_SIZE_MAX) return -E2BIG;
+    return attr.maxEntries >= <u32>0xffffffff / attr.valueSize ? -E2BIG : 0;
+  }
+
+  static alloc(attr: MapCreateAttr): usize {
+    const ptr = placeMap<BpfQueueStack>(attr);
+    if (ptr == 0) return <usize>-ENOMEM;
+    const ring = changetype<BpfQueueStack>(ptr);
+    ring.slots = <u32>allocGrow((<u64>attr.maxEntries + 1) * attr.valueSize);
+    if (ring.slots != 0) return ptr;
+    freeMap(ring);
+    return <usize>-ENOMEM;
+  }
+
+  private slotAt(index: u32): usize {
+    assert(index <= this.maxEntries);
+    return this.slots + index * this.valueSize;
+  }
+
+  private after(index: u32): u32 {
+    return index == this.maxEntries ? 0 : index + 1;
+  }
+
+  /** Index of the value that is taken next; there is one. */
+  private nextOut(): u32 {
+    assert(this.head != this.tail);
+    if (this.mapType != BPF_MAP_TYPE_STACK) return this.tail;
+    return this.head == 0 ? this.maxEntries : this.head - 1;
+  }
+
+  /** Removes the value at nextOut(). */
+  private drop(): void {
+    if (this.mapType == BPF_MAP_TYPE_STACK) this.head = this.nextOut();
+    else this.tail = this.after(this.tail);
+  }
+
+  /**
+   * Adds a value: of a QUEUE the last to come, of a STACK the first.
+   * @param flags BPF_ANY; BPF_EXIST: when the map is full, its oldest value makes room (of a STACK the bottom one)
+   * @returns 0; -EINVAL other flags; -E2BIG full
+   */
+  override pushElem(value: usize, flags: u64): i32 {
+    if (flags == BPF_NOEXIST || flags > <u64>BPF_EXIST) return -EINVAL;
+    lock(lockOf(this));
+    const next = this.after(this.head);
+    const isFull = next == this.tail;
+    if (isFull && flags == BPF_EXIST) this.tail = this.after(this.tail);
+    const ret = next == this.tail ? -E2BIG : 0;
+    if (ret == 0) {
+      copyBytes(this.slotAt(this.head), value, this.valueSize);
+      this.head = next;
+    }
+    unlock(lockOf(this));
+    return ret;
+  }
+
+  /** Copies the next value to a program's `value`. @returns 0, or -ENOENT: empty, `value` is zeroed */
+  override peekValue(value: usize): i32 {
+    return this.take(value, false);
+  }
+
+  /** As peekValue, and removes it. */
+  override popElem(value: usize): i32 {
+    return this.take(value, true);
+  }
+
+  private take(value: usize, andDrop: bool): i32 {
+    lock(lockOf(this));
+    const isEmpty = this.head == this.tail;
+    if (isEmpty) memory.fill(value, 0, this.valueSize);
+    else copyBytes(value, this.slotAt(this.nextOut()), this.valueSize);
+    if (!isEmpty && andDrop) this.drop();
+    unlock(lockOf(this));
+    return isEmpty ? -ENOENT : 0;
+  }
+
+  override deleteElem(key: usize): i32 {
+    return -EINVAL;
+  }
+
+  override getNextKey(key: usize, next: u64): i32 {
+    return -EINVAL;
+  }
+
+  /** Peeks. -ENOENT: empty (nothing is written); -EFAULT. */
+  override lookupUser(key: usize, value: u64, flags: u64): i32 {
+    return this.takeUser(value, false);
+  }
+
+  /** Pops. A bad address loses the value, as in the kernel. */
+  override lookupAndDeleteUser(key: usize, value: u64, flags: u64): i32 {
+    return this.takeUser(value, true);
+  }
+
+  private takeUser(value: u64, andDrop: bool): i32 {
+    lock(lockOf(this));
+    let ret = -ENOENT;
+    if (this.head != this.tail) {
+      ret = copyOut(value, this.slotAt(this.nextOut()), this.valueSize);
+      if (andDrop) this.drop();
+    }
+    unlock(lockOf(this));
+    return ret;
+  }
+
+  override release(): void {
+    free(this.slots);
+  }
+
+  override check(): i32 {
+    return this.head <= this.maxEntries && this.tail <= this.maxEntries ? 0 : 1;
+  }
+}
+
+function lockOf(ring: BpfQueueStack): usize {
+  return changetype<usize>(ring) + offsetof<BpfQueueStack>("lockWord");
+}

@@ -1,0 +1,256 @@
+// STACK_TRACE: call stacks by id. Kernel: kernel/bpf/stackmap.c (the commands are checked against 6.18, bpf_get_stackid is
+// from the specification, other-types.md 14). Who calls whom is the host's knowledge: it hands the stacks in.
+//
+//   buckets:  | address of an elem, u32; 0: empty | ...     nBuckets = max_entries rounded up to a power of two
+//   elem:     | next free, u32 | hash u32 | nr u32 | pad | nr entries |      max_entries of them, from the start
+//   entry:    | address u64 |,  with BPF_F_STACK_BUILD_ID | status s32 | id 20 bytes | address u64 |
+//
+// The id of a stack is its hash's bucket. A bucket holds one stack: another one with the same id is refused, or takes its
+// place (BPF_F_REUSE_STACKID). Differs: build ids are never found here, so such entries carry plain addresses.
+
+import {
+  BPF_F_FAST_STACK_CMP,
+  BPF_F_NUMA_NODE,
+  BPF_F_RDONLY,
+  BPF_F_REUSE_STACKID,
+  BPF_F_SKIP_FIELD_MASK,
+  BPF_F_STACK_BUILD_ID,
+  BPF_F_USER_STACK,
+  BPF_F_WRONLY,
+  BPF_MAP_TYPE_STACK_TRACE,
+  E2BIG,
+  EEXIST,
+  EFAULT,
+  EINVAL,
+  ENOENT,
+  ENOMEM,
+} from "../ts/uapi";
+import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
+import { copyBytes, equalBytes, isUserRange, roundupPow2 } from "./lib/bytes";
+import { jhash } from "./lib/jhash";
+import { lock, unlock } from "./lib/lock";
+import { BpfMap, MapCreateAttr, copyOut, freeMap, mapByHandle, placeMap } from "./map";
+
+const STACK_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_STACK_BUILD_ID;
+const STACKID_FLAGS: u64 =
+  BPF_F_SKIP_FIELD_MASK | BPF_F_USER_STACK | BPF_F_FAST_STACK_CMP | BPF_F_REUSE_STACKID;
+/** kernel.perf_event_max_stack. */
+const DEPTH_MAX: u32 = 127;
+const IP_BYTES: u32 = 8;
+const BUILD_ID_BYTES: u32 = 32;
+/** Offset of the address in a build id entry, and the status that says there is only that. */
+const BUILD_ID_IP: u32 = 24;
+const BPF_STACK_BUILD_ID_IP: i32 = 2;
+
+@unmanaged
+class StackElem {
+  nextFree: u32;
+  hash: u32;
+  nr: u32;
+  pad: u32;
+
+  get entries(): usize {
+    return changetype<usize>(this) + offsetof<StackElem>();
+  }
+}
+if (offsetof<StackElem>() != 16) ERROR("entries are 8-aligned");
+
+export class BpfStackMap extends BpfMap {
+  buckets: u32;
+  nBuckets: u32;
+  elems: u32;
+  elemSize: u32;
+  freeList: u32;
+  /** Elems that were never used; they are taken from the end. */
+  fresh: u32;
+  /** Bytes of an entry. */
+  entrySize: u32;
+
+  /** EINVAL: sizes, flags. */
+  static allocCheck(attr: MapCreateAttr): i32 {
+    const size = attr.mapFlags & BPF_F_STACK_BUILD_ID ? BUILD_ID_BYTES : IP_BYTES;
+    if (attr.mapFlags & ~STACK_FLAGS) return -EINVAL;
+    if (attr.maxEntries == 0 || attr.keySize != 4) return -EINVAL;
+    if (attr.valueSize < 8 || attr.valueSize % size != 0) return -EINVAL;
+    return attr.valueSize / size > DEPTH_MAX ? -EINVAL : 0;
+  }
+
+  /** E2BIG: max_entries above 2^31. */
+  static alloc(attr: MapCreateAttr): usize {
+    if (attr.maxEntries > 0x80000000) return <usize>-E2BIG;
+    const ptr = placeMap<BpfStackMap>(attr);
+    if (ptr == 0) return <usize>-ENOMEM;
+    const map = changetype<BpfStackMap>(ptr);
+    map.nBuckets = roundupPow2(attr.maxEntries);
+    map.entrySize = attr.mapFlags & BPF_F_STACK_BUILD_ID ? BUILD_ID_BYTES : IP_BYTES;
+    map.elemSize = offsetof<StackElem>() + attr.valueSize;
+    map.fresh = attr.maxEntries;
+    map.buckets = <u32>allocZeroed(<u64>map.nBuckets * 4);
+    if (map.buckets != 0) map.elems = <u32>allocGrow(<u64>map.elemSize * attr.maxEntries);
+    if (map.elems != 0) return ptr;
+    freeMap(map);
+    return <usize>-ENOMEM;
+  }
+
+  bucketPtr(id: u32): usize {
+    assert(id < this.nBuckets);
+    return this.buckets + id * 4;
+  }
+
+  /** The elem of an id; 0 when there is none. */
+  private elemAt(id: u32): u32 {
+    return id < this.nBuckets ? load<u32>(this.bucketPtr(id)) : 0;
+  }
+
+  takeElem(): u32 {
+    const head = this.freeList;
+    if (head != 0) {
+      this.freeList = changetype<StackElem>(head).nextFree;
+      return head;
+    }
+    return this.fresh == 0 ? 0 : this.elems + --this.fresh * this.elemSize;
+  }
+
+  giveElem(elem: u32): void {
+    changetype<StackElem>(elem).nextFree = this.freeList;
+    this.freeList = elem;
+  }
+
+  override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
+    return -EINVAL;
+  }
+
+  override deleteElem(key: usize): i32 {
+    const id = load<u32>(key);
+    if (id >= this.nBuckets) return -E2BIG;
+    lock(lockOf(this));
+    const elem = this.elemAt(id);
+    if (elem != 0) {
+      store<u32>(this.bucketPtr(id), 0);
+      this.giveElem(elem);
+    }
+    unlock(lockOf(this));
+    return elem == 0 ? -ENOENT : 0;
+  }
+
+  override lookupUser(key: usize, value: u64, flags: u64): i32 {
+    return this.copyStack(load<u32>(key), value, false);
+  }
+
+  override lookupAndDeleteUser(key: usize, value: u64, flags: u64): i32 {
+    return this.copyStack(load<u32>(key), value, true);
+  }
+
+  /** Entries that a stack does not have read as zero. */
+  private copyStack(id: u32, value: u64, andDelete: bool): i32 {
+    lock(lockOf(this));
+    const elem = this.elemAt(id);
+    let ret = -ENOENT;
+    if (elem != 0) {
+      const bytes = changetype<StackElem>(elem).nr * this.entrySize;
+      ret = isUserRange(value, this.valueSize) ? 0 : -EFAULT;
+      if (ret == 0) {
+        copyBytes(<usize>value, changetype<StackElem>(elem).entries, bytes);
+        memory.fill(<usize>value + bytes, 0, this.valueSize - bytes);
+      }
+      if (andDelete) {
+        store<u32>(this.bucketPtr(id), 0);
+        this.giveElem(elem);
+      }
+    }
+    unlock(lockOf(this));
+    return ret;
+  }
+
+  /** Ids in use, ascending; from one that is not in use it starts anew. */
+  override getNextKey(key: usize, next: u64): i32 {
+    let id: u32 = 0;
+    if (key != 0 && this.elemAt(load<u32>(key)) != 0) id = load<u32>(key) + 1;
+    while (id < this.nBuckets && load<u32>(this.bucketPtr(id)) == 0) id++;
+    if (id == this.nBuckets) return -ENOENT;
+    store<u32>(scratchPtr() + 232, id);
+    return copyOut(next, scratchPtr() + 232, 4);
+  }
+
+  override hasElemHelpers(): bool {
+    return false;
+  }
+
+  override release(): void {
+    free(this.buckets);
+    free(this.elems);
+  }
+}
+
+function lockOf(map: BpfStackMap): usize {
+  return changetype<usize>(map) + offsetof<BpfStackMap>("lockWord");
+}
+
+/** Writes the entries of a new elem. */
+function fillElem(map: BpfStackMap, elem: StackElem, ips: usize, nr: u32, hash: u32): void {
+  elem.hash = hash;
+  elem.nr = nr;
+  if (map.entrySize == IP_BYTES) {
+    copyBytes(elem.entries, ips, nr * IP_BYTES);
+    return;
+  }
+  memory.fill(elem.entries, 0, nr * BUILD_ID_BYTES);
+  for (let i: u32 = 0; i < nr; i++) {
+    const entry = elem.entries + i * BUILD_ID_BYTES;
+    store<i32>(entry, BPF_STACK_BUILD_ID_IP);
+    store<u64>(entry, load<u64>(ips + i * IP_BYTES), BUILD_ID_IP);
+  }
+}
+
+/** Is this the stack that an elem holds? */
+function isStack(map: BpfStackMap, elem: StackElem, ips: usize, nr: u32): bool {
+  if (elem.nr != nr) return false;
+  if (map.entrySize == IP_BYTES) return equalBytes(elem.entries, ips, nr * IP_BYTES);
+  for (let i: u32 = 0; i < nr; i++) {
+    const ip = load<u64>(elem.entries + i * BUILD_ID_BYTES, BUILD_ID_IP);
+    if (ip != load<u64>(ips + i * IP_BYTES)) return false;
+  }
+  return true;
+}
+
+/** The id of a stack of `nr` addresses; the lock is held. */
+function stackId(map: BpfStackMap, ips: usize, nr: u32, flags: u64): i64 {
+  const hash = jhash(ips, nr * IP_BYTES, 0);
+  const id = hash & (map.nBuckets - 1);
+  const old = load<u32>(map.bucketPtr(id));
+  if (old != 0 && changetype<StackElem>(old).hash == hash) {
+    if (flags & BPF_F_FAST_STACK_CMP) return id;
+    if (isStack(map, changetype<StackElem>(old), ips, nr)) return id;
+  }
+  if (old != 0 && (flags & BPF_F_REUSE_STACKID) == 0) return -EEXIST;
+  const elem = map.takeElem();
+  if (elem == 0) return -ENOMEM;
+  fillElem(map, changetype<StackElem>(elem), ips, nr, hash);
+  store<u32>(map.bucketPtr(id), elem);
+  if (old != 0) map.giveElem(old);
+  return id;
+}
+
+/**
+ * The id of a call stack, which is stored if it is new.
+ * @param chain address of the stack as the host has it: u64 count, then count addresses (u64), the innermost first. Where
+ *   the kernel would walk the stack of `ctx`, here it is the context.
+ * @param flags BPF_F_SKIP_FIELD_MASK: frames to leave out; BPF_F_USER_STACK (the host's affair); BPF_F_FAST_STACK_CMP:
+ *   equal hashes are equal stacks; BPF_F_REUSE_STACKID: another stack of this id is replaced
+ * @returns the id, or -errno: EINVAL flags, no such map; EFAULT nothing left after skipping, bad address; EEXIST another
+ *   stack has the id; ENOMEM max_entries stacks are there
+ */
+export function bpf_get_stackid(chain: u32, handle: u32, flags: u64): i64 {
+  const ptr = mapByHandle(handle);
+  if (ptr == 0 || changetype<BpfMap>(ptr).mapType != BPF_MAP_TYPE_STACK_TRACE) return -EINVAL;
+  if (flags & ~STACKID_FLAGS) return -EINVAL;
+  if (!isUserRange(chain, 8)) return -EFAULT;
+  const map = changetype<BpfStackMap>(ptr);
+  const skip = <u32>flags & BPF_F_SKIP_FIELD_MASK;
+  const depth = min<u64>(load<u64>(chain), min(map.valueSize / map.entrySize + skip, DEPTH_MAX));
+  if (!isUserRange(chain, 8 + depth * IP_BYTES) || depth <= skip) return -EFAULT;
+  lock(lockOf(map));
+  const id = stackId(map, chain + 8 + skip * IP_BYTES, <u32>depth - skip, flags);
+  unlock(lockOf(map));
+  return id;
+}

@@ -1,0 +1,75 @@
+// One kernel with both of its sides: bpf(2) with bytes, and a program's memory for the helpers.
+
+import { BpfClient } from "./bpf.js";
+import type { CreateSpec } from "./attr.js";
+import type { Build, Runtime, RuntimeOptions } from "./builds.js";
+
+export function u32Bytes(...words: number[]): Uint8Array {
+  const bytes = new Uint8Array(words.length * 4);
+  const view = new DataView(bytes.buffer);
+  words.forEach((word, i) => view.setUint32(i * 4, word >>> 0, true));
+  return bytes;
+}
+
+export function u32Of(bytes: Uint8Array, offset = 0): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset, true);
+}
+
+export class Machine {
+  readonly runtime: Runtime;
+  readonly client: BpfClient;
+  readonly #areas: number[] = [];
+
+  constructor(runtime: Runtime) {
+    this.runtime = runtime;
+    this.client = new BpfClient(runtime);
+  }
+
+  static async start(build: Build, options: RuntimeOptions = {}): Promise<Machine> {
+    return new Machine(await build.createRuntime(options));
+  }
+
+  /** An fd; creation must work. */
+  create(spec: CreateSpec): number {
+    const fd = this.client.create(spec);
+    if (fd < 0) throw new Error(`creation failed: ${fd}`);
+    return fd;
+  }
+
+  handle(fd: number): number {
+    return this.runtime.exports.bpf_map_by_fd(fd) >>> 0;
+  }
+
+  /** Memory of the program, zeroed. */
+  area(byteLength: number): number {
+    const ptr = this.runtime.alloc(byteLength);
+    if (ptr === 0) throw new Error("out of memory");
+    this.#areas.push(ptr);
+    this.bytes(ptr, byteLength).fill(0);
+    return ptr;
+  }
+
+  /** A view that is valid until the memory grows. */
+  bytes(ptr: number, byteLength: number): Uint8Array {
+    return new Uint8Array(this.runtime.memory.buffer, ptr >>> 0, byteLength);
+  }
+
+  put(ptr: number, bytes: Uint8Array): number {
+    this.bytes(ptr, bytes.length).set(bytes);
+    return ptr;
+  }
+
+  u32(ptr: number): number {
+    return u32Of(this.bytes(ptr, 4).slice());
+  }
+
+  /** Bytes the core has allocated, the machine's own buffers aside. */
+  usedBytes(): number {
+    this.client.release();
+    return this.runtime.exports.mem_used();
+  }
+
+  dispose(): void {
+    this.runtime.dispose();
+  }
+}

@@ -1,0 +1,141 @@
+// createMap and mapFromFd for the types that are no plain key/value maps: queues, filters, rings, maps of maps.
+
+import { u32 } from "./codec.js";
+import type { AnyCodec, Codec } from "./codec.js";
+import { BpfError, check } from "./errors.js";
+import { TypedMap } from "./map.js";
+import type { MapIdentity } from "./map.js";
+import { commonAttr, mapCreateAttr } from "./map-spec.js";
+import type { MapOptions } from "./map-spec.js";
+import { BloomFilter } from "./maps/bloom-filter.js";
+import { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
+import { Queue, Stack } from "./maps/queue-stack.js";
+import { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
+import type { BpfRuntime } from "./runtime.js";
+import { SPECIAL_TYPES } from "./special-spec.js";
+import type { SpecialParts, SpecialTypeName } from "./special-spec.js";
+import type { MapInfo } from "./syscall.js";
+import { mapInfo } from "./syscall.js";
+import * as uapi from "./uapi.js";
+
+// Which codecs a class takes is settled by the signatures of createMap; here they are all alike.
+type LooseCodec = Codec<never, never> & Codec<Uint8Array>;
+
+/** Is this one of the types of this file? */
+export function isSpecialType(name: string): name is SpecialTypeName {
+  return Object.hasOwn(SPECIAL_TYPES, name);
+}
+
+/** The name of a type number of this file. */
+export function specialTypeName(mapType: number): SpecialTypeName | undefined {
+  for (const [name, number] of Object.entries(SPECIAL_TYPES)) {
+    if (number === mapType && isSpecialType(name)) return name;
+  }
+  return undefined;
+}
+
+/** See {@link BpfRuntime.createMap}. */
+export function createSpecial(
+  runtime: BpfRuntime,
+  spec: MapOptions & SpecialParts & { readonly type: SpecialTypeName },
+): TypedMap {
+  const { type } = spec;
+  const [keySize, valueSize] = sizesOf(type, spec);
+  const inner = type === "array_of_maps" || type === "hash_of_maps" ? template(spec) : undefined;
+  const innerMapFd = inner === undefined ? 0 : inner.closed ? -1 : inner.fd;
+  const mapType = SPECIAL_TYPES[type];
+  const attr = { ...commonAttr(spec), mapType, keySize, valueSize, innerMapFd };
+  const fd = check(runtime.bpf(uapi.BPF_MAP_CREATE, mapCreateAttr(attr)), "bpf_map_create");
+  try {
+    return construct(runtime, { fd, info: mapInfo(runtime, fd) }, type, spec);
+  } catch (error) {
+    runtime.close(fd);
+    throw error;
+  }
+}
+
+/** See {@link BpfRuntime.mapFromFd}. */
+export function specialFromFd(
+  runtime: BpfRuntime,
+  fd: number,
+  info: MapInfo,
+  parts: SpecialParts,
+): TypedMap {
+  const type = specialTypeName(info.type);
+  if (type === undefined) {
+    const detail = `no typed class for map type ${info.type}`;
+    throw new BpfError("bpf_obj_get_info_by_fd", -uapi.EINVAL, detail);
+  }
+  if (parts.type !== undefined && parts.type !== type) {
+    throw new RangeError(`type: the map is of type ${type}, not ${parts.type}`);
+  }
+  const [keySize, valueSize] = sizesOf(type, parts);
+  checkSize("key", keySize, info.keySize);
+  checkSize("value", valueSize, info.valueSize);
+  return construct(runtime, { fd, info }, type, parts);
+}
+
+function checkSize(name: string, size: number, bytes: number): void {
+  if (size !== bytes) {
+    throw new RangeError(`${name}: the map's ${name}s have ${bytes} bytes, the codec has ${size}`);
+  }
+}
+
+/** Bytes of key and value that the parts stand for. */
+function sizesOf(type: SpecialTypeName, parts: SpecialParts): [key: number, value: number] {
+  switch (type) {
+    case "array_of_maps":
+      return [u32.size, u32.size];
+    case "hash_of_maps":
+      return [codec("key", parts.key).size, u32.size];
+    case "ringbuf":
+    case "user_ringbuf":
+      return [0, 0];
+    default:
+      return [0, codec("value", parts.value).size];
+  }
+}
+
+function construct(
+  runtime: BpfRuntime,
+  identity: MapIdentity,
+  type: SpecialTypeName,
+  parts: SpecialParts,
+): TypedMap {
+  switch (type) {
+    case "queue":
+      return new Queue(runtime, identity, codec("value", parts.value));
+    case "stack":
+      return new Stack(runtime, identity, codec("value", parts.value));
+    case "bloom_filter":
+      return new BloomFilter(runtime, identity, codec("value", parts.value));
+    case "ringbuf": {
+      const value = parts.value === undefined ? undefined : codec("value", parts.value);
+      return new RingBuffer(runtime, identity, value);
+    }
+    case "user_ringbuf":
+      return new UserRingBuffer(runtime, identity, undefined);
+    case "array_of_maps":
+      return new ArrayOfMaps(runtime, identity, u32, opener(template(parts)));
+    default:
+      return new HashOfMaps(runtime, identity, codec("key", parts.key), opener(template(parts)));
+  }
+}
+
+function template({ inner }: SpecialParts): TypedMap {
+  if (inner instanceof TypedMap) return inner;
+  throw new TypeError("inner: expected a typed map");
+}
+
+/** Wraps fds as maps like another one. */
+function opener({ reopen }: TypedMap): (fd: number) => TypedMap {
+  if (reopen === undefined) throw new TypeError("inner: expected a map made with createMap");
+  return reopen;
+}
+
+function codec(name: string, value: AnyCodec | undefined): LooseCodec {
+  if (typeof value !== "object" || value === null || typeof value.read !== "function") {
+    throw new TypeError(`${name}: expected a codec`);
+  }
+  return value as LooseCodec;
+}

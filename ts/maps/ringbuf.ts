@@ -1,0 +1,435 @@
+// RINGBUF and USER_RINGBUF as typed maps.
+//
+// The consumer reads the ring where it lies: producer position, then record headers, then bytes, with Atomics, so that the
+// producer may be another thread. Format and protocol: assembly/ringbuf.ts.
+
+import type { Codec } from "../codec.js";
+import { BpfError } from "../errors.js";
+import { TypedMap } from "../map.js";
+import type { MapIdentity } from "../map.js";
+import type { BpfRuntime } from "../runtime.js";
+import * as uapi from "../uapi.js";
+import type { LiveViews } from "../views.js";
+import { RingWaiter } from "./ring-wait.js";
+
+const HDR = uapi.BPF_RINGBUF_HDR_SZ;
+const LEN_MASK = 0x3fffffff;
+const TWO_32 = 0x1_0000_0000;
+/** drain() tells the producer about the room it made after this share of the ring. */
+const PUBLISH_SHARE = 4;
+
+/** Bytes a record with `size` bytes of payload takes. */
+function recordBytes(size: number): number {
+  return (size + HDR + 7) & ~7;
+}
+
+/** What both types have: pages, positions, decoding. */
+abstract class RingMap<V> extends TypedMap {
+  protected readonly handle: number;
+  protected readonly codec: Codec<V, never> | undefined;
+  protected readonly waiter: RingWaiter;
+  /** Address of the consumer page. */
+  protected readonly pages: number;
+  /** Address of the data. */
+  protected readonly data: number;
+  protected readonly views: LiveViews;
+
+  constructor(runtime: BpfRuntime, identity: MapIdentity, value: Codec<V, never> | undefined) {
+    super(runtime, identity, 16);
+    this.handle = this.holdings.handle;
+    this.codec = value;
+    this.waiter = new RingWaiter(runtime, this.handle);
+    this.pages = runtime.exports.ringbuf_pages(this.handle) >>> 0;
+    this.data = this.pages + 2 * uapi.PAGE_SIZE;
+    this.views = runtime.views;
+    this.views.reach(this.data + 2 * identity.info.maxEntries - 1);
+  }
+
+  /** Bytes that the consumer has read since the beginning. */
+  get consumerPosition(): number {
+    return this.position(this.pages);
+  }
+
+  /** Bytes that producers have reserved since the beginning. */
+  get producerPosition(): number {
+    return this.position(this.pages + uapi.PAGE_SIZE);
+  }
+
+  override close(): void {
+    this.waiter.end();
+    super.close();
+  }
+
+  /** A position is read in two words: again, if the high one has changed meanwhile. */
+  protected position(at: number): number {
+    const { views } = this;
+    const index = at >>> 2;
+    views.reach(at);
+    while (true) {
+      const high = Atomics.load(views.u32, index + 1);
+      const low = Atomics.load(views.u32, index);
+      if (Atomics.load(views.u32, index + 1) === high) return high * TWO_32 + low;
+    }
+  }
+
+  /** Publishes a position; the halves together when the high one changes. */
+  protected setPosition(at: number, position: number, before: number): void {
+    const { views } = this;
+    views.reach(at);
+    if (Math.floor(position / TWO_32) === Math.floor(before / TWO_32)) {
+      Atomics.store(views.u32, at >>> 2, position >>> 0);
+    } else {
+      Atomics.store(views.u64, at >>> 3, BigInt(position));
+    }
+  }
+
+  /** Address of what lies at a position. */
+  protected addressOf(position: number): number {
+    return this.data + (position % this.maxEntries);
+  }
+}
+
+/** A record that has been reserved and is being filled in. */
+export class RingRecord {
+  /** Address of the payload in the runtime's memory. */
+  readonly ptr: number;
+  readonly byteLength: number;
+  readonly #ring: { finish(record: RingRecord, isSubmit: boolean, flags: number): void };
+  readonly #views: LiveViews;
+
+  /** @internal */
+  constructor(
+    ring: { finish(record: RingRecord, isSubmit: boolean, flags: number): void },
+    views: LiveViews,
+    ptr: number,
+    byteLength: number,
+  ) {
+    this.#ring = ring;
+    this.#views = views;
+    this.ptr = ptr;
+    this.byteLength = byteLength;
+  }
+
+  /** The payload; what is in it before it is written is whatever was there. */
+  get bytes(): Uint8Array {
+    this.#views.reach(this.ptr + this.byteLength);
+    return this.#views.u8.subarray(this.ptr, this.ptr + this.byteLength);
+  }
+
+  /** Publishes the record. @param flags BPF_RB_NO_WAKEUP, BPF_RB_FORCE_WAKEUP */
+  submit(flags = 0): void {
+    this.#ring.finish(this, true, flags);
+  }
+
+  /** Drops the record: the consumer skips it. */
+  discard(flags = 0): void {
+    this.#ring.finish(this, false, flags);
+  }
+}
+
+/**
+ * BPF_MAP_TYPE_RINGBUF: records from programs (any number of producers) to one consumer. `maxEntries` is its size in
+ * bytes, a power of two and at least 4096. Records are read as the codec `value` says, without one as bytes.
+ *
+ * @example
+ * ```ts
+ * const events = rt.createMap({ type: "ringbuf", value: u32, maxEntries: 4096 });
+ * events.output(new Uint8Array([1, 0, 0, 0]));
+ * events.drain((event) => console.log(event)); // 1
+ * ```
+ */
+export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncIterable<V> {
+  // ---- producing: what programs do with the helpers ----
+
+  /**
+   * Copies a record in and publishes it (bpf_ringbuf_output).
+   * @param flags BPF_RB_NO_WAKEUP, BPF_RB_FORCE_WAKEUP
+   * @returns false: no room, the record is lost (`lost` counts it)
+   * @throws {BpfError} EINVAL: other flags
+   */
+  output(record: Uint8Array, flags = 0): boolean {
+    if (flags !== 0 && (flags & ~3) !== 0) throw this.failed("bpf_ringbuf_output", -uapi.EINVAL);
+    const ptr = this.#reserve(record.length);
+    if (ptr === 0) return false;
+    this.views.reach(ptr + record.length);
+    this.views.u8.set(record, ptr);
+    this.runtime.exports.bpf_ringbuf_submit(ptr, BigInt(flags));
+    return true;
+  }
+
+  /** Reserves a record of `byteLength` bytes (bpf_ringbuf_reserve); undefined: no room. Submit or discard it. */
+  reserve(byteLength: number): RingRecord | undefined {
+    const ptr = this.#reserve(byteLength);
+    return ptr === 0 ? undefined : new RingRecord(this, this.views, ptr, byteLength);
+  }
+
+  #reserve(byteLength: number): number {
+    const ptr = this.runtime.exports.bpf_ringbuf_reserve(this.handle, byteLength, 0n) >>> 0;
+    if (ptr === 0) this.mustBeOpen("bpf_ringbuf_reserve");
+    return ptr;
+  }
+
+  /** @internal */
+  finish(record: RingRecord, isSubmit: boolean, flags: number): void {
+    const { exports } = this.runtime;
+    if (isSubmit) exports.bpf_ringbuf_submit(record.ptr, BigInt(flags));
+    else exports.bpf_ringbuf_discard(record.ptr, BigInt(flags));
+  }
+
+  /** Records that found no room so far. */
+  get lost(): number {
+    this.mustBeOpen("ringbuf_lost");
+    return Number(this.runtime.exports.ringbuf_lost(this.handle));
+  }
+
+  /** Bytes that are reserved and not consumed, headers included (BPF_RB_AVAIL_DATA). */
+  get availableBytes(): number {
+    return this.producerPosition - this.consumerPosition;
+  }
+
+  // ---- consuming ----
+
+  /** Is there a record to read now? Discarded ones are stepped over. */
+  poll(): boolean {
+    this.mustBeOpen("poll");
+    const { consumerPosition } = this;
+    const at = this.#skipDiscarded(consumerPosition);
+    if (at !== consumerPosition) this.setPosition(this.pages, at, consumerPosition);
+    return this.#header(at, this.producerPosition) >= 0;
+  }
+
+  /**
+   * Hands over the records that are there, oldest first.
+   * @param callback gets each record; bytes are a view of the ring, good until the callback returns. False ends it.
+   * @param limit    at most this many
+   * @returns the number of records handed over. One whose callback throws counts as read.
+   */
+  drain(callback: (record: V) => boolean | void, limit = Infinity): number {
+    this.mustBeOpen("ring_buffer__consume");
+    return this.#consume(limit, (ptr, size) => callback(this.#view(ptr, size)) !== false);
+  }
+
+  /** Takes the oldest record out, as a copy; undefined: there is none. */
+  take(): V | undefined {
+    this.mustBeOpen("ring_buffer__consume");
+    let record: V | undefined;
+    this.#consume(1, (ptr, size) => {
+      record = this.#copy(ptr, size);
+      return true;
+    });
+    return record;
+  }
+
+  /**
+   * Copies records, oldest first, one behind the other, without allocating.
+   * @param out     for the bytes; a record that does not fit stays in the ring
+   * @param lengths for the length of each record
+   * @returns the number of records copied
+   * @throws {BpfError} E2BIG: the first record is longer than `out`
+   */
+  recordsInto(out: Uint8Array, lengths: Uint32Array): number {
+    this.mustBeOpen("ring_buffer__consume");
+    const { views } = this;
+    let used = 0;
+    let count = 0;
+    let isTooLong = false;
+    this.#consume(
+      lengths.length,
+      (ptr, size) => {
+        out.set(views.u8.subarray(ptr, ptr + size), used);
+        lengths[count++] = size;
+        used += size;
+        return true;
+      },
+      (size) => {
+        const fits = size <= out.length - used;
+        isTooLong = !fits && count === 0;
+        return fits;
+      },
+    );
+    if (isTooLong) {
+      throw new BpfError(
+        "ring_buffer__consume",
+        -uapi.E2BIG,
+        "the record is longer than the array",
+      );
+    }
+    return count;
+  }
+
+  /** Resolves to true when there is a record to read, to false after `timeoutMs` or when the map is closed. */
+  async waitAsync(timeoutMs = Infinity): Promise<boolean> {
+    const end = Date.now() + timeoutMs;
+    while (this.holdings.isOpen) {
+      const { count } = this.waiter;
+      if (this.poll()) return true;
+      const left = end - Date.now();
+      if (left <= 0) return false;
+      await this.waiter.sleep(count, left);
+    }
+    return false;
+  }
+
+  /**
+   * Blocks this thread until there is a record to read (shared memory only, and not on a browser's main thread).
+   * @returns false after `timeoutMs`
+   */
+  wait(timeoutMs = Infinity): boolean {
+    const end = Date.now() + timeoutMs;
+    while (true) {
+      const { count } = this.waiter;
+      if (this.poll()) return true;
+      const left = end - Date.now();
+      if (left <= 0) return false;
+      this.waiter.block(count, left);
+    }
+  }
+
+  /** Takes records out as they come, as copies, until the map is closed. */
+  async *[Symbol.asyncIterator](): AsyncIterableIterator<V> {
+    while (this.holdings.isOpen) {
+      const record = this.take();
+      if (record !== undefined) yield record;
+      else if (!(await this.waitAsync())) return;
+    }
+  }
+
+  /** Header word of the record at a position; negative: none, or not committed yet. */
+  #header(position: number, produced: number): number {
+    if (position >= produced) return -1;
+    const at = this.addressOf(position);
+    // A callback may have made the memory grow.
+    this.views.reach(at);
+    return Atomics.load(this.views.i32, at >>> 2);
+  }
+
+  #skipDiscarded(position: number): number {
+    const produced = this.producerPosition;
+    let at = position;
+    let header = this.#header(at, produced);
+    while (header >= 0 && (header & uapi.BPF_RINGBUF_DISCARD_BIT) !== 0) {
+      at += recordBytes(header & LEN_MASK);
+      header = this.#header(at, produced);
+    }
+    return at;
+  }
+
+  /** Walks over committed records; `fits` may refuse one, which then stays. */
+  #consume(
+    limit: number,
+    visit: (ptr: number, size: number) => boolean,
+    fits?: (size: number) => boolean,
+  ): number {
+    const publishEvery = this.maxEntries / PUBLISH_SHARE;
+    let position = this.consumerPosition;
+    let published = position;
+    let produced = this.producerPosition;
+    let count = 0;
+    try {
+      while (count < limit) {
+        if (position >= produced) {
+          produced = this.producerPosition;
+          if (position >= produced) break;
+        }
+        const header = this.#header(position, produced);
+        if (header < 0) break;
+        const size = header & LEN_MASK;
+        const ptr = this.addressOf(position) + HDR;
+        const isDiscarded = (header & uapi.BPF_RINGBUF_DISCARD_BIT) !== 0;
+        if (!isDiscarded && fits !== undefined && !fits(size)) break;
+        position += recordBytes(size);
+        if (isDiscarded) continue;
+        count++;
+        if (!visit(ptr, size)) break;
+        if (!this.holdings.isOpen) break;
+        if (position - published >= publishEvery) {
+          this.setPosition(this.pages, position, published);
+          published = position;
+        }
+      }
+    } finally {
+      if (position !== published && this.holdings.isOpen) {
+        this.setPosition(this.pages, position, published);
+      }
+    }
+    return count;
+  }
+
+  #view(ptr: number, size: number): V {
+    return this.codec === undefined
+      ? (this.views.u8.subarray(ptr, ptr + size) as V)
+      : this.#decode(this.codec, ptr, size);
+  }
+
+  #copy(ptr: number, size: number): V {
+    if (this.codec !== undefined) return this.#decode(this.codec, ptr, size);
+    const copy = new Uint8Array(size);
+    copy.set(this.views.u8.subarray(ptr, ptr + size));
+    return copy as V;
+  }
+
+  #decode(codec: Codec<V, never>, ptr: number, size: number): V {
+    if (size < codec.size) {
+      throw new RangeError(`record of ${size} bytes: the codec needs ${codec.size}`);
+    }
+    return codec.read(this.views, ptr);
+  }
+}
+
+/**
+ * BPF_MAP_TYPE_USER_RINGBUF: records from user space to a program, which takes them with bpf_user_ringbuf_drain. One
+ * producer; `maxEntries` is the size in bytes.
+ */
+export class UserRingBuffer extends RingMap<Uint8Array> {
+  /** Reserves a record; undefined: no room. The next one comes behind it, in whatever order they are submitted. */
+  reserve(byteLength: number): RingRecord | undefined {
+    this.mustBeOpen("user_ring_buffer__reserve");
+    if (!Number.isInteger(byteLength) || byteLength < 0 || byteLength > LEN_MASK) {
+      throw new RangeError(`byteLength: expected an integer in 0..${LEN_MASK}, got ${byteLength}`);
+    }
+    const produced = this.producerPosition;
+    const bytes = recordBytes(byteLength);
+    if (bytes > this.maxEntries - (produced - this.consumerPosition)) return undefined;
+    const at = this.addressOf(produced);
+    this.views.reach(at + bytes);
+    Atomics.store(this.views.u32, (at >>> 2) + 1, 0);
+    Atomics.store(this.views.u32, at >>> 2, (byteLength | uapi.BPF_RINGBUF_BUSY_BIT) >>> 0);
+    this.setPosition(this.pages + uapi.PAGE_SIZE, produced + bytes, produced);
+    return new RingRecord(this, this.views, at + HDR, byteLength);
+  }
+
+  /** Copies a record in and publishes it. @returns false: no room */
+  push(record: Uint8Array): boolean {
+    const reserved = this.reserve(record.length);
+    if (reserved === undefined) return false;
+    reserved.bytes.set(record);
+    reserved.submit();
+    return true;
+  }
+
+  /** Resolves to true when a program has made room since the ring was seen full, to false after the time or at close. */
+  async waitAsync(byteLength: number, timeoutMs = Infinity): Promise<boolean> {
+    const end = Date.now() + timeoutMs;
+    while (this.holdings.isOpen) {
+      const { count } = this.waiter;
+      if (recordBytes(byteLength) <= this.freeBytes) return true;
+      const left = end - Date.now();
+      if (left <= 0) return false;
+      await this.waiter.sleep(count, left);
+    }
+    return false;
+  }
+
+  /** Bytes that are neither reserved nor waiting to be drained. */
+  get freeBytes(): number {
+    return this.maxEntries - (this.producerPosition - this.consumerPosition);
+  }
+
+  /** @internal */
+  finish(record: RingRecord, isSubmit: boolean, _flags: number): void {
+    const index = (record.ptr - HDR) >>> 2;
+    this.views.reach(record.ptr);
+    const bits = isSubmit ? 0 : uapi.BPF_RINGBUF_DISCARD_BIT;
+    Atomics.store(this.views.u32, index, (record.byteLength | bits) >>> 0);
+  }
+}
