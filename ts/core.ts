@@ -79,6 +79,9 @@ export interface CoreExports {
   task_exit(ptr: number, serial: number): number;
   task_reap(ptr: number, serial: number): number;
   inode_create(anonymous: number): number;
+  storage_find(map: number, owner: number, serial: number): number;
+  storage_update(map: number, owner: number, serial: number, value: number, flags: number): number;
+  storage_delete(map: number, owner: number, serial: number): number;
   fd_mode(fd: number): number;
   map_lookup4(map: number, handle: number, k0: number): number;
   map_lookup8(map: number, handle: number, k0: number, k1: number): number;

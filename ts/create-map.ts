@@ -2,6 +2,7 @@
 
 import { u32 } from "./codec.js";
 import type { AnyCodec, Codec, Infer, InferInput } from "./codec.js";
+import { storageFromFd } from "./create-storage.js";
 import { BpfError, check } from "./errors.js";
 import type { MapIdentity, TypedMap } from "./map.js";
 import { MAP_TYPES, commonAttr, mapCreateAttr } from "./map-spec.js";
@@ -74,6 +75,8 @@ export function mapFromFd(runtime: BpfRuntime, fd: number, codecs: MapCodecs): T
     throw new TypeError("mapFromFd: expected an object of codecs");
   }
   const info = mapInfo(runtime, fd);
+  const storage = storageFromFd(runtime, fd, info.type, codecs.value);
+  if (storage !== undefined) return storage;
   const name = typeName(info.type);
   if (codecs.type !== undefined && codecs.type !== name) {
     throw new RangeError(`type: the map is of type ${name}, not ${codecs.type}`);

@@ -6,6 +6,8 @@ import type { CoreExports } from "./core.js";
 import { instantiate } from "./core.js";
 import { adoptFd, createMap, mapFromFd } from "./create-map.js";
 import type { MapOf } from "./create-map.js";
+import { createStorage, isStorageSpec } from "./create-storage.js";
+import type { StorageOf, StorageSpec, StorageTypeName } from "./create-storage.js";
 import { BpfError, check } from "./errors.js";
 import { createCgroup, createInode, createSocket, createTask } from "./host.js";
 import type {
@@ -345,10 +347,14 @@ export class BpfRuntime {
    * flows.set(1, { packets: 1n, bytes: 60n });
    * ```
    */
+  createMap<T extends StorageTypeName, VC extends AnyCodec>(
+    spec: StorageSpec<T, VC>,
+  ): StorageOf<VC>[T];
   createMap<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
     spec: MapSpec<T, KC, VC> & KeyNeeded<T, KC>,
-  ): MapOf<KC, VC>[T] {
-    return createMap(this, spec);
+  ): MapOf<KC, VC>[T];
+  createMap(spec: StorageSpec | (MapSpec & KeyNeeded<MapTypeName, AnyCodec>)): TypedMap {
+    return isStorageSpec(spec) ? createStorage(this, spec) : createMap(this, spec);
   }
 
   /**
