@@ -373,7 +373,7 @@ function dropNewElem(map: LocalStorage, owner: HostObject, elem: usize): void {
  * of the old one, and for a moment both are charged.
  * @param value address of valueSize bytes; 0: all zero
  */
-function updateStorage(map: LocalStorage, owner: HostObject, value: usize, flags: u64): i32 {
+export function updateStorage(map: LocalStorage, owner: HostObject, value: usize, flags: u64): i32 {
   if (!updateFlagsLegal(map, flags)) return -EINVAL;
   if (owner.elems == 0) return insertFirst(map, owner, value, flags);
   const self = changetype<usize>(owner);
@@ -412,7 +412,7 @@ function insertFirst(map: LocalStorage, owner: HostObject, value: usize, flags: 
 }
 
 /** @param owner may be 0: none */
-function deleteStorage(map: LocalStorage, owner: usize): i32 {
+export function deleteStorage(map: LocalStorage, owner: usize): i32 {
   if (owner == 0) return -ENOENT;
   lock(hostLockWord());
   const elem = findElem(map, owner, false);

@@ -71,6 +71,7 @@ export {
   cgroup_storage_detach,
   cgroup_storage_enter,
 } from "./local_storage";
+export { storage_delete, storage_find, storage_update } from "./storage_fast";
 export { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
 export {
   bpf_dynptr_data,

@@ -9,6 +9,7 @@ export type { CoreExports } from "./core.js";
 export type { MapOf } from "./create-map.js";
 export { MapCursor } from "./cursor.js";
 export type { Bpffs, BpffsEntry } from "./bpffs.js";
+export type { StorageOf, StorageSpec, StorageTypeName } from "./create-storage.js";
 export { BpfError, errnoName } from "./errors.js";
 export { Cgroup, HostObject, Inode, Socket, Task } from "./host.js";
 export type { CgroupOptions, InodeOptions, SocketOptions, TaskOptions } from "./host.js";
@@ -43,6 +44,13 @@ export type {
   SpecialTypeName,
 } from "./special-spec.js";
 export type { MmapOptions, MmapWindow } from "./mmap.js";
+export {
+  CgrpStorage,
+  InodeStorage,
+  LocalStorage,
+  SkStorage,
+  TaskStorage,
+} from "./maps/local-storage.js";
 export type { Arena, RuntimeOptions, SharedRuntime } from "./options.js";
 export type { AddableField } from "./ref.js";
 export { ValueRef } from "./ref.js";

@@ -102,6 +102,9 @@ export interface CoreExports {
   task_exit(ptr: number, serial: number): number;
   task_reap(ptr: number, serial: number): number;
   inode_create(anonymous: number): number;
+  storage_find(map: number, owner: number, serial: number): number;
+  storage_update(map: number, owner: number, serial: number, value: number, flags: number): number;
+  storage_delete(map: number, owner: number, serial: number): number;
   fd_mode(fd: number): number;
   ringbuf_lost(map: number): bigint;
   ringbuf_pages(map: number): number;

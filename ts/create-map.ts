@@ -3,6 +3,7 @@
 import { u32 } from "./codec.js";
 import type { AnyCodec, Codec, Infer, InferInput } from "./codec.js";
 import { createSpecial, isSpecialType, specialFromFd, specialTypeName } from "./create-special.js";
+import { storageFromFd } from "./create-storage.js";
 import { BpfError, check } from "./errors.js";
 import type { MapIdentity, TypedMap } from "./map.js";
 import { MAP_TYPES, commonAttr, mapCreateAttr } from "./map-spec.js";
@@ -87,6 +88,8 @@ export function mapFromFd(
   if (specialTypeName(info.type) !== undefined) {
     return specialFromFd(runtime, fd, info, codecs as SpecialParts);
   }
+  const storage = storageFromFd(runtime, fd, info.type, codecs.value);
+  if (storage !== undefined) return storage;
   const name = typeName(info.type);
   if (codecs.type !== undefined && codecs.type !== name) {
     throw new RangeError(`type: the map is of type ${name}, not ${codecs.type}`);

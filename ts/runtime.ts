@@ -6,6 +6,8 @@ import type { CoreExports } from "./core.js";
 import { instantiate } from "./core.js";
 import { adoptFd, createMap, mapFromFd } from "./create-map.js";
 import type { MapOf } from "./create-map.js";
+import { createStorage, isStorageSpec } from "./create-storage.js";
+import type { StorageOf, StorageSpec, StorageTypeName } from "./create-storage.js";
 import { BpfError, check } from "./errors.js";
 import { createCgroup, createInode, createSocket, createTask } from "./host.js";
 import type {
@@ -369,13 +371,16 @@ export class BpfRuntime {
   createMap<M extends TypedMap, KC extends AnyCodec>(
     spec: OuterSpec<"hash_of_maps", M, KC>,
   ): HashOfMaps<Infer<KC>, InferInput<KC>, M>;
+  createMap<T extends StorageTypeName, VC extends AnyCodec>(
+    spec: StorageSpec<T, VC>,
+  ): StorageOf<VC>[T];
   createMap<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
     spec: MapSpec<T, KC, VC> & KeyNeeded<T, KC>,
   ): MapOf<KC, VC>[T];
   createMap(
-    spec: MapSpec | (MapOptions & SpecialParts & { readonly type: SpecialTypeName }),
+    spec: StorageSpec | MapSpec | (MapOptions & SpecialParts & { readonly type: SpecialTypeName }),
   ): TypedMap {
-    return createMap(this, spec);
+    return isStorageSpec(spec) ? createStorage(this, spec) : createMap(this, spec);
   }
 
   /**

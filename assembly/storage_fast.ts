@@ -1,0 +1,58 @@
+// The doors of the typed API to storages: owners are objects, not fds, so that they work as long as the object lives. The
+// caller has an fd of the map that may read and write, and objects of the map's kind.
+
+import { EINVAL, ENOENT, EPERM } from "../ts/uapi";
+import {
+  LocalStorage,
+  deleteStorage,
+  elemValue,
+  findElem,
+  updateStorage,
+} from "./bpf_local_storage";
+import { HostObject, hostByPtr, hostLockWord } from "./host";
+import { lock, unlock } from "./lib/lock";
+import { mapByHandle } from "./map";
+
+/** The owner that programs see at `ptr` and whose serial number is `serial`; 0 when it is gone. */
+function ownerOf(map: LocalStorage, ptr: u32, serial: u32): usize {
+  const owner = hostByPtr(map.ownerKind, ptr);
+  return owner != 0 && changetype<HostObject>(owner).serial == serial ? owner : 0;
+}
+
+/** Address of the owner's value, 0 when it has none. */
+export function storage_find(handle: u32, ptr: u32, serial: u32): usize {
+  const mapPtr = mapByHandle(handle);
+  if (mapPtr == 0) return 0;
+  const map = changetype<LocalStorage>(mapPtr);
+  const owner = ownerOf(map, ptr, serial);
+  if (owner == 0) return 0;
+  lock(hostLockWord());
+  const elem = findElem(map, owner, true);
+  unlock(hostLockWord());
+  return elem == 0 ? 0 : elemValue(elem);
+}
+
+/**
+ * @param value address of valueSize bytes; 0: all zero
+ * @returns 0; -ENOENT: the owner is gone, or is going and takes no new values; else as an update by bpf(2)
+ */
+export function storage_update(handle: u32, ptr: u32, serial: u32, value: usize, flags: u32): i32 {
+  const mapPtr = mapByHandle(handle);
+  if (mapPtr == 0) return -EINVAL;
+  const map = changetype<LocalStorage>(mapPtr);
+  if (map.frozen) return -EPERM;
+  const owner = ownerOf(map, ptr, serial);
+  if (owner == 0 || !map.mayCreate(changetype<HostObject>(owner))) return -ENOENT;
+  lock(hostLockWord());
+  const ret = updateStorage(map, changetype<HostObject>(owner), value, flags);
+  unlock(hostLockWord());
+  return ret;
+}
+
+/** @returns 0; -ENOENT: there is none, or the owner is gone */
+export function storage_delete(handle: u32, ptr: u32, serial: u32): i32 {
+  const mapPtr = mapByHandle(handle);
+  if (mapPtr == 0) return -EINVAL;
+  const map = changetype<LocalStorage>(mapPtr);
+  return map.frozen ? -EPERM : deleteStorage(map, ownerOf(map, ptr, serial));
+}

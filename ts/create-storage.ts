@@ -1,0 +1,179 @@
+// createMap for storages: they have neither keys of the caller's nor a size, and they need a BTF.
+
+import type { AnyCodec, Codec, Infer, InferInput } from "./codec.js";
+import { check } from "./errors.js";
+import { Cgroup, Inode, Socket, Task } from "./host.js";
+import type { HostObject } from "./host.js";
+import type { MapIdentity, TypedMap } from "./map.js";
+import { commonAttr, mapCreateAttr } from "./map-spec.js";
+import type { MapOptions } from "./map-spec.js";
+import { CgrpStorage, InodeStorage, SkStorage, TaskStorage } from "./maps/local-storage.js";
+import type { BpfRuntime } from "./runtime.js";
+import { allocate, mapInfo } from "./syscall.js";
+import * as uapi from "./uapi.js";
+
+/** Blueprint of a storage map. */
+export interface StorageSpec<
+  T extends StorageTypeName = StorageTypeName,
+  VC extends AnyCodec = AnyCodec,
+> extends Omit<MapOptions, "maxEntries" | "numaNode" | "mapExtra"> {
+  readonly type: T;
+  /** Codec of the values. */
+  readonly value: VC;
+}
+
+/** The typed class of each type name. */
+export interface StorageOf<VC> {
+  sk_storage: SkStorage<Infer<VC>, InferInput<VC>>;
+  cgrp_storage: CgrpStorage<Infer<VC>, InferInput<VC>>;
+  task_storage: TaskStorage<Infer<VC>, InferInput<VC>>;
+  inode_storage: InodeStorage<Infer<VC>, InferInput<VC>>;
+}
+
+/** A type name of a storage map. */
+export type StorageTypeName = keyof StorageOf<AnyCodec>;
+
+interface StorageType {
+  readonly mapType: number;
+  readonly StorageClass: new (
+    runtime: BpfRuntime,
+    identity: MapIdentity,
+    value: Codec<never, never>,
+    ownerClass: abstract new (...args: never[]) => HostObject,
+  ) => TypedMap;
+  readonly ownerClass: abstract new (...args: never[]) => HostObject;
+}
+
+const STORAGE_TYPES: Readonly<Record<StorageTypeName, StorageType>> = {
+  sk_storage: {
+    mapType: uapi.BPF_MAP_TYPE_SK_STORAGE,
+    StorageClass: SkStorage,
+    ownerClass: Socket,
+  },
+  cgrp_storage: {
+    mapType: uapi.BPF_MAP_TYPE_CGRP_STORAGE,
+    StorageClass: CgrpStorage,
+    ownerClass: Cgroup,
+  },
+  task_storage: {
+    mapType: uapi.BPF_MAP_TYPE_TASK_STORAGE,
+    StorageClass: TaskStorage,
+    ownerClass: Task,
+  },
+  inode_storage: {
+    mapType: uapi.BPF_MAP_TYPE_INODE_STORAGE,
+    StorageClass: InodeStorage,
+    ownerClass: Inode,
+  },
+};
+
+/** Is this the blueprint of a storage map? */
+export function isStorageSpec(spec: unknown): spec is StorageSpec {
+  if (typeof spec !== "object" || spec === null || !("type" in spec)) return false;
+  return typeof spec.type === "string" && Object.hasOwn(STORAGE_TYPES, spec.type);
+}
+
+/** See {@link BpfRuntime.createMap}. */
+export function createStorage(runtime: BpfRuntime, spec: StorageSpec): TypedMap {
+  const type = STORAGE_TYPES[spec.type];
+  const value = valueCodec(spec.value);
+  const common = commonAttr({ ...spec, maxEntries: 0, numaNode: 0, mapExtra: 0 });
+  const btfFd = loadBtf(runtime, value.size);
+  try {
+    const attr = mapCreateAttr({
+      ...common,
+      mapType: type.mapType,
+      keySize: 4,
+      valueSize: value.size,
+      mapFlags: (common.mapFlags | uapi.BPF_F_NO_PREALLOC) >>> 0,
+      btf: { fd: btfFd, keyTypeId: BTF_INT, valueTypeId: BTF_BYTES },
+    });
+    const fd = check(runtime.bpf(uapi.BPF_MAP_CREATE, attr), "bpf_map_create");
+    try {
+      return wrapStorage(runtime, fd, type, value);
+    } catch (error) {
+      runtime.close(fd);
+      throw error;
+    }
+  } finally {
+    // The map holds it.
+    runtime.close(btfFd);
+  }
+}
+
+/**
+ * The typed map of an fd when it is a storage map; undefined for other types.
+ * @throws {RangeError} a codec of another size than the map's values
+ */
+export function storageFromFd(
+  runtime: BpfRuntime,
+  fd: number,
+  mapType: number,
+  codec: AnyCodec | undefined,
+): TypedMap | undefined {
+  const type = Object.values(STORAGE_TYPES).find((one) => one.mapType === mapType);
+  if (type === undefined) return undefined;
+  const value = valueCodec(codec);
+  const { valueSize } = mapInfo(runtime, fd);
+  if (value.size !== valueSize) {
+    throw new RangeError(
+      `value: the map's values have ${valueSize} bytes, the codec has ${value.size}`,
+    );
+  }
+  return wrapStorage(runtime, fd, type, value);
+}
+
+function wrapStorage(
+  runtime: BpfRuntime,
+  fd: number,
+  { StorageClass, ownerClass }: StorageType,
+  value: AnyCodec,
+): TypedMap {
+  const identity = { fd, info: mapInfo(runtime, fd) };
+  return new StorageClass(runtime, identity, value as Codec<never, never>, ownerClass);
+}
+
+function valueCodec(value: AnyCodec | undefined): AnyCodec {
+  if (typeof value !== "object" || value === null || typeof value.read !== "function") {
+    throw new TypeError("value: expected a codec");
+  }
+  return value;
+}
+
+// ---- BTF: an int for the key, bytes for the value -----------------------------------------------------------------------
+
+const BTF_INT = 1;
+const BTF_BYTES = 3;
+
+/** Kind of a type, in its second word. */
+function info(kind: number): number {
+  return kind << 24;
+}
+
+/**
+ * Loads `int` (type 1), `char` (2) and `char[bytes]` (3).
+ * @returns the BTF's fd
+ */
+function loadBtf(runtime: BpfRuntime, bytes: number): number {
+  const strings = "\0int\0char\0\0";
+  const int = [1, info(uapi.BTF_KIND_INT), 4, (1 << 24) | 32];
+  const char = [5, info(uapi.BTF_KIND_INT), 1, 8];
+  const array = [0, info(uapi.BTF_KIND_ARRAY), 0, 2, 1, bytes];
+  const types = [...int, ...char, ...array];
+  const typeBytes = types.length * 4;
+  const header = [0x0001eb9f, 24, 0, typeBytes, typeBytes, strings.length];
+  const size = 24 + typeBytes + strings.length;
+  const ptr = allocate(runtime, size);
+  try {
+    const { views } = runtime;
+    views.reach(ptr, size);
+    [...header, ...types].forEach((word, i) => views.dv.setUint32(ptr + i * 4, word, true));
+    views.u8.set(new TextEncoder().encode(strings), ptr + 24 + typeBytes);
+    const attr = new DataView(new ArrayBuffer(40));
+    attr.setUint32(0, ptr, true);
+    attr.setUint32(16, size, true);
+    return check(runtime.bpf(uapi.BPF_BTF_LOAD, new Uint8Array(attr.buffer)), "bpf_btf_load");
+  } finally {
+    runtime.free(ptr);
+  }
+}
