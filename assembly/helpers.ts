@@ -9,6 +9,8 @@ import {
   BPF_FUNC_get_smp_processor_id,
   BPF_FUNC_inode_storage_delete,
   BPF_FUNC_inode_storage_get,
+  BPF_FUNC_get_prandom_u32,
+  BPF_FUNC_ktime_get_ns,
   BPF_FUNC_map_delete_elem,
   BPF_FUNC_map_lookup_elem,
   BPF_FUNC_map_lookup_percpu_elem,
@@ -29,7 +31,7 @@ import { bpf_inode_storage_delete, bpf_inode_storage_get } from "./bpf_inode_sto
 import { bpf_sk_storage_delete, bpf_sk_storage_get } from "./bpf_sk_storage";
 import { bpf_task_storage_delete, bpf_task_storage_get } from "./bpf_task_storage";
 import { bpf_get_local_storage } from "./local_storage";
-import { cpu } from "./kernel";
+import { cpu, ktimeGetNs, random64 } from "./kernel";
 import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
 import { BpfMap, mapByHandle } from "./map";
@@ -91,6 +93,16 @@ export function bpf_get_smp_processor_id(): u32 {
   return cpu();
 }
 
+/** Nanoseconds on the host's clock for this kernel (set_ktime); no answer comes twice. */
+export function bpf_ktime_get_ns(): u64 {
+  return ktimeGetNs();
+}
+
+/** 32 random bits, repeatable when the host chose the seed. */
+export function bpf_get_prandom_u32(): u32 {
+  return <u32>(random64() >> 32);
+}
+
 /** 1 when a program may touch [addr, addr + len): exactly the live values, records and host objects. */
 export function bpf_valid_range(addr: u32, len: u32): i32 {
   const region = findRegion(addr);
@@ -105,7 +117,8 @@ function toAddress(r: u64): u32 {
 
 /**
  * Calls a helper by the kernel's number (BPF_FUNC_*), registers as a program has them.
- * @returns r0; -EINVAL for an unknown number
+ * @returns r0; -EINVAL for an unknown number, and for helpers of types that are not here (81 bpf_get_local_storage, 51
+ * bpf_redirect_map, ...)
  */
 export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): i64 {
   switch (id) {
@@ -117,6 +130,10 @@ export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5:
       return bpf_map_delete_elem(toAddress(r1), toAddress(r2));
     case BPF_FUNC_get_smp_processor_id:
       return bpf_get_smp_processor_id();
+    case BPF_FUNC_ktime_get_ns:
+      return bpf_ktime_get_ns();
+    case BPF_FUNC_get_prandom_u32:
+      return bpf_get_prandom_u32();
     case BPF_FUNC_for_each_map_elem:
       return bpf_for_each_map_elem(toAddress(r1), r2, r3, r4);
     case BPF_FUNC_map_lookup_percpu_elem:

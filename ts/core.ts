@@ -14,6 +14,8 @@ export interface CoreExports {
   bpf_map_lookup_percpu_elem(map: number, key: number, cpu: number): number;
   bpf_map_sum_elem_count(map: number): bigint;
   bpf_get_smp_processor_id(): number;
+  bpf_ktime_get_ns(): bigint;
+  bpf_get_prandom_u32(): number;
   bpf_helper_call(id: number, r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint): bigint;
   bpf_sk_storage_get(map: number, sk: number, value: number, flags: bigint): number;
   bpf_sk_storage_delete(map: number, sk: number): number;
@@ -47,6 +49,8 @@ export interface CoreExports {
   set_callback_slot(slot: number): void;
   set_cpu(cpu: number): void;
   get_cpu(): number;
+  set_ktime(ns: bigint): void;
+  get_ktime(): bigint;
   nr_cpus(): number;
   scratch(): number;
   mem_alloc(bytes: number): number;
