@@ -6,10 +6,10 @@ import {
   BPF_FUNC_cgrp_storage_delete,
   BPF_FUNC_cgrp_storage_get,
   BPF_FUNC_get_local_storage,
+  BPF_FUNC_get_prandom_u32,
   BPF_FUNC_get_smp_processor_id,
   BPF_FUNC_inode_storage_delete,
   BPF_FUNC_inode_storage_get,
-  BPF_FUNC_get_prandom_u32,
   BPF_FUNC_ktime_get_ns,
   BPF_FUNC_map_delete_elem,
   BPF_FUNC_map_lookup_elem,
@@ -117,8 +117,7 @@ function toAddress(r: u64): u32 {
 
 /**
  * Calls a helper by the kernel's number (BPF_FUNC_*), registers as a program has them.
- * @returns r0; -EINVAL for an unknown number, and for helpers of types that are not here (81 bpf_get_local_storage, 51
- * bpf_redirect_map, ...)
+ * @returns r0; -EINVAL for an unknown number, and for helpers of types that are not here (bpf_redirect_map, ...)
  */
 export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): i64 {
   switch (id) {

@@ -5,6 +5,7 @@ import { expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { BpfClient } from "../support/bpf.js";
 import { describeEachBuild, type Runtime } from "../support/builds.js";
+import { expectSound } from "../support/debug.js";
 import { FirstFit } from "../support/first-fit.js";
 import { Random } from "../support/random.js";
 
@@ -105,6 +106,11 @@ class Tenant {
     this.#life = 1 + this.#random.below(2 * MAP_LIFE);
     this.mapCount++;
     return new ModelledMap(this.#rt, this.#client, this.#random);
+  }
+
+  /** Its map at the moment. */
+  get fd(): number {
+    return this.#map.fd;
   }
 
   /** One operation; throws when it answers otherwise than the model. */
@@ -213,7 +219,10 @@ describeEachBuild("one memory for all", (build) => {
     }
     expect(host.growCount).toBeGreaterThan(0);
     expect(tenants.every(({ mapCount }) => mapCount > 20)).toBe(true);
-    for (const rt of runtimes) rt.dispose();
+    for (const [index, rt] of runtimes.entries()) {
+      expectSound(rt, tenants[index]?.fd ?? -1);
+      rt.dispose();
+    }
     host.check();
     for (const ptr of ownBlocks) host.free(ptr);
     expect(host.usedCount).toBe(0);

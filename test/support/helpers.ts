@@ -35,6 +35,7 @@ const PERCPU = [
 ];
 const ELEMENTS = [...HASHES, ...ARRAYS, uapi.BPF_MAP_TYPE_LPM_TRIE];
 const QUEUES = [uapi.BPF_MAP_TYPE_QUEUE, uapi.BPF_MAP_TYPE_STACK];
+const CGROUP_STORAGES = [uapi.BPF_MAP_TYPE_CGROUP_STORAGE, uapi.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE];
 const BLOOM = [uapi.BPF_MAP_TYPE_BLOOM_FILTER];
 const RINGBUF = [uapi.BPF_MAP_TYPE_RINGBUF];
 /** Types that are not in this library: the helper answers as an unknown one. */
@@ -65,7 +66,7 @@ export const HELPERS: readonly Helper[] = [
   helper("bpf_get_prandom_u32", 7, "number"),
   helper("bpf_get_smp_processor_id", 8, "number"),
   helper("bpf_redirect_map", 51, "errno", NONE),
-  helper("bpf_get_local_storage", 81, "errno", NONE),
+  helper("bpf_get_local_storage", 81, "pointer", CGROUP_STORAGES),
   helper("bpf_map_push_elem", 87, "errno", [...QUEUES, ...BLOOM]),
   helper("bpf_map_pop_elem", 88, "errno", QUEUES),
   helper("bpf_map_peek_elem", 89, "errno", [...QUEUES, ...BLOOM]),
@@ -94,12 +95,6 @@ export const HELPERS: readonly Helper[] = [
 
 // ---- one map of each type -------------------------------------------------------------------------------------------
 
-/** A host object as an owner of storage; the address is for helpers. */
-interface Owner {
-  readonly fd: number;
-  readonly ptr: number;
-}
-
 /** A map and operands that a program may use with it. */
 export interface Rig {
   readonly type: number;
@@ -108,6 +103,8 @@ export interface Rig {
   readonly handle: bigint;
   /** r2 to r5 of each helper that the type has. */
   readonly operands: (name: HelperName) => readonly bigint[];
+  /** Calls a helper as a program that may use the map. */
+  readonly run: (call: () => bigint) => bigint;
 }
 
 const TYPE_NAMES = new Map(
@@ -165,6 +162,7 @@ export class RigMaker {
     if (fd < 0) throw new Error(`no map of type ${TYPE_NAMES.get(type)}: ${fd}`);
     const handle = BigInt(this.rt.mapHandle(fd));
     const owner = this.#owner(type);
+    const run = this.#runner(type, fd);
     const [key, value, room] = [BigInt(this.key), BigInt(this.value), BigInt(this.room)];
     const operands = (name: HelperName): readonly bigint[] => {
       switch (name) {
@@ -175,6 +173,8 @@ export class RigMaker {
         case "bpf_for_each_map_elem":
         case "bpf_user_ringbuf_drain":
           return [1n, 0n, 0n];
+        case "bpf_get_local_storage":
+          return [0n];
         case "bpf_map_lookup_percpu_elem":
           return [key, 0n];
         case "bpf_ringbuf_output":
@@ -191,7 +191,7 @@ export class RigMaker {
           return name === "bpf_map_update_elem" ? [key, value, 0n] : [key];
       }
     };
-    return { type, typeName: TYPE_NAMES.get(type) ?? "", fd, handle, operands };
+    return { type, typeName: TYPE_NAMES.get(type) ?? "", fd, handle, operands, run };
   }
 
   #create(type: number): number {
@@ -210,6 +210,9 @@ export class RigMaker {
       });
     }
     switch (type) {
+      case uapi.BPF_MAP_TYPE_CGROUP_STORAGE:
+      case uapi.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
+        return client.create({ ...base, keySize: 8, maxEntries: 0 });
       case uapi.BPF_MAP_TYPE_LPM_TRIE:
         return client.create({ ...base, keySize: 8, flags: uapi.BPF_F_NO_PREALLOC });
       case uapi.BPF_MAP_TYPE_QUEUE:
@@ -243,8 +246,13 @@ export class RigMaker {
   /** Address of a new object that values of the type are attached to; 0 for other types. */
   #owner(type: number): number {
     const kind = STORAGE_OWNERS.get(type);
-    if (kind === undefined) return 0;
-    const hosts = this.rt as unknown as Record<typeof kind, () => Owner>;
-    return hosts[kind]().ptr;
+    return kind === undefined ? 0 : this.rt[kind]().ptr;
+  }
+
+  /** Values of CGROUP_STORAGE are those of the cgroup that the running program is attached to. */
+  #runner(type: number, map: number): Rig["run"] {
+    if (!CGROUP_STORAGES.includes(type)) return (call) => call();
+    const attachment = this.rt.attachCgroupStorage({ map, cgroup: this.rt.cgroup() });
+    return (call) => attachment.run(call);
   }
 }
