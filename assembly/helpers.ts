@@ -24,6 +24,7 @@ import {
   EFAULT,
   EINVAL,
 } from "../ts/uapi";
+import { isKeyOfCallback } from "./callback";
 import { BpfHtab } from "./hashtab";
 import { SmallTable } from "./htab_table";
 import { bpf_cgrp_storage_delete, bpf_cgrp_storage_get } from "./bpf_cgrp_storage";
@@ -103,11 +104,14 @@ export function bpf_get_prandom_u32(): u32 {
   return <u32>(random64() >> 32);
 }
 
-/** 1 when a program may touch [addr, addr + len): exactly the live values, records and host objects. */
+/**
+ * 1 when a program may touch [addr, addr + len): exactly the live values, records and host objects; and, while a callback
+ * of bpf_for_each_map_elem runs, the key it was given.
+ */
 export function bpf_valid_range(addr: u32, len: u32): i32 {
   const region = findRegion(addr);
-  if (region == 0) return 0;
-  return regionOwner(region).isLive(regionLo(region), addr, len) ? 1 : 0;
+  if (region != 0 && regionOwner(region).isLive(regionLo(region), addr, len)) return 1;
+  return isKeyOfCallback(addr, len) ? 1 : 0;
 }
 
 /** Narrows a register to an address: one beyond 4 GiB is no address here. */

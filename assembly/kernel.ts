@@ -25,9 +25,9 @@ import { SHARED } from "./lib/lock";
 const KERNEL_MAGIC: u32 = 0x6b667062;
 const KERNEL_SIZE: u32 = 256;
 /** Per instance: the attr of the running command, windows for callers that pass small keys and values, callbacks' keys. */
-export const SCRATCH_SIZE: u32 = 4096 + 512 + 64;
+export const SCRATCH_SIZE: u32 = 4096 + 512 + 128;
 /** Offset of the callbacks' keys (callback.ts). */
-export const SCRATCH_KEY_WORDS: u32 = 4096 + 512;
+export const SCRATCH_KEYS: u32 = 4096 + 512;
 
 @unmanaged
 export class Kernel {
@@ -146,7 +146,7 @@ export function attach(at: usize, cpuIndex: u32): bool {
   root = at;
   if (kernel().magic != KERNEL_MAGIC) return false;
   currentCpu = cpuIndex;
-  scratch = allocGrow(SCRATCH_SIZE);
+  scratch = allocZeroed(SCRATCH_SIZE);
   return scratch != 0;
 }
 
