@@ -39,7 +39,7 @@ import {
   updateFlagsLegal,
 } from "./map";
 import { genericLookupBatch } from "./batch";
-import { callBack, enterKeyWord, leaveKeyWord } from "./callback";
+import { callBackOnElem, keyWord } from "./callback";
 import { allocZeroed, cpu, free, kernel, scratchPtr } from "./kernel";
 import { copyBytes, isUserRange, round8 } from "./lib/bytes";
 import { addRegion, findRegion, regionHi, regionLo, regionOwner, removeRegion } from "./lib/region";
@@ -208,15 +208,14 @@ export class BpfArray extends BpfMap {
   override forEach(fn: u64, ctx: u64): i64 {
     const handle = this.handle;
     const count = this.maxEntries;
-    const key = enterKeyWord();
+    const key = keyWord();
     let index: u32 = 0;
     while (index < count) {
       store<u32>(key, index);
       const value = this.valueAt(index, cpu());
       index++;
-      if (callBack(fn, handle, key, value, ctx) != 0 || mapByHandle(handle) == 0) break;
+      if (callBackOnElem(fn, handle, key, 4, value, ctx) != 0 || mapByHandle(handle) == 0) break;
     }
-    leaveKeyWord();
     return index;
   }
 

@@ -6,7 +6,7 @@
 // the callback may do anything, closing the map included.
 
 import { callback as hostCallback } from "./lib/env";
-import { SCRATCH_KEY_WORDS, scratchPtr } from "./kernel";
+import { SCRATCH_KEYS, scratchPtr } from "./kernel";
 
 /** This instance's table slot of the dispatcher; 0: the host's import. */
 let dispatcherSlot: u32 = 0;
@@ -22,18 +22,51 @@ export function callBack(fn: u64, r1: u64, r2: u64, r3: u64, r4: u64): u64 {
   return call_indirect<u64>(dispatcherSlot, fn, r1, r2, r3, r4);
 }
 
-// ---- keys that lie in no map ----------------------------------------------------------------------------------------
-// An array's key exists only while its callback runs. Callbacks nest (a program has at most eight frames), so each level
-// has a word of its own in the scratch area. A dispatcher that throws leaves a level behind, which costs nothing.
+// ---- keys ---------------------------------------------------------------------------------------------------------
+// A key is no value, and an array's key lies in no map at all; both may be read by a program while a callback on the element
+// runs. Callbacks nest (a program has at most eight frames), so each level has a place of its own in the scratch area. A
+// dispatcher that throws leaves a level behind: its key counts as readable until the level is used again.
+//
+//   Level, 16 bytes:   | key (address) | its size | an array's key | - |
 
 const KEY_LEVELS: u32 = 8;
 let keyLevel: u32 = 0;
 
-/** The word for the keys of one walk; leaveKeyWord gives it back. */
-export function enterKeyWord(): usize {
-  return scratchPtr() + SCRATCH_KEY_WORDS + (keyLevel++ % KEY_LEVELS) * 8;
+function levelAt(level: u32): usize {
+  return scratchPtr() + SCRATCH_KEYS + (level % KEY_LEVELS) * 16;
 }
 
-export function leaveKeyWord(): void {
+/** Room for the key of an array on which callBackOnElem is called next. */
+export function keyWord(): usize {
+  return levelAt(keyLevel) + 8;
+}
+
+/** Calls the callback on an element; until it returns, the program may read the key. @returns r0 */
+export function callBackOnElem(
+  fn: u64,
+  map: u32,
+  key: usize,
+  keySize: u32,
+  value: usize,
+  ctx: u64,
+): u64 {
+  const level = levelAt(keyLevel++);
+  store<u32>(level, key);
+  store<u32>(level, keySize, 4);
+  const r0 = callBack(fn, map, key, value, ctx);
+  store<u32>(level, 0, 4);
   keyLevel--;
+  return r0;
+}
+
+/** Is [addr, addr + len) within the key of an element on which a callback runs? */
+export function isKeyOfCallback(addr: u32, len: u32): bool {
+  if (keyLevel == 0) return false;
+  for (let level: u32 = 0; level < KEY_LEVELS; level++) {
+    const at = levelAt(level);
+    const offset = addr - load<u32>(at);
+    const size = load<u32>(at, 4);
+    if (offset < size && len <= size - offset) return true;
+  }
+  return false;
 }

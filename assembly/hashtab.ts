@@ -90,7 +90,7 @@ import {
   lruRelease,
   lruReplace,
 } from "./bpf_lru_list";
-import { callBack } from "./callback";
+import { callBackOnElem } from "./callback";
 import { htabLookupBatch } from "./htab_batch";
 import { htabCheck } from "./htab_check";
 import { allocZeroed, allocGrow, cpu, free, kernel, random64 } from "./kernel";
@@ -386,8 +386,9 @@ export class BpfHtab extends BpfMap {
         const nextHash = next == 0 ? 0 : hashAt(this, next);
         const nextRank = next == 0 ? 0 : rankAt(this, next);
         visited++;
-        if (callBack(fn, handle, keyAt(this, pos), valueOn(this, pos, cpu()), ctx) != 0)
-          return visited;
+        const key = keyAt(this, pos);
+        const value = valueOn(this, pos, cpu());
+        if (callBackOnElem(fn, handle, key, this.keySize, value, ctx) != 0) return visited;
         if (mapByHandle(handle) == 0) return visited;
         pos = next;
         rank = nextRank;
@@ -590,10 +591,10 @@ export function removeAt(h: BpfHtab, pos: u32, hash: u32): void {
 }
 
 function dropAllValues(h: BpfHtab): void {
-  let pos = h.count == 0 ? 0 : firstFrom(h, 0);
+  let pos = h.count == 0 ? 0 : firstElem(h);
   while (pos != 0) {
     h.dropValue(valueAt(h, pos));
-    pos = nextAfter(h, pos);
+    pos = nextElem(h, pos);
   }
 }
 

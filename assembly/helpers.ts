@@ -10,10 +10,12 @@ import {
   BPF_FUNC_cgrp_storage_delete,
   BPF_FUNC_cgrp_storage_get,
   BPF_FUNC_get_local_storage,
+  BPF_FUNC_get_prandom_u32,
   BPF_FUNC_get_smp_processor_id,
   BPF_FUNC_get_stackid,
   BPF_FUNC_inode_storage_delete,
   BPF_FUNC_inode_storage_get,
+  BPF_FUNC_ktime_get_ns,
   BPF_FUNC_map_delete_elem,
   BPF_FUNC_map_lookup_elem,
   BPF_FUNC_map_lookup_percpu_elem,
@@ -48,6 +50,7 @@ import {
   bpf_ringbuf_reserve_dynptr,
   bpf_ringbuf_submit_dynptr,
 } from "./dynptr";
+import { isKeyOfCallback } from "./callback";
 import { BpfHtab } from "./hashtab";
 import { SmallTable } from "./htab_table";
 import { bpf_cgrp_storage_delete, bpf_cgrp_storage_get } from "./bpf_cgrp_storage";
@@ -55,7 +58,7 @@ import { bpf_inode_storage_delete, bpf_inode_storage_get } from "./bpf_inode_sto
 import { bpf_sk_storage_delete, bpf_sk_storage_get } from "./bpf_sk_storage";
 import { bpf_task_storage_delete, bpf_task_storage_get } from "./bpf_task_storage";
 import { bpf_get_local_storage } from "./local_storage";
-import { cpu } from "./kernel";
+import { cpu, ktimeGetNs, random64 } from "./kernel";
 import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
 import { BpfMap, mapByHandle } from "./map";
@@ -150,11 +153,24 @@ export function bpf_get_smp_processor_id(): u32 {
   return cpu();
 }
 
-/** 1 when a program may touch [addr, addr + len): exactly the live values, records and host objects. */
+/** Nanoseconds on the host's clock for this kernel (set_ktime); no answer comes twice. */
+export function bpf_ktime_get_ns(): u64 {
+  return ktimeGetNs();
+}
+
+/** 32 random bits, repeatable when the host chose the seed. */
+export function bpf_get_prandom_u32(): u32 {
+  return <u32>(random64() >> 32);
+}
+
+/**
+ * 1 when a program may touch [addr, addr + len): exactly the live values, records and host objects; and, while a callback
+ * of bpf_for_each_map_elem runs, the key it was given.
+ */
 export function bpf_valid_range(addr: u32, len: u32): i32 {
   const region = findRegion(addr);
-  if (region == 0) return 0;
-  return regionOwner(region).isLive(regionLo(region), addr, len) ? 1 : 0;
+  if (region != 0 && regionOwner(region).isLive(regionLo(region), addr, len)) return 1;
+  return isKeyOfCallback(addr, len) ? 1 : 0;
 }
 
 /** Narrows a register to an address: one beyond 4 GiB is no address here. */
@@ -169,7 +185,7 @@ function size(r: u64): u32 {
 
 /**
  * Calls a helper by the kernel's number (BPF_FUNC_*), registers as a program has them.
- * @returns r0; -EINVAL for an unknown number
+ * @returns r0; -EINVAL for an unknown number, and for helpers of types that are not here (bpf_redirect_map, ...)
  */
 export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): i64 {
   switch (id) {
@@ -181,6 +197,10 @@ export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5:
       return bpf_map_delete_elem(toAddress(r1), toAddress(r2));
     case BPF_FUNC_get_smp_processor_id:
       return bpf_get_smp_processor_id();
+    case BPF_FUNC_ktime_get_ns:
+      return bpf_ktime_get_ns();
+    case BPF_FUNC_get_prandom_u32:
+      return bpf_get_prandom_u32();
     case BPF_FUNC_for_each_map_elem:
       return bpf_for_each_map_elem(toAddress(r1), r2, r3, r4);
     case BPF_FUNC_map_lookup_percpu_elem:

@@ -16,7 +16,9 @@ import {
   kernelExit,
   kernelInit,
   scratchPtr,
+  ktime,
   setCpu,
+  setKtime,
 } from "./kernel";
 import { BpfMap, MapCreateAttr, isErr, mapByHandle } from "./map";
 import { mapMmap, mapMunmap } from "./map_obj";
@@ -33,8 +35,10 @@ export {
 export { setCallbackSlot as set_callback_slot } from "./callback";
 export {
   bpf_for_each_map_elem,
+  bpf_get_prandom_u32,
   bpf_get_smp_processor_id,
   bpf_helper_call,
+  bpf_ktime_get_ns,
   bpf_map_delete_elem,
   bpf_map_lookup_elem,
   bpf_map_lookup_percpu_elem,
@@ -163,6 +167,16 @@ export function set_cpu(index: u32): void {
 
 export function get_cpu(): u32 {
   return cpu();
+}
+
+/** Moves the clock of bpf_ktime_get_ns; it does not go back. */
+export function set_ktime(ns: u64): void {
+  setKtime(ns);
+}
+
+/** The clock, without advancing it. */
+export function get_ktime(): u64 {
+  return ktime();
 }
 
 export function nr_cpus(): u32 {

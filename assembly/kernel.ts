@@ -20,13 +20,14 @@ import {
   hostRelease,
 } from "./lib/heap";
 import { zeroBytes } from "./lib/bytes";
+import { SHARED } from "./lib/lock";
 
 const KERNEL_MAGIC: u32 = 0x6b667062;
 const KERNEL_SIZE: u32 = 256;
 /** Per instance: the attr of the running command, windows for callers that pass small keys and values, callbacks' keys. */
-export const SCRATCH_SIZE: u32 = 4096 + 512 + 64;
+export const SCRATCH_SIZE: u32 = 4096 + 512 + 128;
 /** Offset of the callbacks' keys (callback.ts). */
-export const SCRATCH_KEY_WORDS: u32 = 4096 + 512;
+export const SCRATCH_KEYS: u32 = 4096 + 512;
 
 @unmanaged
 export class Kernel {
@@ -34,9 +35,9 @@ export class Kernel {
   nrCpus: u32;
   /** Guards fds, handles, ids, regions and the pin tree; taken before the heap's lock, never after a map's. */
   lockWord: u32;
-  /** 1 when the host fixed the seed: clocks and random numbers are then a function of the calls. */
-  deterministic: u32;
+  /** State of random64. */
   rng: u64;
+  /** The clock, ns (ktimeGetNs). */
   ktime: u64;
   // fd.ts
   fds: u32;
@@ -145,7 +146,7 @@ export function attach(at: usize, cpuIndex: u32): bool {
   root = at;
   if (kernel().magic != KERNEL_MAGIC) return false;
   currentCpu = cpuIndex;
-  scratch = allocGrow(SCRATCH_SIZE);
+  scratch = allocZeroed(SCRATCH_SIZE);
   return scratch != 0;
 }
 
@@ -210,10 +211,43 @@ export function heapStruct(): Heap {
 
 /** splitmix64 (Steele, Lea, Flood 2014; public domain): seeds of maps, bpf_get_prandom_u32. */
 export function random64(): u64 {
-  const k = kernel();
-  k.rng += 0x9e3779b97f4a7c15;
-  let z = k.rng;
+  const step: u64 = 0x9e3779b97f4a7c15;
+  const at = changetype<usize>(kernel()) + offsetof<Kernel>("rng");
+  let z: u64;
+  if (SHARED) z = atomic.add<u64>(at, step) + step;
+  else store<u64>(at, (z = load<u64>(at) + step));
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
   return z ^ (z >> 31);
+}
+
+// ---- time ---------------------------------------------------------------------------------------------------------
+// The clock is the host's to move. Differs: between two settings it advances by 1 ns a question instead of by itself, so
+// that asking costs no call to the host, a run can be repeated, and a simulator's time is its own.
+
+/** Nanoseconds since the start, later than any answer before. */
+export function ktimeGetNs(): u64 {
+  const at = changetype<usize>(kernel()) + offsetof<Kernel>("ktime");
+  if (SHARED) return atomic.add<u64>(at, 1) + 1;
+  return ++kernel().ktime;
+}
+
+/** The clock as it stands. */
+export function ktime(): u64 {
+  return kernel().ktime;
+}
+
+/** Moves the clock to `ns`; it does not go back. */
+export function setKtime(ns: u64): void {
+  const at = changetype<usize>(kernel()) + offsetof<Kernel>("ktime");
+  let now = kernel().ktime;
+  while (now < ns) {
+    if (!SHARED) {
+      store<u64>(at, ns);
+      return;
+    }
+    const seen = atomic.cmpxchg<u64>(at, now, ns);
+    if (seen == now) return;
+    now = seen;
+  }
 }

@@ -37,6 +37,8 @@ export interface CoreExports {
   bpf_user_ringbuf_drain(map: number, callback: bigint, ctx: bigint, flags: bigint): bigint;
   bpf_get_stackid(chain: number, map: number, flags: bigint): bigint;
   bpf_get_smp_processor_id(): number;
+  bpf_ktime_get_ns(): bigint;
+  bpf_get_prandom_u32(): number;
   bpf_helper_call(id: number, r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint): bigint;
   bpf_sk_storage_get(map: number, sk: number, value: number, flags: bigint): number;
   bpf_sk_storage_delete(map: number, sk: number): number;
@@ -70,6 +72,8 @@ export interface CoreExports {
   set_callback_slot(slot: number): void;
   set_cpu(cpu: number): void;
   get_cpu(): number;
+  set_ktime(ns: bigint): void;
+  get_ktime(): bigint;
   nr_cpus(): number;
   scratch(): number;
   mem_alloc(bytes: number): number;

@@ -29,7 +29,7 @@ export interface RuntimeOptions {
   readonly free?: (ptr: number) => void;
   /** The memory is never grown beyond this many bytes; default 4 GiB (shared: 1 GiB). */
   readonly maxBytes?: number;
-  /** Makes a run repeatable: hash seeds, bloom seeds, bpf_get_prandom_u32. Default: random. */
+  /** Makes a run repeatable: hash seeds, bloom seeds, bpf_get_prandom_u32, `ktime` starts at 0. Default: random. */
   readonly seed?: number | bigint;
   /** Use the build for shared memory (threads). */
   readonly shared?: boolean;
@@ -58,6 +58,8 @@ export interface CheckedOptions {
   readonly limit: number;
   readonly maxBytes: number;
   readonly seed: bigint;
+  /** Where the clock starts, ns. */
+  readonly ktime: bigint;
   readonly malloc: (bytes: number) => number;
   readonly free: (ptr: number) => void;
   /** Address of the state of a kernel to join; 0: make a new one. */
@@ -86,6 +88,7 @@ export function checkOptions(options: RuntimeOptions): CheckedOptions {
     cpus,
     maxBytes,
     seed: seedOf(options.seed),
+    ktime: options.seed === undefined ? BigInt(Math.round(performance.now() * 1e6)) : 0n,
     root: 0,
     cpu: 0,
     ...place(options, shared, maxBytes),
@@ -110,6 +113,7 @@ function checkAttach(share: SharedRuntime, options: RuntimeOptions): CheckedOpti
     limit: 0,
     maxBytes: MEMORY_BYTES_MAX,
     seed: 0n,
+    ktime: 0n,
     malloc: () => 0,
     free: () => {},
   };

@@ -21,6 +21,7 @@ import type {
   TaskOptions,
 } from "./host.js";
 import type { Holdings } from "./holdings.js";
+import { expectNotHeld, holdRange } from "./held-ranges.js";
 import type { TypedMap } from "./map.js";
 import type { KeyNeeded, MapCodecs, MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
 import type { BloomFilter } from "./maps/bloom-filter.js";
@@ -29,6 +30,7 @@ import type { Queue, Stack } from "./maps/queue-stack.js";
 import type { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
 import { MmapWindow } from "./mmap.js";
 import type { MmapOptions } from "./mmap.js";
+import { SOURCE } from "./options.js";
 import type { CheckedOptions, SharedRuntime } from "./options.js";
 import { mapFdById, mapInfo, mapNextId, objPath } from "./syscall.js";
 import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOENT, ENOMEM, PAGE_SIZE } from "./uapi.js";
@@ -56,6 +58,9 @@ export type CallbackDispatcher = (
 
 /** Without a dispatcher a walk stops at its first element. */
 const STOP: CallbackDispatcher = () => 1n;
+
+/** Bytes at a runtime's root that are its own at the least. */
+const ROOT_BYTES = 256;
 
 /** Offset of the window for attrs in the core's scratch area; bpf() itself uses what is in front of it. */
 const ATTR_WINDOW = 256;
@@ -85,6 +90,7 @@ export class BpfRuntime {
   readonly #isAttached: boolean;
   readonly #attachments: AttachmentContext;
   #disposed = false;
+  #releaseRange: () => void = () => {};
   #callback: CallbackDispatcher = STOP;
   #callbackSlot = 0;
 
@@ -109,8 +115,15 @@ export class BpfRuntime {
   }
 
   #init(options: CheckedOptions): number {
-    const { source, base, limit, maxBytes, cpus, seed } = options;
-    return this.exports.kernel_init(source, base, limit, BigInt(maxBytes), cpus, seed) >>> 0;
+    const { memory, source, base, limit, maxBytes, cpus, seed } = options;
+    const isArena = source === SOURCE.arena;
+    if (isArena) expectNotHeld(memory, options);
+    const root = this.exports.kernel_init(source, base, limit, BigInt(maxBytes), cpus, seed) >>> 0;
+    if (root === 0) return 0;
+    const range = isArena ? options : { base: root, limit: root + ROOT_BYTES };
+    this.#releaseRange = holdRange(memory, range, this);
+    this.exports.set_ktime(options.ktime);
+    return root;
   }
 
   #attach(options: CheckedOptions): number {
@@ -169,6 +182,23 @@ export class BpfRuntime {
       throw new RangeError(`cpu: expected an integer in 0..${this.cpus - 1}, got ${index}`);
     }
     this.exports.set_cpu(index);
+  }
+
+  /**
+   * The clock of `bpf_ktime_get_ns`, nanoseconds; it does not go back. It advances by 1 ns a question, and otherwise when
+   * it is set: to a simulator's own time, or to the host's before a program runs,
+   * `rt.ktime = BigInt(Math.round(performance.now() * 1e6))`. Starts at the host's time, with the option `seed` at 0.
+   */
+  get ktime(): bigint {
+    return this.#disposed ? 0n : this.exports.get_ktime();
+  }
+
+  set ktime(ns: bigint) {
+    if (typeof ns !== "bigint") throw new TypeError(`ktime: expected a bigint, got ${typeof ns}`);
+    if (ns < this.ktime || ns >= 1n << 63n) {
+      throw new RangeError(`ktime: expected ${this.ktime}..2^63-1, got ${ns}`);
+    }
+    if (!this.#disposed) this.exports.set_ktime(ns);
   }
 
   /**
@@ -283,6 +313,7 @@ export class BpfRuntime {
     this.#disposed = true;
     if (this.#isAttached) this.exports.kernel_detach();
     else this.exports.kernel_exit();
+    this.#releaseRange();
   }
 
   /** The same as `dispose()`. */

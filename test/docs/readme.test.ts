@@ -1,5 +1,6 @@
 // The examples of the documents are programs: each ```ts block is a module that is type-checked against the built
-// package, run, and compared with its `// prints: ` comments. Blocks marked ```ts no-run are for reading only.
+// package, run, and compared with its `// prints: ` comments. Blocks marked ```ts no-run are for reading only; ```ts x.ts
+// is a module that other examples of the document import.
 
 import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,8 +11,8 @@ import { describe, expect, test } from "vitest";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 /** Inside the package, so that "bpfmaps" is the package itself. */
 const WORK = `${ROOT}build/docs`;
-const DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
-const BLOCK = /^```ts\n(?<code>[^]*?)^```$/gm;
+const DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/simulators.md"];
+const BLOCK = /^```ts(?: (?<module>[\w-]+)\.ts)?\n(?<code>[^]*?)^```$/gm;
 const PRINTS = /\/\/ prints: (?<text>.*)$/gm;
 
 const run = promisify(execFile);
@@ -22,6 +23,8 @@ interface Example {
   readonly file: string;
   readonly code: string;
   readonly prints: string;
+  /** Imported by others, not run. */
+  readonly isModule: boolean;
 }
 
 function examplesOf(document: string): Example[] {
@@ -31,8 +34,9 @@ function examplesOf(document: string): Example[] {
     const line = text.slice(0, match.index).split("\n").length;
     return {
       name: `${document}, line ${line}`,
-      file: `${document.replace(/\W/g, "-")}-${line}`,
+      file: match.groups?.["module"] ?? `${document.replace(/\W/g, "-")}-${line}`,
       code,
+      isModule: match.groups?.["module"] !== undefined,
       prints: [...code.matchAll(PRINTS)].map((print) => `${print.groups?.["text"]}\n`).join(""),
     };
   });
@@ -78,7 +82,7 @@ describe("the examples of the documents", async () => {
     expect(lines.length).toBeLessThan(25);
   });
 
-  for (const { name, file, prints } of examples) {
+  for (const { name, file, prints } of examples.filter(({ isModule }) => !isModule)) {
     test(name, async () => {
       await compiled;
       const { stdout } = await run(process.execPath, [`${WORK}/out/${file}.js`]);

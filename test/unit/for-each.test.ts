@@ -111,6 +111,29 @@ describeEachBuild("bpf_for_each_map_elem", (build) => {
     expect(seen).toEqual([[0, 0], ...nested, [1, 10], ...nested, [2, 20], ...nested]);
   });
 
+  it("lets a program read a key while the callback on its element runs", () => {
+    const outer = create(uapi.BPF_MAP_TYPE_HASH);
+    const inner = create(uapi.BPF_MAP_TYPE_ARRAY, 0, 2);
+    fill(outer.fd, [1, 2, 3]);
+    const valid = (key: bigint, offset: number, length: number) =>
+      rt.exports.bpf_valid_range(Number(key) + offset, length);
+    const keys: bigint[] = [];
+    rt.setCallback((_fn, r1, key) => {
+      keys.push(key);
+      expect(valid(key, 0, 4)).toBe(1);
+      expect(valid(key, 1, 3)).toBe(1);
+      expect([valid(key, 0, 5), valid(key, 4, 1), valid(key, -1, 2)]).toEqual([0, 0, 0]);
+      if (Number(r1) === outer.map) expect(forEach(inner.map)).toBe(2);
+      // Neither deleting the element nor a nested walk takes the key away.
+      if (Number(r1) === outer.map) rt.exports.bpf_map_delete_elem(outer.map, Number(key));
+      expect(valid(key, 0, 4)).toBe(1);
+      return 0n;
+    });
+    expect(forEach(outer.map)).toBe(3);
+    expect(keys).toHaveLength(9);
+    expect(keys.filter((key) => valid(key, 0, 1) === 1)).toEqual([]);
+  });
+
   it("shows an element that the callback replaced, skips one that it deleted", () => {
     // One bucket: 1 entry; keys of one chain need several, so all keys that share a bucket of 64 are found first.
     const { fd, map } = create(uapi.BPF_MAP_TYPE_HASH, uapi.BPF_F_ZERO_SEED, 64);

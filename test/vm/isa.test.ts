@@ -214,19 +214,17 @@ test.for(MACHINES)("%s: a helper's callback runs in a frame of its own", ([, cre
   expect(run(machine, text)).toBe(4306n);
 });
 
-test("Wasm: callbacks through a table, one inside the other", () => {
-  // The helper calls the table's function with the numbers 1 to r1 and adds what comes back.
-  const table = new WebAssembly.Table({ element: "anyfunc", initial: 5 });
-  const machine = wasmMachine(false, false, (_id, count = 0n, index = 0n, context = 0n) => {
-    const callback = table.get(Number(index)) as (...regs: bigint[]) => bigint;
+test("Wasm: callbacks by the machine's dispatcher, one inside the other", () => {
+  // The helper calls back with the numbers 1 to r1 and adds what comes back.
+  const machines: WasmVm[] = [];
+  const machine = wasmMachine(false, false, (_id, count = 0n, fn = 0n, context = 0n) => {
     let sum = 0n;
     for (let number = 1; number <= count; number++) {
-      sum += callback(BigInt(number), context, 0n, 0n, 0n);
+      sum += machines[0]?.dispatcher(fn, BigInt(number), context, 0n, 0n) ?? 0n;
     }
     return sum;
   });
-  machine.useTable(table);
-  expect(table.length).toBe(6);
+  machines.push(machine);
   // 7 and 12 are the indices of `outer` and `inner`.
   const text = `r1 = 3; r2 = 7; r3 = 10; call bpf_for_each_map_elem; r0 += 1000; exit; r0 = 0
     outer: r3 = r2; r2 = 12; r6 = r1; call bpf_for_each_map_elem; exit
@@ -236,14 +234,13 @@ test("Wasm: callbacks through a table, one inside the other", () => {
 });
 
 test("Wasm: an error in a callback ends the program", () => {
-  const table = new WebAssembly.Table({ element: "anyfunc", initial: 1 });
   let calls = 0;
-  const machine = wasmMachine(true, false, (_id, _count, index = 0n) => {
-    const callback = table.get(Number(index)) as (...regs: bigint[]) => bigint;
-    while (callback(0n, 0n, 0n, 0n, 0n) === 0n) calls++;
+  const machines: WasmVm[] = [];
+  const machine = wasmMachine(true, false, (_id, _count, fn = 0n) => {
+    while (machines[0]?.dispatcher(fn, 0n, 0n, 0n, 0n) === 0n) calls++;
     return 0n;
   });
-  machine.useTable(table);
+  machines.push(machine);
   const text =
     "r1 = 3; r2 = 5; call bpf_for_each_map_elem; r0 = 1; exit; r0 = *(u8 *)(r1 + 0); exit";
   expect(failure(() => run(machine, text)).pc).toBe(5);

@@ -7,16 +7,23 @@ import {
   BPF_MAP_TYPE_LRU_HASH,
   BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_MAP_TYPE_PERCPU_HASH,
+  BPF_MAP_TYPE_SK_STORAGE,
 } from "../../ts/uapi.js";
+import { lockBtf } from "../support/btf.js";
+import { RigMaker } from "../support/helpers.js";
+import { StorageRig } from "../support/storage.js";
 import { ElfObject } from "../support/vm/elf.js";
 import { loadText, SETUPS, type Setup } from "../support/vm/machines.js";
 import { resolverOf, SyscallMap } from "../support/vm/maps.js";
 import { samplePackets, type Packet } from "../support/vm/packets.js";
 import { relocate } from "../support/vm/relocate.js";
 import { VmError } from "../support/vm/vm.js";
+import type { WasmVm } from "../support/vm/wasm-vm.js";
 
 const TC_ACT_OK = 0n;
 const XDP_PASS = 2n;
+/** What the seed 42 begins with in bpf_get_prandom_u32. */
+const RANDOM_OF_42 = [3_184_996_902n, 686_809_907n, 1_196_582_743n];
 const packets = samplePackets();
 
 /** Packets and bytes by source address, as a program counts them. */
@@ -274,6 +281,134 @@ test.for(SETUPS)("%s: all slots of a per-CPU entry by lookup_percpu_elem", async
   expect(map.update(9, 14n)).toBe(0);
   // The loop ends at the first CPU that does not exist.
   expect(setup.machine.exec(0, 0)).toBe(423n);
+});
+
+/** Sums the values of all elements up to a key of 100, which ends the walk; r0: 1000 * elements + sum. */
+const SUM_ELEMENTS = `
+  *(u64 *)(r10 - 8) = 0
+  r6 = 77
+  r1 = map[table] ll
+  r2 = &add ll
+  r3 = r10; r3 += -8
+  r4 = 0
+  call bpf_for_each_map_elem
+  if r6 != 77 goto bad                // a callback's frame is its own
+  r0 *= 1000
+  r1 = *(u64 *)(r10 - 8)
+  r0 += r1
+  exit
+bad:
+  r0 = -1
+  exit
+add:                                  // (map, key, value, ctx)
+  r6 = *(u32 *)(r2 + 0)
+  r1 = *(u64 *)(r3 + 0)
+  lock *(u64 *)(r4 + 0) += r1
+  r0 = 0
+  if r6 != 100 goto next
+  r0 = 1
+next:
+  exit`;
+
+test.for(SETUPS)("%s: bpf_for_each_map_elem calls the program's function", async ([, create]) => {
+  const setup = await create();
+  for (const type of [BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LRU_HASH]) {
+    const map = new SyscallMap(setup.rt, { type, keySize: 4, valueSize: 8, maxEntries: 64 });
+    loadText(setup, SUM_ELEMENTS, { table: map.fd });
+    expect(setup.machine.exec(0, 0)).toBe(0n);
+    for (let key = 1; key <= 10; key++) expect(map.update(key, BigInt(key))).toBe(0);
+    expect(setup.machine.exec(0, 0)).toBe(10_055n);
+    expect(map.update(100, 0n)).toBe(0);
+    const seen = map.keys().slice(0, map.keys().indexOf(100) + 1);
+    const sum = seen.reduce((total, key) => total + (key === 100 ? 0 : key), 0);
+    expect(setup.machine.exec(0, 0)).toBe(BigInt(seen.length * 1000 + sum));
+  }
+});
+
+test("no JavaScript stands between a walk and its callback in the Wasm machine", async () => {
+  const setup = await SETUPS.find(([name]) => name === "Wasm machine")?.[1]();
+  if (setup === undefined) throw new Error("no Wasm machine");
+  const map = new SyscallMap(setup.rt, {
+    type: BPF_MAP_TYPE_ARRAY,
+    keySize: 4,
+    valueSize: 8,
+    maxEntries: 3,
+  });
+  const dispatcher = (setup.machine as WasmVm).dispatcher;
+  const { table } = setup.rt.exports;
+  expect(Array.from({ length: table.length }, (_, slot) => table.get(slot))).toContain(dispatcher);
+  loadText(setup, SUM_ELEMENTS, { table: map.fd });
+  expect(setup.machine.exec(0, 0)).toBe(3000n);
+});
+
+/** Counts the calls for the socket in r1's context in its storage; r0: the count. */
+const COUNT_BY_SOCKET = `
+  r2 = *(u64 *)(r1 + 0)
+  r1 = map[per_socket] ll
+  r3 = 0
+  r4 = 1                              // BPF_SK_STORAGE_GET_F_CREATE
+  call bpf_sk_storage_get
+  if r0 == 0 goto out
+  r1 = 1
+  r1 = atomic_fetch_add((u64 *)(r0 + 0), r1)
+  r0 = *(u64 *)(r0 + 0)
+out:
+  exit`;
+
+test.for(SETUPS)("%s: values attached to sockets", async ([, create]) => {
+  const setup = await create();
+  const { rt, machine } = setup;
+  const { fd } = new RigMaker(rt).make(BPF_MAP_TYPE_SK_STORAGE);
+  loadText(setup, COUNT_BY_SOCKET, { per_socket: fd });
+  const [first, second] = [rt.socket(), rt.socket()];
+  const ctx = rt.alloc(8);
+  const run = (socket: number): bigint => {
+    new DataView(rt.memory.buffer).setBigUint64(ctx, BigInt(socket), true);
+    return machine.exec(ctx, 8);
+  };
+  const counts = [first, first, second, first].map(({ ptr }) => run(ptr));
+  expect(counts).toEqual([1n, 2n, 1n, 3n]);
+  expect([run(0), run(ctx)]).toEqual([0n, 0n]);
+  first.close();
+  expect(run(second.ptr)).toBe(2n);
+});
+
+/** Locks the value of key 0, counts in it, and unlocks it. */
+const COUNT_LOCKED = `
+  *(u32 *)(r10 - 4) = 0
+  r2 = r10; r2 += -4
+  r1 = map[locked] ll
+  call bpf_map_lookup_elem
+  if r0 == 0 goto out
+  r6 = r0
+  r1 = r6
+  call bpf_spin_lock
+  r7 = *(u64 *)(r6 + 8); r7 += 1; *(u64 *)(r6 + 8) = r7
+  r1 = r6
+  call bpf_spin_unlock
+  r0 = r7
+out:
+  exit`;
+
+test.for(SETUPS)("%s: a value's bpf_spin_lock", async ([, create]) => {
+  const setup = await create();
+  const rig = new StorageRig(setup.rt);
+  const shape = { type: BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 16, maxEntries: 1 };
+  const fd = rig.createWith(lockBtf(4, 16, 0), shape);
+  loadText(setup, COUNT_LOCKED, { locked: fd });
+  expect([1, 2, 3].map(() => setup.machine.exec(0, 0))).toEqual([1n, 2n, 3n]);
+});
+
+test.for(SETUPS)("%s: time and random numbers are the host's", async ([, create]) => {
+  const setup = await create({ seed: 42 });
+  loadText(setup, "call bpf_ktime_get_ns; r6 = r0; call bpf_ktime_get_ns; r0 -= r6; exit", {});
+  expect(setup.machine.exec(0, 0)).toBe(1n);
+  loadText(setup, "call bpf_ktime_get_ns; exit", {});
+  setup.rt.ktime = 1_000_000n;
+  expect(setup.machine.exec(0, 0)).toBe(1_000_001n);
+  loadText(setup, "call bpf_get_prandom_u32; exit", {});
+  const numbers = [1, 2, 3].map(() => setup.machine.exec(0, 0));
+  expect(numbers).toEqual(RANDOM_OF_42);
 });
 
 test.for(SETUPS)("%s: helpers answer bad arguments, and do not trap", async ([, create]) => {

@@ -52,6 +52,7 @@ async function jsSetup(options: RuntimeOptions = {}): Promise<Setup> {
       (address >= allowed.start && address + length <= allowed.end) ||
       rt.exports.bpf_valid_range(address, length) === 1,
   });
+  rt.setCallback((fn, r1, r2, r3, r4) => machine.call(Number(fn), r1, r2, r3, r4));
   const allow = (start: number, length: number) =>
     void Object.assign(allowed, { start, end: start + length });
   return { name: "JS", rt, machine, allow };
@@ -69,6 +70,7 @@ async function wasmSetup(options: RuntimeOptions = {}, checks: boolean): Promise
     limit: base + bytes,
     checks,
   });
+  rt.setCallback(machine.dispatcher);
   return { name: "Wasm", rt, machine, allow: (start, length) => machine.allow(start, length) };
 }
 

@@ -99,18 +99,9 @@ export class SyscallMap {
 /** What relocate() asks, answered by a runtime. */
 export function resolverOf(rt: BpfRuntime): MapResolver {
   return {
-    mapHandle: (fd) => rt.exports.bpf_map_by_fd(fd) >>> 0,
-    mapValueAddr: (fd, off) => valueAddress(rt, fd, off),
+    mapHandle: (fd) => rt.mapHandle(fd),
+    mapValueAddr: (fd, off) => rt.mapValueAddr(fd, off),
   };
-}
-
-/** Only arrays of one element have values that a program may name. */
-function valueAddress(rt: BpfRuntime, fd: number, off: number): number {
-  const key = rt.alloc(4);
-  new DataView(rt.memory.buffer).setUint32(key, 0, true);
-  const address = rt.exports.bpf_map_lookup_elem(rt.exports.bpf_map_by_fd(fd), key) >>> 0;
-  rt.free(key);
-  return address === 0 ? 0 : address + off;
 }
 
 function check(command: string, ret: number): number {

@@ -38,8 +38,7 @@ interface Exports {
     r4: bigint,
     r5: bigint,
   ) => bigint;
-  readonly vm_callback_index: (index: number) => void;
-  readonly vm_callback: (r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint) => bigint;
+  readonly vm_dispatch: (fn: bigint, r1: bigint, r2: bigint, r3: bigint, r4: bigint) => bigint;
   readonly vm_error: () => number;
   readonly vm_error_pc: () => number;
 }
@@ -60,7 +59,7 @@ const ERRORS = [
 /** Bytes of room that a machine needs for a program of `count` instructions, at most. */
 export function vmRoom(count: number): number {
   // State and stack; 32 bytes for each decoded instruction and the end mark; the original program.
-  return 136 + op.STACK_SIZE + (count + 1) * 32 + count * op.INSN_SIZE;
+  return 128 + op.STACK_SIZE + (count + 1) * 32 + count * op.INSN_SIZE;
 }
 
 /** The compiled module; `shared` selects the build for shared memories. */
@@ -105,14 +104,9 @@ export class WasmVm {
     this.#exports.vm_allow(address, address + length);
   }
 
-  /**
-   * Lets helpers call back without JavaScript: puts the machine's callback into the table through
-   * which the helpers' module calls.
-   */
-  useTable(table: WebAssembly.Table): void {
-    const index = table.grow(1);
-    table.set(index, this.#exports.vm_callback);
-    this.#exports.vm_callback_index(index);
+  /** Runs the callbacks of helpers: a Wasm function, for the table through which the helpers' module calls. */
+  get dispatcher(): Exports["vm_dispatch"] {
+    return this.#exports.vm_dispatch;
   }
 
   /**

@@ -1,7 +1,6 @@
 // The interpreter's loop. One switch over dense operations, one line of work each; whatever a
 // program does rarely is a call. Nothing is checked here that vm_load has checked already: an
 // operation is known, a register exists, a jump stays in the program.
-import { BPF_FUNC_for_each_map_elem, BPF_FUNC_user_ringbuf_drain } from "../../../../ts/uapi";
 import { BPF_LOAD_ACQ, MAX_BPF_STACK, MAX_CALL_FRAMES } from "../opcodes";
 import {
   bpf_helper_call,
@@ -119,9 +118,6 @@ import {
   VmState,
 } from "./state";
 
-/** Not a helper of maps, but of every machine; it calls back in the same way. */
-const BPF_FUNC_loop = 181;
-
 // Operands of an instruction: the destination register and the source, 64 and 32 bits wide.
 function dst64(insn: DecodedInsn): u64 {
   return load<u64>(insn.dst);
@@ -164,20 +160,6 @@ function fail(vm: VmState, ip: usize, error: i32): void {
 
 function lookup(vm: VmState): u64 {
   return <u64>(<u32>bpf_map_lookup_elem(<i32>vm.r1, <i32>vm.r2));
-}
-
-/** Calls a helper; one that calls back gets the place of vm_callback instead of an instruction. */
-function callHelper(vm: VmState, id: i32): u64 {
-  const calls =
-    id == BPF_FUNC_for_each_map_elem || id == BPF_FUNC_user_ringbuf_drain || id == BPF_FUNC_loop;
-  if (!calls || vm.callbackIndex == 0) {
-    return bpf_helper_call(id, vm.r1, vm.r2, vm.r3, vm.r4, vm.r5);
-  }
-  const outer = vm.callbackPc;
-  vm.callbackPc = <u32>vm.r2;
-  const result = bpf_helper_call(id, vm.r1, vm.callbackIndex, vm.r3, vm.r4, vm.r5);
-  vm.callbackPc = outer;
-  return result;
 }
 
 /** Runs a function in a frame of its own; the caller's r6 to r10 come back. */
@@ -353,12 +335,11 @@ function run(vm: VmState, ip: usize): void {
         ip = insn.off;
         continue;
       // ---- jumps, 32 bits, and helpers in their free places
-      case OP_HELPER: {
-        vm.r0 = callHelper(vm, <i32>insn.imm);
+      case OP_HELPER:
+        vm.r0 = bpf_helper_call(<i32>insn.imm, vm.r1, vm.r2, vm.r3, vm.r4, vm.r5);
         // A callback of the helper may have failed.
         if (vm.error != VM_OK) return;
         break;
-      }
       case OP_JEQ32:
         if (dst32(insn) != src32(insn)) break;
         ip = insn.off;

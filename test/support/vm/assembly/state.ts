@@ -1,7 +1,7 @@
 // Everything that one machine owns, in the room that its host hands in; and the form in which
 // programs are run.
 //
-//   base      +136               +136+STACK_SIZE
+//   base      +128               +128+STACK_SIZE
 //  +---------+------------------+--------------------------------------------+
 //  | VmState | stack, 8 frames  | code: one DecodedInsn per slot, and one    |
 //  +---------+------------------+--------------------------------------------+
@@ -49,12 +49,8 @@ export class VmState {
   allowEnd: u32;
   /** Slots of the loaded program. */
   count: u32;
-  /** Index of vm_callback in the table of the helpers' module; 0: callbacks stay instructions. */
-  callbackIndex: u32;
-  /** Instruction that vm_callback calls. */
-  callbackPc: u32;
 }
-if (offsetof<VmState>() != 136) ERROR("VmState must be 136 bytes");
+if (offsetof<VmState>() != 128) ERROR("VmState must be 128 bytes");
 if (STACK_SIZE != MAX_CALL_FRAMES * 512) ERROR("one frame of 512 bytes per call");
 
 //  DecodedInsn, 32 bytes. Operands are addresses: of a register, or of the instruction's own imm. So
@@ -80,7 +76,7 @@ export class DecodedInsn {
 }
 if (offsetof<DecodedInsn>() != 32) ERROR("DecodedInsn must be 32 bytes");
 
-export const STACK_OFFSET: usize = 136;
-export const CODE_OFFSET: usize = 136 + 4096;
+export const STACK_OFFSET: usize = 128;
+export const CODE_OFFSET: usize = 128 + 4096;
 /** Size of a DecodedInsn. */
 export const SLOT: usize = 32;

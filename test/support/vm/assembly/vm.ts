@@ -99,19 +99,13 @@ export function vm_call(pc: u32, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): u
 }
 
 /**
- * Tells where vm_callback stands in the table through which the helpers' module calls back: then a
- * helper with a callback (bpf_for_each_map_elem, bpf_user_ringbuf_drain, bpf_loop) gets `index` in r2
- * instead of the program's instruction. 0: it gets the instruction, and its host uses vm_call.
+ * Runs callbacks for the helpers' module, from its table: `fn` is what the program passed as callback_fn, the index of
+ * an instruction. @returns r0
  */
-export function vm_callback_index(index: u32): void {
-  vm.callbackIndex = index;
-}
-
-/** The running helper's callback, registers as a program has them. @returns r0 */
-export function vm_callback(r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): u64 {
+export function vm_dispatch(fn: u64, r1: u64, r2: u64, r3: u64, r4: u64): u64 {
   // After an error there is nothing to go on with; 1 ends an iteration.
   if (vm.error != VM_OK) return 1;
-  const result = vm_call(vm.callbackPc, r1, r2, r3, r4, r5);
+  const result = vm_call(fn > u32.MAX_VALUE ? u32.MAX_VALUE : <u32>fn, r1, r2, r3, r4, 0);
   return vm.error != VM_OK ? 1 : result;
 }
 
