@@ -99,8 +99,8 @@ describe.skipIf(missing !== "")("the package in Chromium", () => {
   async function visit(path: string): Promise<unknown> {
     const page = await browser.newPage();
     const complaints: string[] = [];
-    page.on("console", (message) => complaints.push(message.text?.() ?? ""));
-    page.on("pageerror", (error) => complaints.push(String(error)));
+    page.on("console", (message) => complaints.push(message.text()));
+    page.on("pageerror", (error) => complaints.push(error.message));
     await page.goto(`${addressOf(server)}${path}`);
     const results = await page.evaluate(() => (globalThis as { results?: unknown }).results);
     await page.close();

@@ -1,5 +1,5 @@
 // A window and a worker count in one map.
-import { createRuntime, u64 } from "/dist/browser.js";
+import { createRuntime, u64 } from "../dist/browser.js";
 
 const TIMES = 100_000;
 

@@ -1,4 +1,4 @@
-import { createRuntime, u64 } from "/dist/browser.js";
+import { createRuntime, u64 } from "../dist/browser.js";
 
 self.addEventListener("message", async ({ data: { attach, id, times } }) => {
   const rt = await createRuntime({ attach, cpu: 1 });

@@ -1,3 +1,3 @@
-import { run } from "/suite/suite.js";
+import { run } from "../suite/suite.js";
 
 globalThis.results = run();

@@ -7,7 +7,8 @@ const NAMES = ["chromium", "chromium-browser", "google-chrome"];
 
 /** The part of playwright-core's API that is used here. */
 export interface Page {
-  on(event: "console" | "pageerror", listener: (message: { text?: () => string }) => void): void;
+  on(event: "console", listener: (message: { text(): string }) => void): void;
+  on(event: "pageerror", listener: (error: Error) => void): void;
   goto(url: string): Promise<unknown>;
   evaluate<T>(run: () => T): Promise<Awaited<T>>;
   close(): Promise<void>;
