@@ -1,0 +1,3 @@
+import { run } from "../suite/suite.js";
+
+globalThis.results = run();

@@ -1,0 +1,3 @@
+import { run } from "../suite/suite.js";
+
+self.postMessage(await run());
