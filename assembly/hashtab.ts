@@ -368,7 +368,9 @@ export class BpfHtab extends BpfMap {
     let visited: i64 = 0;
     for (let pos = firstElem(this); pos != 0; pos = nextElem(this, pos)) {
       visited++;
-      if (callBack(fn, handle, keyAt(this, pos), valueOn(this, pos, cpu()), ctx) != 0) break;
+      const key = keyAt(this, pos);
+      const value = valueOn(this, pos, cpu());
+      if (callBackOnElem(fn, handle, key, this.keySize, value, ctx) != 0) break;
       if (mapByHandle(handle) == 0) break;
     }
     return visited;
