@@ -1,5 +1,5 @@
-// The Wasm ABI: every function the outside may call. The bpf_* exports and bpf() are a contract (README, "For
-// simulators"); the others serve ts/ and may change.
+// The Wasm ABI: every function the outside may call. The bpf_* exports and bpf() are a contract (docs/simulators.md);
+// the others serve ts/ and may change.
 
 import { BPF_MAP_TYPE_UNSPEC, EBADF, EINVAL } from "../ts/uapi";
 import { FD_FREE, FD_MAP, fdKind, fdMap, fdMode, fdObject, fdRemove, fdTableInit } from "./fd";
