@@ -66,6 +66,7 @@ const rt = await createRuntime({ cpus: 2 });
 ${body}
 rt.dispose();
 `,
+        isModule: false,
         prints: "",
       };
     });
