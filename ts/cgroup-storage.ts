@@ -25,7 +25,7 @@ export interface AttachmentContext {
  * the cgroup's end) takes it away. The map lives on as long as it is attached.
  *
  * @example
- * ```ts
+ * ```ts no-run
  * const attached = rt.attachCgroupStorage({ map: fd, cgroup });
  * attached.run(() => rt.exports.bpf_get_local_storage(handle, 0n)); // the value of this cgroup
  * attached.detach();

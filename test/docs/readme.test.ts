@@ -1,9 +1,10 @@
 // The examples of the documents are programs: each ```ts block is a module that is type-checked against the built
 // package, run, and compared with its `// prints: ` comments. Blocks marked ```ts no-run are for reading only; ```ts x.ts
 // is a module that other examples of the document import.
+// Examples in the sources' doc comments are parts of programs: what they use is imported for them, `rt` is a runtime.
 
 import { execFile } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
@@ -42,6 +43,36 @@ function examplesOf(document: string): Example[] {
   });
 }
 
+/** Types that the examples of the sources use; values are imported by what the package exports. */
+const TYPES = ["Infer"];
+const SOURCE_BLOCK = /@example\n *\* ```ts\n(?<code>[^]*?)\n *\* ```/g;
+
+function sourceExamples(names: readonly string[]): Example[] {
+  const files = readdirSync(`${ROOT}ts`, { recursive: true, encoding: "utf8" });
+  const sources = files.filter((file) => file.endsWith(".ts") && !file.startsWith("bpf-compat"));
+  return sources.flatMap((source) => {
+    const text = readFileSync(`${ROOT}ts/${source}`, "utf8");
+    return [...text.matchAll(SOURCE_BLOCK)].map((match) => {
+      const line = text.slice(0, match.index).split("\n").length;
+      const body = (match.groups?.["code"] ?? "").replaceAll(/^ *\* ?/gm, "");
+      const used = names.filter((name) => new RegExp(`\\b${name}\\b`).test(body));
+      const types = TYPES.filter((name) => body.includes(name)).map((name) => `type ${name}`);
+      const imports = ["createRuntime", ...used, ...types].join(", ");
+      return {
+        name: `ts/${source}, line ${line}`,
+        file: `${source.replace(/\W/g, "-")}-${line}`,
+        code: `import { ${imports} } from "bpfmaps";
+const rt = await createRuntime({ cpus: 2 });
+${body}
+rt.dispose();
+`,
+        isModule: false,
+        prints: "",
+      };
+    });
+  });
+}
+
 const TSCONFIG = {
   compilerOptions: {
     target: "es2022",
@@ -69,7 +100,9 @@ async function compile(examples: readonly Example[]): Promise<void> {
 }
 
 describe("the examples of the documents", async () => {
-  const examples = DOCUMENTS.flatMap(examplesOf);
+  const api = (await import(`${ROOT}dist/index.js`)) as object;
+  const names = Object.keys(api).filter((name) => name !== "createRuntime");
+  const examples = [...DOCUMENTS.flatMap(examplesOf), ...sourceExamples(names)];
   const compiled = compile(examples);
   // A failure shows in every test, not as an unhandled rejection.
   await compiled.catch(() => {});
