@@ -40,6 +40,7 @@ import {
   BPF_FUNC_task_storage_get,
   EFAULT,
   EINVAL,
+  ENOTSUPP,
 } from "../ts/uapi";
 import {
   bpf_dynptr_data,
@@ -81,6 +82,11 @@ function mapWithKey(handle: u32, key: u32): usize {
   return keySize != 0 && isUserRange(key, keySize) ? map : 0;
 }
 
+/** No program of the kernel could be loaded with a helper its map lacks: bpf(2)'s answer to that becomes -EINVAL. */
+function forProgram(ret: i32): i32 {
+  return ret == -ENOTSUPP ? -EINVAL : ret;
+}
+
 /** Address of the value on the current CPU, or 0. LRU types: the entry is now referenced. */
 export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
   const map = mapWithKey(handle, key);
@@ -103,7 +109,7 @@ export function bpf_map_update_elem(handle: u32, key: u32, value: u32, flags: u6
   const map = changetype<BpfMap>(ptr);
   if (map.keySize == 0 || !map.hasElemHelpers()) return -EINVAL;
   if (!isUserRange(key, map.keySize) || !isUserRange(value, map.valueSize)) return -EFAULT;
-  return map.updateElem(key, value, flags, false);
+  return forProgram(map.updateElem(key, value, flags, false));
 }
 
 /** 0 or -errno. */
@@ -112,7 +118,7 @@ export function bpf_map_delete_elem(handle: u32, key: u32): i32 {
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
   if (map.keySize == 0 || !map.hasElemHelpers()) return -EINVAL;
-  return isUserRange(key, map.keySize) ? map.deleteElem(key) : -EFAULT;
+  return isUserRange(key, map.keySize) ? forProgram(map.deleteElem(key)) : -EFAULT;
 }
 
 /**
@@ -130,7 +136,7 @@ export function bpf_map_push_elem(handle: u32, value: u32, flags: u64): i32 {
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  return isUserRange(value, map.valueSize) ? map.pushElem(value, flags) : -EFAULT;
+  return isUserRange(value, map.valueSize) ? forProgram(map.pushElem(value, flags)) : -EFAULT;
 }
 
 /** Takes the next value out of a QUEUE or STACK. 0 or -errno: ENOENT empty, `value` is zeroed; EINVAL; EFAULT. */
@@ -138,7 +144,7 @@ export function bpf_map_pop_elem(handle: u32, value: u32): i32 {
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  return isUserRange(value, map.valueSize) ? map.popElem(value) : -EFAULT;
+  return isUserRange(value, map.valueSize) ? forProgram(map.popElem(value)) : -EFAULT;
 }
 
 /** As bpf_map_pop_elem, without removing it; asks a BLOOM_FILTER whether it may hold `value`: 0 or ENOENT. */
@@ -146,7 +152,7 @@ export function bpf_map_peek_elem(handle: u32, value: u32): i32 {
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  return isUserRange(value, map.valueSize) ? map.peekValue(value) : -EFAULT;
+  return isUserRange(value, map.valueSize) ? forProgram(map.peekValue(value)) : -EFAULT;
 }
 
 export function bpf_get_smp_processor_id(): u32 {
