@@ -67,7 +67,10 @@ describeEachBuild("helpers", (build) => {
         const result = callOn(rig, helper);
         const pair = `${helper.name} of ${rig.typeName}`;
         if (!helper.types?.includes(rig.type)) {
-          if (isThere(helper)) expect(result, pair).toBe(refusal(helper));
+          // The one wrong pair for which the kernel has an answer of its own.
+          const isBloomPop = pair === "bpf_map_pop_elem of BLOOM_FILTER";
+          const expected = isBloomPop ? -BigInt(uapi.EOPNOTSUPP) : refusal(helper);
+          if (isThere(helper)) expect(result, pair).toBe(expected);
         } else if (helper.result === "errno") {
           expect(result, pair).toBe(BigInt(expectedErrno(helper.name, rig.type)));
         } else {
