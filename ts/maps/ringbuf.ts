@@ -135,7 +135,8 @@ export class RingRecord {
  * ```ts
  * const events = rt.createMap({ type: "ringbuf", value: u32, maxEntries: 4096 });
  * events.output(new Uint8Array([1, 0, 0, 0]));
- * events.drain((event) => console.log(event)); // prints: 1
+ * const seen: number[] = [];
+ * events.drain((event) => void seen.push(event)); // seen: [1]
  * ```
  */
 export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncIterable<V> {
