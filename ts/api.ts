@@ -43,6 +43,8 @@ export type {
   SpecialParts,
   SpecialTypeName,
 } from "./special-spec.js";
+export { LpmTrie } from "./maps/lpm-trie.js";
+export type { LpmData } from "./maps/lpm-trie.js";
 export type { MmapOptions, MmapWindow } from "./mmap.js";
 export {
   CgrpStorage,

@@ -10,6 +10,7 @@ import { MAP_TYPES, commonAttr, mapCreateAttr } from "./map-spec.js";
 import type { MapCodecs, MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
 import { ArrayMap, PerCpuArrayMap } from "./maps/array.js";
 import { HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap } from "./maps/hash.js";
+import { LpmTrie } from "./maps/lpm-trie.js";
 import type { BpfRuntime } from "./runtime.js";
 import { SPECIAL_TYPES } from "./special-spec.js";
 import type { SpecialParts, SpecialTypeName } from "./special-spec.js";
@@ -24,6 +25,7 @@ export interface MapOf<KC, VC> {
   lru_percpu_hash: LruPerCpuHashMap<Infer<KC>, InferInput<KC>, Infer<VC>, InferInput<VC>>;
   array: ArrayMap<Infer<VC>, InferInput<VC>>;
   percpu_array: PerCpuArrayMap<Infer<VC>, InferInput<VC>>;
+  lpm_trie: LpmTrie<Infer<KC>, InferInput<KC>, Infer<VC>, InferInput<VC>>;
 }
 
 // Which codecs a class takes is settled by MapOf, for callers; here they are all alike.
@@ -43,7 +45,11 @@ const MAP_CLASSES: Readonly<Record<MapTypeName, AnyMapClass>> = {
   lru_percpu_hash: LruPerCpuHashMap,
   array: ArrayMap,
   percpu_array: PerCpuArrayMap,
+  lpm_trie: LpmTrie,
 };
+
+/** Flags without which the kernel makes no map of a type. */
+const FLAGS_NEEDED: Partial<Record<MapTypeName, number>> = { lpm_trie: uapi.BPF_F_NO_PREALLOC };
 
 const INDEXED: readonly MapTypeName[] = ["array", "percpu_array"];
 
@@ -59,7 +65,9 @@ export function createMap(runtime: BpfRuntime, spec: MapSpec | SpecialSpec): Typ
   const mapType = MAP_TYPES[spec.type];
   const key = keyCodec(spec.type, spec.key);
   const value = codec("value", spec.value);
-  const attr = { ...commonAttr(spec), mapType, keySize: key.size, valueSize: value.size };
+  const common = commonAttr(spec);
+  const mapFlags = common.mapFlags | (FLAGS_NEEDED[spec.type] ?? 0);
+  const attr = { ...common, mapFlags, mapType, keySize: key.size, valueSize: value.size };
   const fd = check(runtime.bpf(uapi.BPF_MAP_CREATE, mapCreateAttr(attr)), "bpf_map_create");
   try {
     return wrap(runtime, fd, spec.type, key, value);

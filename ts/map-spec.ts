@@ -11,6 +11,7 @@ export const MAP_TYPES = {
   percpu_array: uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
   lru_hash: uapi.BPF_MAP_TYPE_LRU_HASH,
   lru_percpu_hash: uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  lpm_trie: uapi.BPF_MAP_TYPE_LPM_TRIE,
 } as const;
 
 /** A type name of createMap. */

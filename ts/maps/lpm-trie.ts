@@ -1,0 +1,99 @@
+// LPM_TRIE as a typed map.
+
+import type { Codec } from "../codec.js";
+import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
+import { KeyedMap } from "../map.js";
+import type { MapIdentity } from "../map.js";
+import type { BpfRuntime } from "../runtime.js";
+import * as uapi from "../uapi.js";
+
+/** Bytes of a key before its data. */
+const PREFIXLEN_SIZE = 4;
+
+/** What a key's data is written as: a string for `lpmKey(ipv4)`. */
+export type LpmData<KI> = KI extends { readonly data: infer D } ? D : never;
+
+/**
+ * BPF_MAP_TYPE_LPM_TRIE: prefixes, found by longest match. Keys are made by `lpmKey`. `get` matches a prefix as the kernel
+ * does (its own length caps the match), `match` an address. BPF_F_NO_PREALLOC, which the kernel insists on, is added.
+ *
+ * @example
+ * ```ts
+ * const routes = rt.createMap({
+ *   type: "lpm_trie",
+ *   key: lpmKey(ipv4),
+ *   value: u32,
+ *   maxEntries: 1000,
+ * });
+ * routes.set("10.0.0.0/8", 1).set("10.1.0.0/16", 2);
+ * routes.match("10.1.2.3"); // 2
+ * routes.matchU32(0x0a020304); // 1
+ * ```
+ */
+export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, VI> {
+  readonly #map: number;
+  readonly #isIpv4: boolean;
+
+  /** @internal */
+  constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<K, KI>, value: Codec<V, VI>) {
+    super(runtime, identity, key, value);
+    this.#map = this.core.map_by_handle(this.door.handle);
+    this.#isIpv4 = this.keySize === PREFIXLEN_SIZE + 4;
+  }
+
+  /**
+   * The value of the longest prefix of an address; undefined when there is none.
+   * @param data the address, as the key codec's data takes it
+   */
+  match(data: LpmData<KI>): V | undefined {
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
+    const { door } = this;
+    const prefixlen = (this.keySize - PREFIXLEN_SIZE) * 8;
+    door.encodeKey({ prefixlen, data } as KI);
+    const ptr = this.core.map_lpm_match(door.handle, door.keyPtr + PREFIXLEN_SIZE) >>> 0;
+    return ptr === 0 ? undefined : door.read(ptr);
+  }
+
+  /**
+   * `match` for IPv4 addresses as numbers, without allocation: 10.0.0.1 is 0x0a000001.
+   * @throws {TypeError} a trie whose data is not 4 bytes
+   */
+  matchU32(address: number): V | undefined {
+    if (!this.#isIpv4) throw new TypeError("matchU32: the keys' data is not 4 bytes");
+    const { door } = this;
+    // The core takes the word as it lies in memory: network order.
+    const swapped = ((address & 0xff00ff) << 8) | ((address >>> 8) & 0xff00ff);
+    const word = (swapped << 16) | (swapped >>> 16);
+    const ptr = this.core.map_lpm_match4(this.#map, door.handle, word) >>> 0;
+    if (ptr !== 0) return door.read(ptr);
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
+    return undefined;
+  }
+
+  /** Number of prefixes. */
+  get size(): number {
+    this.mustAllow("bpf_map_sum_elem_count", 0);
+    return this.core.map_count(this.door.handle);
+  }
+
+  /**
+   * Deletes exactly this prefix.
+   * @returns was it there?
+   * @throws {BpfError} EPERM: frozen
+   */
+  delete(key: KI): boolean {
+    const ret = this.door.delete(key);
+    if (ret === 0) return true;
+    if (ret === -uapi.ENOENT) return false;
+    throw this.failed("bpf_map_delete_elem", ret);
+  }
+
+  /** Deletes all prefixes. */
+  clear(): void {
+    this.mustAllow("bpf_map_delete_elem", FMODE_READ | FMODE_WRITE);
+    for (const element of this.cursor()) {
+      const ret = this.core.map_delete(this.door.handle, element.keyPtr);
+      if (ret !== 0 && ret !== -uapi.ENOENT) throw this.failed("bpf_map_delete_elem", ret);
+    }
+  }
+}
