@@ -16,6 +16,7 @@ export const FD_TASK: u32 = 6;
 export const FD_INODE: u32 = 7;
 /** A directory of bpffs.ts. */
 export const FD_DIRECTORY: u32 = 8;
+export const FD_PERF_EVENT: u32 = 9;
 
 export const FMODE_READ: u32 = 1;
 export const FMODE_WRITE: u32 = 2;

@@ -2,10 +2,20 @@
 
 import { directoryPut } from "./bpffs";
 import { Btf, btfPut } from "./btf";
-import { FD_BTF, FD_CGROUP, FD_DIRECTORY, FD_INODE, FD_MAP, FD_SOCKET, FD_TASK } from "./fd";
+import {
+  FD_BTF,
+  FD_CGROUP,
+  FD_DIRECTORY,
+  FD_INODE,
+  FD_MAP,
+  FD_PERF_EVENT,
+  FD_SOCKET,
+  FD_TASK,
+} from "./fd";
 import { HostObject } from "./host";
 import { hostPut } from "./host_objects";
 import { BpfMap, mapPut } from "./map";
+import { PerfEvent, eventPut } from "./perf_event";
 
 /** Drops the reference an fd held. */
 export function fdRelease(kind: u32, object: usize): void {
@@ -24,6 +34,9 @@ export function fdRelease(kind: u32, object: usize): void {
     case FD_TASK:
     case FD_INODE:
       hostPut(changetype<HostObject>(object));
+      break;
+    case FD_PERF_EVENT:
+      eventPut(changetype<PerfEvent>(object));
       break;
     default:
       break;

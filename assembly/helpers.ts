@@ -27,6 +27,7 @@ import {
   BPF_FUNC_sk_storage_get,
   BPF_FUNC_spin_lock,
   BPF_FUNC_spin_unlock,
+  BPF_FUNC_perf_event_output,
   BPF_FUNC_ringbuf_discard,
   BPF_FUNC_ringbuf_discard_dynptr,
   BPF_FUNC_ringbuf_output,
@@ -72,6 +73,7 @@ import {
   bpf_ringbuf_submit,
   bpf_user_ringbuf_drain,
 } from "./ringbuf";
+import { bpf_perf_event_output } from "./perf_event";
 import { bpf_get_stackid } from "./stackmap";
 
 /** The map of a handle when `key` can be read as its key; 0 otherwise. */
@@ -223,6 +225,8 @@ export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5:
       return bpf_map_peek_elem(toAddress(r1), toAddress(r2));
     case BPF_FUNC_user_ringbuf_drain:
       return bpf_user_ringbuf_drain(toAddress(r1), r2, r3, r4);
+    case BPF_FUNC_perf_event_output:
+      return bpf_perf_event_output(toAddress(r1), toAddress(r2), r3, toAddress(r4), size(r5));
     case BPF_FUNC_get_stackid:
       return bpf_get_stackid(toAddress(r1), toAddress(r2), r3);
     default:

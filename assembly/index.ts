@@ -98,6 +98,12 @@ export {
   ringbuf_pages,
   ringbuf_wakeup_word,
 } from "./ringbuf";
+export {
+  bpf_perf_event_output,
+  perf_event_create,
+  perf_event_lost,
+  perf_event_pages,
+} from "./perf_event";
 export { bpf_get_stackid } from "./stackmap";
 export {
   array_lookup,

@@ -86,6 +86,17 @@ function valueOf(inner: u32): usize {
   return inner + offsetof<BpfMap>("id");
 }
 
+/** getNextKey of arrays of references: every index is a key, whether there is something or not. */
+export function indexAfter(maxEntries: u32, key: usize, next: u64): i32 {
+  let index: u32 = 0;
+  if (key != 0 && load<u32>(key) < maxEntries) {
+    index = load<u32>(key) + 1;
+    if (index == maxEntries) return -ENOENT;
+  }
+  store<u32>(scratchPtr() + INNER_AT, index);
+  return copyOut(next, scratchPtr() + INNER_AT, 4);
+}
+
 // ---- ARRAY_OF_MAPS --------------------------------------------------------------------------------------------------
 
 export class BpfArrayOfMaps extends BpfMap {
@@ -171,13 +182,7 @@ export class BpfArrayOfMaps extends BpfMap {
   }
 
   override getNextKey(key: usize, next: u64): i32 {
-    let index: u32 = 0;
-    if (key != 0 && load<u32>(key) < this.maxEntries) {
-      index = load<u32>(key) + 1;
-      if (index == this.maxEntries) return -ENOENT;
-    }
-    store<u32>(scratchPtr() + INNER_AT, index);
-    return copyOut(next, scratchPtr() + INNER_AT, 4);
+    return indexAfter(this.maxEntries, key, next);
   }
 
   /** Steps over empty slots. */

@@ -18,6 +18,7 @@ import {
   BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
   BPF_MAP_TYPE_PERCPU_HASH,
+  BPF_MAP_TYPE_PERF_EVENT_ARRAY,
   BPF_MAP_TYPE_QUEUE,
   BPF_MAP_TYPE_RINGBUF,
   BPF_MAP_TYPE_SK_STORAGE,
@@ -39,6 +40,7 @@ import { BpfLpmTrie } from "./lpm_trie";
 import { CgroupStorage } from "./local_storage";
 import { MapCreateAttr } from "./map";
 import { BpfArrayOfMaps, BpfHashOfMaps } from "./map_in_map";
+import { BpfPerfEventArray } from "./perf_event";
 import { BpfQueueStack } from "./queue_stack_maps";
 import { BpfRingbuf } from "./ringbuf";
 import { BpfStackMap } from "./stackmap";
@@ -95,6 +97,9 @@ export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
     case BPF_MAP_TYPE_STACK_TRACE:
       if (step == CHECK) return BpfStackMap.allocCheck(attr);
       return step == ALLOC ? BpfStackMap.alloc(attr) : 0;
+    case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+      if (step == CHECK) return BpfPerfEventArray.allocCheck(attr);
+      return step == ALLOC ? BpfPerfEventArray.alloc(attr) : 0;
     default:
       return <usize>-EINVAL;
   }

@@ -34,10 +34,12 @@ export {
 } from "./maps/hash.js";
 export { BloomFilter } from "./maps/bloom-filter.js";
 export { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
+export { PerfEventArray } from "./maps/perf-event-array.js";
 export { Queue, Stack } from "./maps/queue-stack.js";
 export { RingBuffer, RingRecord, UserRingBuffer } from "./maps/ringbuf.js";
 export type {
   OuterSpec,
+  PlainSpec,
   QueueSpec,
   RingSpec,
   SpecialParts,

@@ -35,6 +35,13 @@ export interface CoreExports {
   ): number;
   bpf_dynptr_data(dynptr: number, offset: number, len: number): number;
   bpf_user_ringbuf_drain(map: number, callback: bigint, ctx: bigint, flags: bigint): bigint;
+  bpf_perf_event_output(
+    ctx: number,
+    map: number,
+    flags: bigint,
+    data: number,
+    size: number,
+  ): number;
   bpf_get_stackid(chain: number, map: number, flags: bigint): bigint;
   bpf_get_smp_processor_id(): number;
   bpf_ktime_get_ns(): bigint;
@@ -110,6 +117,9 @@ export interface CoreExports {
   storage_update(map: number, owner: number, serial: number, value: number, flags: number): number;
   storage_delete(map: number, owner: number, serial: number): number;
   fd_mode(fd: number): number;
+  perf_event_create(cpu: number, dataBytes: number): number;
+  perf_event_pages(fd: number): number;
+  perf_event_lost(fd: number): bigint;
   ringbuf_lost(map: number): bigint;
   ringbuf_pages(map: number): number;
   ringbuf_wakeup_word(map: number): number;

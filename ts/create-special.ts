@@ -9,6 +9,7 @@ import { commonAttr, mapCreateAttr } from "./map-spec.js";
 import type { MapOptions } from "./map-spec.js";
 import { BloomFilter } from "./maps/bloom-filter.js";
 import { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
+import { PerfEventArray } from "./maps/perf-event-array.js";
 import { Queue, Stack } from "./maps/queue-stack.js";
 import { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
 import type { BpfRuntime } from "./runtime.js";
@@ -85,6 +86,7 @@ function checkSize(name: string, size: number, bytes: number): void {
 function sizesOf(type: SpecialTypeName, parts: SpecialParts): [key: number, value: number] {
   switch (type) {
     case "array_of_maps":
+    case "perf_event_array":
       return [u32.size, u32.size];
     case "hash_of_maps":
       return [codec("key", parts.key).size, u32.size];
@@ -113,6 +115,8 @@ function construct(
       const value = parts.value === undefined ? undefined : codec("value", parts.value);
       return new RingBuffer(runtime, identity, value);
     }
+    case "perf_event_array":
+      return new PerfEventArray(runtime, identity);
     case "user_ringbuf":
       return new UserRingBuffer(runtime, identity, undefined);
     case "array_of_maps":

@@ -26,6 +26,7 @@ import type { TypedMap } from "./map.js";
 import type { KeyNeeded, MapCodecs, MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
 import type { BloomFilter } from "./maps/bloom-filter.js";
 import type { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
+import type { PerfEventArray } from "./maps/perf-event-array.js";
 import type { Queue, Stack } from "./maps/queue-stack.js";
 import type { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
 import { MmapWindow } from "./mmap.js";
@@ -36,6 +37,7 @@ import { mapFdById, mapInfo, mapNextId, objPath } from "./syscall.js";
 import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOENT, ENOMEM, PAGE_SIZE } from "./uapi.js";
 import type {
   OuterSpec,
+  PlainSpec,
   QueueSpec,
   RingSpec,
   SpecialParts,
@@ -398,6 +400,7 @@ export class BpfRuntime {
   createMap<VC extends AnyCodec>(spec: QueueSpec<"bloom_filter", VC>): BloomFilter<InferInput<VC>>;
   createMap<VC extends AnyCodec = BytesCodec>(spec: RingSpec<"ringbuf", VC>): RingBuffer<Infer<VC>>;
   createMap(spec: RingSpec<"user_ringbuf">): UserRingBuffer;
+  createMap(spec: PlainSpec<"perf_event_array">): PerfEventArray;
   createMap<M extends TypedMap>(spec: OuterSpec<"array_of_maps", M>): ArrayOfMaps<M>;
   createMap<M extends TypedMap, KC extends AnyCodec>(
     spec: OuterSpec<"hash_of_maps", M, KC>,

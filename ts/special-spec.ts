@@ -10,6 +10,7 @@ export const SPECIAL_TYPES = {
   queue: uapi.BPF_MAP_TYPE_QUEUE,
   stack: uapi.BPF_MAP_TYPE_STACK,
   bloom_filter: uapi.BPF_MAP_TYPE_BLOOM_FILTER,
+  perf_event_array: uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
   ringbuf: uapi.BPF_MAP_TYPE_RINGBUF,
   user_ringbuf: uapi.BPF_MAP_TYPE_USER_RINGBUF,
   array_of_maps: uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
@@ -35,6 +36,11 @@ export interface QueueSpec<T extends SpecialTypeName, VC extends AnyCodec> exten
   readonly type: T;
   /** Codec of the values. */
   readonly value: VC;
+}
+
+/** Blueprint of a map that has no codecs of its own. */
+export interface PlainSpec<T extends SpecialTypeName> extends MapOptions {
+  readonly type: T;
 }
 
 /** Blueprint of a ring buffer; `maxEntries` is its size in bytes. */

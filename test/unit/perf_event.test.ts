@@ -1,0 +1,114 @@
+// PERF_EVENT_ARRAY: commands, output of programs, and the host's reader.
+
+import { afterEach, beforeEach, expect, it } from "vitest";
+import * as uapi from "../../ts/uapi.js";
+import { describeEachBuild } from "../support/builds.js";
+import { Machine, u32Bytes } from "../support/machine.js";
+
+const { BPF_F_CURRENT_CPU, BPF_MAP_TYPE_PERF_EVENT_ARRAY } = uapi;
+const { E2BIG, EBADF, EFAULT, EINVAL, ENOENT, ENOSPC, ENOTSUPP, EOPNOTSUPP } = uapi;
+
+describeEachBuild("perf event array", (build) => {
+  let m: Machine;
+  let core: Machine["runtime"]["exports"];
+
+  beforeEach(async () => {
+    m = await Machine.start(build, { cpus: 2 });
+    core = m.runtime.exports;
+  });
+  afterEach(() => m.dispose());
+
+  const create = (maxEntries = 2, flags = 0): number => {
+    const type = BPF_MAP_TYPE_PERF_EVENT_ARRAY;
+    return m.client.create({ type, keySize: 4, valueSize: 4, maxEntries, flags });
+  };
+  const put = (map: number, index: number, fd: number, flags = 0): number =>
+    m.client.update(map, u32Bytes(index), u32Bytes(fd), flags);
+
+  it("checks flags, index and fd in this order; nothing can be looked up", () => {
+    for (const flags of [1, 2, 0x80, 0x400]) expect(create(2, flags)).toBe(-EINVAL);
+    expect(create(2, uapi.BPF_F_PRESERVE_ELEMS)).toBeGreaterThan(0);
+    const fd = create();
+    const event = core.perf_event_create(0, 4096);
+    expect(put(fd, 9, -1, 1)).toBe(-EINVAL);
+    expect(put(fd, 9, -1)).toBe(-E2BIG);
+    expect([put(fd, 1, -1), put(fd, 1, fd)]).toEqual([-EBADF, -EBADF]);
+    expect(put(fd, 1, event)).toBe(0);
+    const key = u32Bytes(1);
+    expect(m.client.lookup(fd, key, 4).ret).toBe(-ENOTSUPP);
+    expect([m.client.delete(fd, key), m.client.delete(fd, key)]).toEqual([0, -ENOENT]);
+    expect(m.client.delete(fd, u32Bytes(2))).toBe(-E2BIG);
+    expect(m.client.nextKey(fd, key, 4).ret).toBe(-ENOENT);
+    expect(m.runtime.close(event)).toBe(0);
+  });
+
+  it("an event needs a CPU and a power of two of pages, and lives as long as a slot has it", () => {
+    for (const size of [0, 4095, 12288]) expect(core.perf_event_create(0, size)).toBe(-EINVAL);
+    expect(core.perf_event_create(2, 4096)).toBe(-EINVAL);
+    m.client.close(create());
+    const before = m.usedBytes();
+    const map = create();
+    const event = core.perf_event_create(0, 4096);
+    put(map, 0, event);
+    put(map, 1, event);
+    m.runtime.close(event);
+    const data = m.area(8);
+    expect(core.bpf_perf_event_output(0, m.handle(map), 0n, data, 8)).toBe(0);
+    m.client.close(map);
+    m.runtime.free(data);
+    expect(m.usedBytes()).toBe(before);
+  });
+
+  it("output says what is wrong", () => {
+    const map = create(3);
+    const handle = m.handle(map);
+    put(map, 0, core.perf_event_create(0, 4096));
+    put(map, 1, core.perf_event_create(1, 4096));
+    const data = m.area(70000);
+    const output = (flags: bigint, size = 4, at = data): number =>
+      core.bpf_perf_event_output(0, handle, flags, at, size);
+    const current = BigInt(BPF_F_CURRENT_CPU);
+    expect([output(current), output(0n), output(1n)]).toEqual([0, 0, -EOPNOTSUPP]);
+    m.runtime.cpu = 1;
+    expect([output(current), output(0n), output(1n)]).toEqual([0, -EOPNOTSUPP, 0]);
+    expect([output(2n), output(3n), output(1n << 32n)]).toEqual([-ENOENT, -E2BIG, -EINVAL]);
+    expect([output(1n, 65536), output(1n, 5000)]).toEqual([-E2BIG, -ENOSPC]);
+    expect(output(1n, 4, 0xfffffffe)).toBe(-EFAULT);
+    expect(core.bpf_perf_event_output(0, 0, 1n, data, 4)).toBe(-EINVAL);
+    const call = core.bpf_helper_call(25, 0n, BigInt(handle), current, BigInt(data), 4n);
+    expect(call).toBe(0n);
+  });
+
+  it("the reader gets each CPU's records whole and in order, and what was lost", () => {
+    const rt = m.runtime;
+    const events = rt.createMap({ type: "perf_event_array", maxEntries: 2 });
+    expect(() => events.output(new Uint8Array(4))).toThrow("ENOENT");
+    events.open(4096);
+    let expected = 0;
+    const padded = (size: number): number => ((size + 12 + 7) & ~7) - 12;
+    for (let n = 0; n < 500; n++) {
+      const size = (n * 7) % 90;
+      rt.cpu = n % 2;
+      expect(events.output(new Uint8Array(size).fill(n))).toBe(true);
+      const seen = events.drain((cpu, record) => {
+        expect([cpu, record.length]).toEqual([n % 2, padded(size)]);
+        expect(record.subarray(0, size).every((byte) => byte === (n & 255))).toBe(true);
+        expect(record.subarray(size).every((byte) => byte === 0)).toBe(true);
+        expected++;
+      });
+      expect(seen).toBe(1);
+    }
+    expect([expected, events.lost]).toEqual([500, 0]);
+    rt.cpu = 0;
+    let kept = 0;
+    for (let n = 0; n < 100; n++) if (events.output(new Uint8Array(100))) kept++;
+    expect(events.lost).toBe(100 - kept);
+    expect(events.drain(() => false)).toBe(1);
+    expect(events.drain(() => {})).toBe(kept - 1);
+    expect(events.output(new Uint8Array(1))).toBe(true);
+    expect(events.drain(() => {})).toBe(1);
+    expect(events.lost).toBe(100 - kept);
+    events.close();
+    expect(() => events.drain(() => {})).toThrow("EBADF");
+  });
+});
