@@ -65,6 +65,7 @@ export const HELPERS: readonly Helper[] = [
   helper("bpf_ktime_get_ns", 5, "number"),
   helper("bpf_get_prandom_u32", 7, "number"),
   helper("bpf_get_smp_processor_id", 8, "number"),
+  helper("bpf_get_stackid", 27, "errno"),
   helper("bpf_redirect_map", 51, "errno", NONE),
   helper("bpf_get_local_storage", 81, "pointer", CGROUP_STORAGES),
   helper("bpf_map_push_elem", 87, "errno", [...QUEUES, ...BLOOM]),
