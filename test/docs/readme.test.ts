@@ -23,7 +23,8 @@ interface Example {
   /** File name without its ending. */
   readonly file: string;
   readonly code: string;
-  readonly prints: string;
+  /** Unknown: of an example in a source. */
+  readonly prints: string | undefined;
   /** Imported by others, not run. */
   readonly isModule: boolean;
 }
@@ -67,7 +68,7 @@ ${body}
 rt.dispose();
 `,
         isModule: false,
-        prints: "",
+        prints: undefined,
       };
     });
   });
@@ -119,7 +120,7 @@ describe("the examples of the documents", async () => {
     test(name, async () => {
       await compiled;
       const { stdout } = await run(process.execPath, [`${WORK}/out/${file}.js`]);
-      expect(stdout).toBe(prints);
+      if (prints !== undefined) expect(stdout).toBe(prints);
     });
   }
 });

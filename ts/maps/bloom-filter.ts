@@ -43,12 +43,14 @@ export class BloomFilter<VI> extends TypedMap {
   mightHave(value: VI): boolean {
     this.mustAllow("bpf_map_peek_elem", FMODE_READ);
     this.#encode(value);
-    return this.runtime.exports.map_lookup_copy(this.holdings.handle, 0, this.window, 0) === 0;
+    const ret = this.runtime.exports.map_lookup_copy(this.holdings.handle, 0, this.window, 0);
+    if (ret !== 0 && ret !== -uapi.ENOENT) throw this.failed("bpf_map_peek_elem", ret);
+    return ret === 0;
   }
 
   #encode(value: VI): void {
     const { views } = this.runtime;
-    views.reach(this.window);
+    views.reach(this.window, this.#value.size);
     this.#value.write(views, this.window, value, "value");
   }
 }

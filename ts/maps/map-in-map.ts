@@ -84,15 +84,15 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
 
   /** Keys and ids of the inner maps. */
   *ids(): IterableIterator<[K, number]> {
-    this.mustAllow("bpf_map_get_next_key", FMODE_READ);
     const { exports, views } = this.runtime;
     const keyPtr = this.window + VALUE_BYTES + ITER_BYTES;
     const state = new Uint8Array(ITER_BYTES);
     let lastKey = new Uint8Array(this.keySize);
     while (true) {
-      // Others may use the window between two steps.
+      // Between two steps others may use the window, and close the map.
+      this.mustAllow("bpf_map_get_next_key", FMODE_READ);
       const iter = this.window + VALUE_BYTES;
-      views.reach(keyPtr);
+      views.reach(keyPtr, this.keySize);
       views.u8.set(state, iter);
       views.u8.set(lastKey, keyPtr);
       const ptr = exports.map_iter_next(this.holdings.handle, iter, keyPtr) >>> 0;
@@ -124,14 +124,14 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
     this.mustAllow(mode === FMODE_READ ? "bpf_map_lookup_elem" : "bpf_map_update_elem", mode);
     const { views } = this.runtime;
     const keyPtr = this.window + VALUE_BYTES + ITER_BYTES;
-    views.reach(keyPtr);
+    views.reach(keyPtr, this.keySize);
     this.#key.write(views, keyPtr, key, "key");
     return keyPtr;
   }
 
   #u32(ptr: number): number {
     const { views } = this.runtime;
-    views.reach(ptr);
+    views.reach(ptr, 4);
     return views.u32[ptr >>> 2] ?? 0;
   }
 }

@@ -26,9 +26,12 @@ abstract class QueueLikeMap<V, VI> extends TypedMap implements Iterable<V> {
   push(value: VI, flags = uapi.BPF_ANY as number): this {
     this.mustAllow("bpf_map_push_elem", FMODE_WRITE);
     const { views, exports } = this.runtime;
-    views.reach(this.window);
+    views.reach(this.window, this.#value.size);
     this.#value.write(views, this.window, value, "value");
-    const ret = exports.map_update(this.holdings.handle, 0, this.window, flags);
+    const ret =
+      flags >>> 0 === flags
+        ? exports.map_update(this.holdings.handle, 0, this.window, flags)
+        : -uapi.EINVAL;
     if (ret !== 0) throw this.failed("bpf_map_push_elem", ret);
     return this;
   }
@@ -59,7 +62,7 @@ abstract class QueueLikeMap<V, VI> extends TypedMap implements Iterable<V> {
     if (ret === -uapi.ENOENT) return undefined;
     if (ret !== 0) throw this.failed(syscall, ret);
     const { views } = this.runtime;
-    views.reach(this.window);
+    views.reach(this.window, this.#value.size);
     return this.#value.read(views, this.window);
   }
 }

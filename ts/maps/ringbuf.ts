@@ -38,7 +38,9 @@ abstract class RingMap<V> extends TypedMap {
     super(runtime, identity, 16);
     this.handle = this.holdings.handle;
     this.codec = value;
-    this.waiter = new RingWaiter(runtime, this.handle);
+    const waiter = new RingWaiter(runtime, this.handle);
+    this.waiter = waiter;
+    this.holdings.onEnd(() => waiter.end());
     this.pages = runtime.exports.ringbuf_pages(this.handle) >>> 0;
     this.data = this.pages + 2 * uapi.PAGE_SIZE;
     this.views = runtime.views;
@@ -47,17 +49,14 @@ abstract class RingMap<V> extends TypedMap {
 
   /** Bytes that the consumer has read since the beginning. */
   get consumerPosition(): number {
+    this.mustAllow("mmap", 0);
     return this.position(this.pages);
   }
 
   /** Bytes that producers have reserved since the beginning. */
   get producerPosition(): number {
+    this.mustAllow("mmap", 0);
     return this.position(this.pages + uapi.PAGE_SIZE);
-  }
-
-  override close(): void {
-    this.waiter.end();
-    super.close();
   }
 
   /** A position is read in two words: again, if the high one has changed meanwhile. */
@@ -165,6 +164,7 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
   }
 
   #reserve(byteLength: number): number {
+    this.mustAllow("bpf_ringbuf_reserve", 0);
     const ptr = this.runtime.exports.bpf_ringbuf_reserve(this.handle, byteLength, 0n) >>> 0;
     if (ptr === 0) this.mustBeOpen("bpf_ringbuf_reserve");
     return ptr;
@@ -172,6 +172,7 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
 
   /** @internal */
   finish(record: RingRecord, isSubmit: boolean, flags: number): void {
+    this.mustAllow("bpf_ringbuf_submit", 0);
     const { exports } = this.runtime;
     if (isSubmit) exports.bpf_ringbuf_submit(record.ptr, BigInt(flags));
     else exports.bpf_ringbuf_discard(record.ptr, BigInt(flags));
@@ -428,6 +429,7 @@ export class UserRingBuffer extends RingMap<Uint8Array> {
 
   /** @internal */
   finish(record: RingRecord, isSubmit: boolean, _flags: number): void {
+    this.mustAllow("user_ring_buffer__submit", 0);
     const index = (record.ptr - HDR) >>> 2;
     this.views.reach(record.ptr);
     const bits = isSubmit ? 0 : uapi.BPF_RINGBUF_DISCARD_BIT;
