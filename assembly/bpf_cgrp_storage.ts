@@ -3,7 +3,7 @@
 
 import { BPF_MAP_TYPE_CGRP_STORAGE, EBADF, ENOENT } from "../ts/uapi";
 import { LocalStorage, storageDelete, storageGet, storageInit } from "./bpf_local_storage";
-import { FD_CGROUP, fdKind, fdObject } from "./fd";
+import { FD_CGROUP, fdObjectOf } from "./fd";
 import { Cgroup, HostObject, OWNER_CGRP } from "./host";
 import { MapCreateAttr, placeMap } from "./map";
 
@@ -14,8 +14,8 @@ export class CgrpStorage extends LocalStorage {
 
   /** A removed cgroup cannot be had through an fd any more. */
   override ownerByFd(fd: i32, create: bool): usize {
-    if (fdKind(fd) != FD_CGROUP) return <usize>-EBADF;
-    const cgroup = fdObject(fd);
+    const cgroup = fdObjectOf(fd, FD_CGROUP);
+    if (cgroup == 0) return <usize>-EBADF;
     return changetype<Cgroup>(cgroup).dying ? <usize>-ENOENT : cgroup;
   }
 

@@ -15,7 +15,7 @@ import {
   FD_SOCKET,
   FD_TASK,
   fdKind,
-  fdObject,
+  fdObjectOf,
 } from "./fd";
 import { HostObject, HostState, Inode, OWNER_INODE, hostAlloc, hostFree, hostState } from "./host";
 import { MapCreateAttr, placeMap } from "./map";
@@ -28,8 +28,10 @@ export class InodeStorage extends LocalStorage {
   override ownerByFd(fd: i32, create: bool): usize {
     const kind = fdKind(fd);
     if (kind == FD_FREE) return <usize>-EBADF;
-    if (kind == FD_INODE) return fdObject(fd);
-    const home = inodeHome(kind, fdObject(fd));
+    const object = fdObjectOf(fd, kind);
+    if (kind == FD_INODE) return object == 0 ? <usize>-EBADF : object;
+    const home = inodeHome(kind, object);
+    if (home == 0) return <usize>-EBADF;
     if (load<u32>(home) != 0) return load<u32>(home);
     if (!create) return <usize>-ENOENT;
     const inode = makeInode(home, false);
@@ -44,11 +46,11 @@ export class InodeStorage extends LocalStorage {
   }
 }
 
-/** The word that refers to the inode of an fd that is no file made here. */
+/** The word that refers to the inode of an fd that is no file made here; 0: the fd was closed just now. */
 function inodeHome(kind: u32, object: usize): usize {
   if (kind == FD_MAP || kind == FD_BTF) return anonInodeHome();
   if (kind == FD_SOCKET || kind == FD_CGROUP || kind == FD_TASK) {
-    return object + offsetof<HostObject>("inode");
+    return object == 0 ? 0 : object + offsetof<HostObject>("inode");
   }
   // 0, 1 and 2, as if they were one terminal; directories of the bpffs are taken for the same.
   return changetype<usize>(hostState()) + offsetof<HostState>("fileInode");

@@ -114,33 +114,42 @@ export abstract class LocalStorage extends BpfMap {
 
   // ---- syscall side ----
 
+  // An fd is resolved under the lock: an object that is found there cannot end before the lock is given back.
+
   override lookupUser(key: usize, value: u64, flags: u64): i32 {
-    const owner = this.ownerByFd(load<i32>(key), false);
-    if (isErr(owner)) return <i32>owner;
     lock(hostLockWord());
-    const elem = findElem(this, owner, true);
-    const ret = elem == 0 ? -ENOENT : copyValueOut(this, value, elemValue(elem), flags);
+    const owner = this.ownerByFd(load<i32>(key), false);
+    let ret = <i32>owner;
+    if (!isErr(owner)) {
+      const elem = findElem(this, owner, true);
+      ret = elem == 0 ? -ENOENT : copyValueOut(this, value, elemValue(elem), flags);
+    }
     unlock(hostLockWord());
     return ret;
   }
 
   /** The owner is looked for before the flags are looked at. */
   override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
-    const owner = this.ownerByFd(load<i32>(key), true);
-    if (isErr(owner)) return <i32>owner;
     lock(hostLockWord());
-    const ret = updateStorage(this, changetype<HostObject>(owner), value, flags);
-    // An inode made for this call goes again when it got nothing.
-    if (ret != 0 && changetype<HostObject>(owner).elems == 0) {
-      this.ownerEmptied(changetype<HostObject>(owner));
+    const owner = this.ownerByFd(load<i32>(key), true);
+    let ret = <i32>owner;
+    if (!isErr(owner)) {
+      ret = updateStorage(this, changetype<HostObject>(owner), value, flags);
+      // An inode made for this call goes again when it got nothing.
+      if (ret != 0 && changetype<HostObject>(owner).elems == 0) {
+        this.ownerEmptied(changetype<HostObject>(owner));
+      }
     }
     unlock(hostLockWord());
     return ret;
   }
 
   override deleteElem(key: usize): i32 {
+    lock(hostLockWord());
     const owner = this.ownerByFd(load<i32>(key), false);
-    return isErr(owner) ? <i32>owner : deleteStorage(this, owner);
+    const ret = isErr(owner) ? <i32>owner : deleteStorage(this, owner);
+    unlock(hostLockWord());
+    return ret;
   }
 
   override hasElemHelpers(): bool {
@@ -411,14 +420,12 @@ function insertFirst(map: LocalStorage, owner: HostObject, value: usize, flags: 
   return 0;
 }
 
-/** @param owner may be 0: none */
+/** The lock is held. */
 export function deleteStorage(map: LocalStorage, owner: usize): i32 {
-  if (owner == 0) return -ENOENT;
-  lock(hostLockWord());
   const elem = findElem(map, owner, false);
-  if (elem != 0) unlinkElem(<u32>elem, true);
-  unlock(hostLockWord());
-  return elem == 0 ? -ENOENT : 0;
+  if (elem == 0) return -ENOENT;
+  unlinkElem(<u32>elem, true);
+  return 0;
 }
 
 /**
@@ -457,13 +464,12 @@ export function storageGet(mapType: u32, handle: u32, ptr: u32, value: u32, flag
   const mapPtr = storageByHandle(handle, mapType);
   if (mapPtr == 0 || flags > <u64>BPF_LOCAL_STORAGE_GET_F_CREATE) return 0;
   const map = changetype<LocalStorage>(mapPtr);
-  const owner = hostByPtr(map.ownerKind, ptr);
-  if (owner == 0) return 0;
   lock(hostLockWord());
-  let elem = findElem(map, owner, true);
-  if (elem == 0 && flags != 0 && map.mayCreate(changetype<HostObject>(owner))) {
-    const isInit = value == 0 || isUserRange(value, map.valueSize);
-    if (isInit && updateStorage(map, changetype<HostObject>(owner), value, BPF_NOEXIST) == 0) {
+  const owner = hostByPtr(map.ownerKind, ptr);
+  let elem = owner == 0 ? 0 : findElem(map, owner, true);
+  const mayMake = owner != 0 && flags != 0 && map.mayCreate(changetype<HostObject>(owner));
+  if (elem == 0 && mayMake && (value == 0 || isUserRange(value, map.valueSize))) {
+    if (updateStorage(map, changetype<HostObject>(owner), value, BPF_NOEXIST) == 0) {
       elem = findElem(map, owner, false);
     }
   }
@@ -473,8 +479,12 @@ export function storageGet(mapType: u32, handle: u32, ptr: u32, value: u32, flag
 
 /** bpf_*_storage_delete: 0; -ENOENT: none; -EINVAL: no such map or object. */
 export function storageDelete(mapType: u32, handle: u32, ptr: u32): i32 {
-  const map = storageByHandle(handle, mapType);
-  if (map == 0) return -EINVAL;
-  const owner = hostByPtr(changetype<LocalStorage>(map).ownerKind, ptr);
-  return owner == 0 ? -EINVAL : deleteStorage(changetype<LocalStorage>(map), owner);
+  const mapPtr = storageByHandle(handle, mapType);
+  if (mapPtr == 0) return -EINVAL;
+  const map = changetype<LocalStorage>(mapPtr);
+  lock(hostLockWord());
+  const owner = hostByPtr(map.ownerKind, ptr);
+  const ret = owner == 0 ? -EINVAL : deleteStorage(map, owner);
+  unlock(hostLockWord());
+  return ret;
 }

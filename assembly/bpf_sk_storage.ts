@@ -4,7 +4,7 @@
 
 import { BPF_MAP_TYPE_SK_STORAGE, EBADF, ENOTSOCK } from "../ts/uapi";
 import { LocalStorage, storageDelete, storageGet, storageInit } from "./bpf_local_storage";
-import { FD_FREE, FD_SOCKET, fdKind, fdObject } from "./fd";
+import { FD_FREE, FD_SOCKET, fdKind, fdObjectOf } from "./fd";
 import { HostObject, OWNER_SK, Socket } from "./host";
 import { MapCreateAttr, placeMap } from "./map";
 
@@ -14,9 +14,9 @@ export class SkStorage extends LocalStorage {
   }
 
   override ownerByFd(fd: i32, create: bool): usize {
-    const kind = fdKind(fd);
-    if (kind == FD_SOCKET) return fdObject(fd);
-    return <usize>(kind == FD_FREE ? -EBADF : -ENOTSOCK);
+    const socket = fdObjectOf(fd, FD_SOCKET);
+    if (socket != 0) return socket;
+    return <usize>(fdKind(fd) == FD_FREE ? -EBADF : -ENOTSOCK);
   }
 
   /** The sum stays below the limit, not at it. */

@@ -3,7 +3,7 @@
 
 import { BPF_MAP_TYPE_TASK_STORAGE, EBADF, ENOENT } from "../ts/uapi";
 import { LocalStorage, storageDelete, storageGet, storageInit } from "./bpf_local_storage";
-import { FD_TASK, fdKind, fdObject } from "./fd";
+import { FD_TASK, fdObjectOf } from "./fd";
 import { OWNER_TASK, TASK_REAPED, Task } from "./host";
 import { MapCreateAttr, placeMap } from "./map";
 
@@ -14,8 +14,8 @@ export class TaskStorage extends LocalStorage {
 
   /** A zombie still has its storage; a pidfd may outlive the task. */
   override ownerByFd(fd: i32, create: bool): usize {
-    if (fdKind(fd) != FD_TASK) return <usize>-EBADF;
-    const task = fdObject(fd);
+    const task = fdObjectOf(fd, FD_TASK);
+    if (task == 0) return <usize>-EBADF;
     return changetype<Task>(task).state == TASK_REAPED ? <usize>-ENOENT : task;
   }
 }

@@ -67,6 +67,17 @@ export function fdKind(fd: i32): u32 {
   return fd < 0 || <u32>fd >= kernel().fdCapacity ? FD_FREE : fdKindAt(fd);
 }
 
+/**
+ * The object behind an fd when it is of this kind, else 0. In the shared build kind and object are read at once: another
+ * thread may be closing the fd.
+ */
+export function fdObjectOf(fd: i32, kind: u32): usize {
+  if (fd < 0 || <u32>fd >= kernel().fdCapacity) return 0;
+  const at = entryPtr(fd);
+  const entry = ASC_FEATURE_THREADS ? atomic.load<u64>(at) : load<u64>(at);
+  return (<u32>entry & 0xffff) == kind ? <usize>(entry >> 32) : 0;
+}
+
 /** FMODE_* bits of an open fd. */
 export function fdMode(fd: i32): u32 {
   return load<u16>(entryPtr(fd), 2);

@@ -17,6 +17,7 @@ import {
   fdInstall,
   fdKind,
   fdObject,
+  fdObjectOf,
 } from "./fd";
 import {
   Cgroup,
@@ -77,18 +78,23 @@ function create(owner: u32): usize {
   return object;
 }
 
-function get(object: HostObject): void {
+/** Takes a reference to the object behind an fd; 0 when it is not of this kind (any more). */
+function hold(fd: i32, kind: u32): usize {
   lock(hostLockWord());
-  object.refcnt++;
+  const object = fdObjectOf(fd, kind);
+  if (object != 0) changetype<HostObject>(object).refcnt++;
   unlock(hostLockWord());
+  return object;
 }
 
 /** Drops a reference; the last one ends the object and everything stored on it. */
 export function hostPut(object: HostObject): void {
   lock(hostLockWord());
-  const left = --object.refcnt;
+  const ends = --object.refcnt == 0 && !staysWithValues(object);
+  // From now on nobody finds it.
+  if (ends) object.gone = 1;
   unlock(hostLockWord());
-  if (left == 0 && !staysWithValues(object)) end(object);
+  if (ends) end(object);
 }
 
 /** The inode of all anonymous files is there as long as something is stored on it (InodeStorage#ownerEmptied). */
@@ -116,10 +122,8 @@ function end(object: HostObject): void {
 /** dup(2), or another open of the same thing. @returns the new fd, or -errno */
 export function host_dup(fd: i32): i32 {
   const kind = fdKind(fd);
-  if (!isHostKind(kind)) return -EBADF;
-  const object = fdObject(fd);
-  get(changetype<HostObject>(object));
-  return install(kind, object);
+  const object = isHostKind(kind) ? hold(fd, kind) : 0;
+  return object == 0 ? -EBADF : install(kind, object);
 }
 
 /** Where programs see the object behind an fd; 0 when there is none. */
@@ -167,8 +171,15 @@ export function socket_create(family: u32, type: u32, optmemMax: u32): i32 {
  * @returns 0; -ENOMEM: no room for the copies, there is no child
  */
 export function socket_handshake(fd: i32): i32 {
-  if (fdKind(fd) != FD_SOCKET) return -EBADF;
-  const listener = changetype<Socket>(fdObject(fd));
+  const held = hold(fd, FD_SOCKET);
+  if (held == 0) return -EBADF;
+  const listener = changetype<Socket>(held);
+  const ret = addChild(listener);
+  hostPut(listener);
+  return ret;
+}
+
+function addChild(listener: Socket): i32 {
   const ptr = makeSocket(listener.family, listener.type, listener.optmemMax);
   if (ptr == 0) return -ENOMEM;
   const child = changetype<Socket>(ptr);
@@ -188,9 +199,13 @@ export function socket_handshake(fd: i32): i32 {
 
 /** accept(2). @returns the fd of the oldest child that waits, or -EAGAIN */
 export function socket_accept(fd: i32): i32 {
-  if (fdKind(fd) != FD_SOCKET) return -EBADF;
-  const listener = changetype<Socket>(fdObject(fd));
   lock(hostLockWord());
+  const held = fdObjectOf(fd, FD_SOCKET);
+  if (held == 0) {
+    unlock(hostLockWord());
+    return -EBADF;
+  }
+  const listener = changetype<Socket>(held);
   const child = listener.firstChild;
   if (child != 0) {
     listener.firstChild = changetype<Socket>(child).nextChild;
@@ -225,24 +240,32 @@ function endSocket(socket: Socket): void {
  * @returns the fd; -ENOENT: the parent is gone
  */
 export function cgroup_create(parent: u32, serial: u32, version: u32): i32 {
-  const above = parent == 0 ? 0 : byPtr(OWNER_CGRP, parent, serial);
-  if (parent != 0 && (above == 0 || changetype<Cgroup>(above).dying)) return -ENOENT;
   const ptr = create(OWNER_CGRP);
   if (ptr == 0) return -ENOMEM;
   const cgroup = changetype<Cgroup>(ptr);
+  lock(hostLockWord());
+  const isThere = parent == 0 || enterParent(cgroup, byPtr(OWNER_CGRP, parent, serial));
   cgroup.version = version;
   cgroup.id = hostState().nextCgroupId++;
   store<u64>(hostPtr(OWNER_CGRP, ptr), cgroup.id);
-  if (above != 0) {
-    get(changetype<HostObject>(above));
-    cgroup.parent = <u32>above;
-    changetype<Cgroup>(above).children++;
-  }
   // The directory holds it, and the fd.
+  if (isThere) cgroup.refcnt++;
+  unlock(hostLockWord());
+  if (!isThere) {
+    hostPut(cgroup);
+    return -ENOENT;
+  }
   const fd = install(FD_CGROUP, ptr);
-  if (fd >= 0) get(cgroup);
-  else if (above != 0) changetype<Cgroup>(above).children--;
+  if (fd < 0) cgroup_rmdir(hostPtr(OWNER_CGRP, ptr), cgroup.serial);
   return fd;
+}
+
+function enterParent(cgroup: Cgroup, object: usize): bool {
+  if (object == 0 || changetype<Cgroup>(object).dying) return false;
+  changetype<Cgroup>(object).refcnt++;
+  changetype<Cgroup>(object).children++;
+  cgroup.parent = <u32>object;
+  return true;
 }
 
 /** The number that is the key of CGROUP_STORAGE and the answer of bpf_get_current_cgroup_id; 0 when there is none. */
@@ -253,14 +276,21 @@ export function cgroup_id(ptr: u32): u64 {
 
 /** rmdir(2): 0; -ENOENT: removed already; -EBUSY: it has children, or tasks that run. */
 export function cgroup_rmdir(ptr: u32, serial: u32): i32 {
+  lock(hostLockWord());
   const found = byPtr(OWNER_CGRP, ptr, serial);
-  if (found == 0 || changetype<Cgroup>(found).dying) return -ENOENT;
-  const cgroup = changetype<Cgroup>(found);
+  const ret = found == 0 ? -ENOENT : remove(changetype<Cgroup>(found));
+  unlock(hostLockWord());
+  if (ret != 0) return ret;
+  detachAll(changetype<Cgroup>(found));
+  hostPut(changetype<HostObject>(found));
+  return 0;
+}
+
+function remove(cgroup: Cgroup): i32 {
+  if (cgroup.dying) return -ENOENT;
   if (cgroup.children != 0 || cgroup.tasks != 0) return -EBUSY;
   cgroup.dying = 1;
-  detachAll(cgroup);
   if (cgroup.parent != 0) changetype<Cgroup>(cgroup.parent).children--;
-  hostPut(cgroup);
   return 0;
 }
 
@@ -286,35 +316,45 @@ function freePid(): u32 {
  * @returns the pidfd; -ENOENT: the cgroup is gone
  */
 export function task_create(pid: u32, cgroup: u32, serial: u32): i32 {
+  lock(hostLockWord());
   const known = pid == 0 ? 0 : taskByPid(pid);
-  if (known != 0) {
-    get(changetype<HostObject>(known));
-    return install(FD_TASK, known);
-  }
-  const inside = cgroup == 0 ? 0 : byPtr(OWNER_CGRP, cgroup, serial);
-  if (cgroup != 0 && (inside == 0 || changetype<Cgroup>(inside).dying)) return -ENOENT;
+  if (known != 0) changetype<HostObject>(known).refcnt++;
+  unlock(hostLockWord());
+  if (known != 0) return install(FD_TASK, known);
   const ptr = create(OWNER_TASK);
   if (ptr == 0) return -ENOMEM;
   const task = changetype<Task>(ptr);
-  // The process table holds it, and the fd.
-  get(task);
+  lock(hostLockWord());
+  const isThere = cgroup == 0 || enterCgroup(task, byPtr(OWNER_CGRP, cgroup, serial));
+  if (isThere) startTask(task, pid);
+  unlock(hostLockWord());
+  if (!isThere) {
+    hostPut(task);
+    return -ENOENT;
+  }
+  const fd = install(FD_TASK, ptr);
+  if (fd < 0) task_reap(hostPtr(OWNER_TASK, ptr), task.serial);
+  return fd;
+}
+
+function enterCgroup(task: Task, object: usize): bool {
+  if (object == 0 || changetype<Cgroup>(object).dying) return false;
+  changetype<Cgroup>(object).refcnt++;
+  changetype<Cgroup>(object).tasks++;
+  task.cgroup = <u32>object;
+  return true;
+}
+
+/** Gives the task its number and its place in the process table, which holds it. */
+function startTask(task: Task, pid: u32): void {
+  const self = changetype<usize>(task);
+  task.refcnt++;
   task.pid = pid == 0 ? freePid() : pid;
-  const seen = hostPtr(OWNER_TASK, ptr);
+  const seen = hostPtr(OWNER_TASK, self);
   store<u32>(seen, task.pid);
   store<u32>(seen, task.pid, 4);
-  if (inside != 0) {
-    get(changetype<HostObject>(inside));
-    task.cgroup = <u32>inside;
-    changetype<Cgroup>(inside).tasks++;
-  }
   task.next = load<u32>(taskBucket(task.pid));
-  store<u32>(taskBucket(task.pid), ptr);
-  const fd = install(FD_TASK, ptr);
-  if (fd < 0) {
-    exitTask(task);
-    reapTask(task);
-  }
-  return fd;
+  store<u32>(taskBucket(task.pid), self);
 }
 
 /** 0 when there is none. */
@@ -325,18 +365,28 @@ export function task_pid(ptr: u32): u32 {
 
 /** exit(2): the task is a zombie, with its storage. @returns 0; -ENOENT: it does not run */
 export function task_exit(ptr: u32, serial: u32): i32 {
+  lock(hostLockWord());
   const task = byPtr(OWNER_TASK, ptr, serial);
-  if (task == 0 || changetype<Task>(task).state != TASK_RUNNING) return -ENOENT;
-  exitTask(changetype<Task>(task));
-  return 0;
+  const runs = task != 0 && changetype<Task>(task).state == TASK_RUNNING;
+  if (runs) exitTask(changetype<Task>(task));
+  unlock(hostLockWord());
+  return runs ? 0 : -ENOENT;
 }
 
 /** wait(2); a task that runs exits first. @returns 0; -ENOENT: reaped already */
 export function task_reap(ptr: u32, serial: u32): i32 {
-  const task = byPtr(OWNER_TASK, ptr, serial);
-  if (task == 0) return -ENOENT;
-  if (changetype<Task>(task).state == TASK_RUNNING) exitTask(changetype<Task>(task));
-  reapTask(changetype<Task>(task));
+  lock(hostLockWord());
+  const found = byPtr(OWNER_TASK, ptr, serial);
+  if (found != 0) reapTask(changetype<Task>(found));
+  unlock(hostLockWord());
+  if (found == 0) return -ENOENT;
+  // What is left is what pidfds refer to.
+  const task = changetype<Task>(found);
+  const cgroup = task.cgroup;
+  task.cgroup = 0;
+  destroyStorage(task);
+  if (cgroup != 0) hostPut(changetype<HostObject>(cgroup));
+  hostPut(task);
   return 0;
 }
 
@@ -345,23 +395,20 @@ function exitTask(task: Task): void {
   if (task.cgroup != 0) changetype<Cgroup>(task.cgroup).tasks--;
 }
 
-/** The number is free again; what is left is what pidfds refer to. */
+/** The number is free again, and programs do not find the task any more. */
 function reapTask(task: Task): void {
+  if (task.state == TASK_RUNNING) exitTask(task);
   const self = <u32>changetype<usize>(task);
   task.state = TASK_REAPED;
   task.gone = 1;
-  destroyStorage(task);
   const bucket = taskBucket(task.pid);
   if (load<u32>(bucket) == self) {
     store<u32>(bucket, task.next);
-  } else {
-    let before = load<u32>(bucket);
-    while (changetype<Task>(before).next != self) before = changetype<Task>(before).next;
-    changetype<Task>(before).next = task.next;
+    return;
   }
-  if (task.cgroup != 0) hostPut(changetype<HostObject>(task.cgroup));
-  task.cgroup = 0;
-  hostPut(task);
+  let before = load<u32>(bucket);
+  while (changetype<Task>(before).next != self) before = changetype<Task>(before).next;
+  changetype<Task>(before).next = task.next;
 }
 
 // ---- inodes -----------------------------------------------------------------------------------------------------------
@@ -372,14 +419,11 @@ export function inode_create(anonymous: u32): i32 {
     const own = create(OWNER_INODE);
     return own == 0 ? -ENOMEM : install(FD_INODE, own);
   }
-  const home = anonInodeHome();
-  const shared = load<u32>(home);
-  if (shared != 0) {
-    get(changetype<HostObject>(shared));
-    return install(FD_INODE, shared);
-  }
   lock(hostLockWord());
-  const made = makeInode(home, true);
+  const home = anonInodeHome();
+  let inode = <usize>load<u32>(home);
+  if (inode != 0) changetype<HostObject>(inode).refcnt++;
+  else inode = makeInode(home, true);
   unlock(hostLockWord());
-  return made == 0 ? -ENOMEM : install(FD_INODE, made);
+  return inode == 0 ? -ENOMEM : install(FD_INODE, inode);
 }

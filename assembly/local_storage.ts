@@ -29,7 +29,7 @@ import {
   ENOMEM,
 } from "../ts/uapi";
 import { PERCPU_VALUE_MAX } from "./arraymap";
-import { FD_CGROUP, fdKind, fdMap, fdObject } from "./fd";
+import { FD_CGROUP, fdMap, fdObjectOf } from "./fd";
 import { Cgroup, HostObject, OWNER_CGRP, hostByPtr, hostLockWord } from "./host";
 import { allocGrow, allocZeroed, cpu, free, kernel } from "./kernel";
 import { copyBytes, round8, zeroBytes } from "./lib/bytes";
@@ -226,17 +226,22 @@ export function cgroup_storage_attach(mapFd: i32, cgroupFd: i32, attachType: u32
   const mapPtr = fdMap(mapFd);
   if (isErr(mapPtr)) return <i32>mapPtr;
   if (!isOurs(changetype<BpfMap>(mapPtr))) return -EINVAL;
-  if (fdKind(cgroupFd) != FD_CGROUP) return -EBADF;
   const map = changetype<CgroupStorage>(mapPtr);
-  const cgroup = changetype<Cgroup>(fdObject(cgroupFd));
-  if (cgroup.dying) return -ENOENT;
   lock(hostLockWord());
-  const known = map.findOn(changetype<usize>(cgroup), attachType);
-  let ret = 0;
-  if (known != 0) changetype<Storage>(known).users++;
-  else ret = addStorage(map, cgroup, map.keySize == 8 ? 0 : attachType);
+  const ret = attachTo(map, fdObjectOf(cgroupFd, FD_CGROUP), attachType);
   unlock(hostLockWord());
   return ret;
+}
+
+/** The lock is held. */
+function attachTo(map: CgroupStorage, object: usize, attachType: u32): i32 {
+  if (object == 0) return -EBADF;
+  const cgroup = changetype<Cgroup>(object);
+  if (cgroup.dying) return -ENOENT;
+  const known = map.findOn(object, attachType);
+  if (known == 0) return addStorage(map, cgroup, map.keySize == 8 ? 0 : attachType);
+  changetype<Storage>(known).users++;
+  return 0;
 }
 
 function addStorage(map: CgroupStorage, cgroup: Cgroup, attachType: u32): i32 {
@@ -275,11 +280,11 @@ function addStorage(map: CgroupStorage, cgroup: Cgroup, attachType: u32): i32 {
  */
 export function cgroup_storage_detach(handle: u32, cgroup: u32, serial: u32, attachType: u32): i32 {
   const mapPtr = storageByHandle(handle);
-  const object = cgroupAt(cgroup, serial);
-  if (mapPtr == 0 || object == 0) return -ENOENT;
+  if (mapPtr == 0) return -ENOENT;
   const map = changetype<CgroupStorage>(mapPtr);
   lock(hostLockWord());
-  const found = map.findOn(object, attachType);
+  const object = cgroupAt(cgroup, serial);
+  const found = object == 0 ? 0 : map.findOn(object, attachType);
   const isLast = found != 0 && --changetype<Storage>(found).users == 0;
   if (isLast) unlinkStorage(changetype<Storage>(found));
   unlock(hostLockWord());
@@ -353,11 +358,11 @@ export function cgroup_storage_enter(cgroup: u32, serial: u32, attachType: u32):
 /** bpf_get_local_storage: the value of the attachment that runs; of per-CPU maps this CPU's. 0 when there is none. */
 export function bpf_get_local_storage(handle: u32, flags: u64): usize {
   const ptr = storageByHandle(handle);
-  const object = currentCgroup == 0 ? 0 : cgroupAt(currentCgroup, currentSerial);
-  if (ptr == 0 || object == 0 || flags != 0) return 0;
+  if (ptr == 0 || currentCgroup == 0 || flags != 0) return 0;
   const map = changetype<CgroupStorage>(ptr);
   lock(hostLockWord());
-  const found = map.findOn(object, currentType);
+  const object = cgroupAt(currentCgroup, currentSerial);
+  const found = object == 0 ? 0 : map.findOn(object, currentType);
   unlock(hostLockWord());
   if (found == 0) return 0;
   return changetype<Storage>(found).value + VALUE_HDR + cpu() * map.cpuStride;

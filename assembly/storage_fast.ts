@@ -24,10 +24,9 @@ export function storage_find(handle: u32, ptr: u32, serial: u32): usize {
   const mapPtr = mapByHandle(handle);
   if (mapPtr == 0) return 0;
   const map = changetype<LocalStorage>(mapPtr);
-  const owner = ownerOf(map, ptr, serial);
-  if (owner == 0) return 0;
   lock(hostLockWord());
-  const elem = findElem(map, owner, true);
+  const owner = ownerOf(map, ptr, serial);
+  const elem = owner == 0 ? 0 : findElem(map, owner, true);
   unlock(hostLockWord());
   return elem == 0 ? 0 : elemValue(elem);
 }
@@ -41,10 +40,10 @@ export function storage_update(handle: u32, ptr: u32, serial: u32, value: usize,
   if (mapPtr == 0) return -EINVAL;
   const map = changetype<LocalStorage>(mapPtr);
   if (map.frozen) return -EPERM;
-  const owner = ownerOf(map, ptr, serial);
-  if (owner == 0 || !map.mayCreate(changetype<HostObject>(owner))) return -ENOENT;
   lock(hostLockWord());
-  const ret = updateStorage(map, changetype<HostObject>(owner), value, flags);
+  const owner = ownerOf(map, ptr, serial);
+  const isThere = owner != 0 && map.mayCreate(changetype<HostObject>(owner));
+  const ret = isThere ? updateStorage(map, changetype<HostObject>(owner), value, flags) : -ENOENT;
   unlock(hostLockWord());
   return ret;
 }
@@ -54,5 +53,10 @@ export function storage_delete(handle: u32, ptr: u32, serial: u32): i32 {
   const mapPtr = mapByHandle(handle);
   if (mapPtr == 0) return -EINVAL;
   const map = changetype<LocalStorage>(mapPtr);
-  return map.frozen ? -EPERM : deleteStorage(map, ownerOf(map, ptr, serial));
+  if (map.frozen) return -EPERM;
+  lock(hostLockWord());
+  const owner = ownerOf(map, ptr, serial);
+  const ret = owner == 0 ? -ENOENT : deleteStorage(map, owner);
+  unlock(hostLockWord());
+  return ret;
 }
