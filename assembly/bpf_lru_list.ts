@@ -12,7 +12,8 @@
 
 import { allocZeroed, free, kernel } from "./kernel";
 import { ELEM_LIVE, ELEM_REF } from "./htab_table";
-import { BpfHtab, evictElem } from "./hashtab";
+import { BpfHtab } from "./hashtab";
+import { evictElem } from "./htab_update";
 
 const NODE_NEXT: u32 = 8;
 const NODE_PREV: u32 = 12;

@@ -6,7 +6,8 @@
 
 import { BPF_F_LOCK, E2BIG, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
-import { BpfHtab, htabDelete, htabUpdate, htabUse, isHtab, lockOf } from "./hashtab";
+import { BpfHtab, htabUse, isHtab, lockOf } from "./hashtab";
+import { htabDelete, htabUpdate } from "./htab_update";
 import { SmallTable, find, hashKey } from "./htab_table";
 import { lock, unlock } from "./lib/lock";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";

@@ -9,8 +9,6 @@
 // An address therefore stays as long as its key is present, and a program that holds one sees the new value.
 
 import {
-  BPF_EXIST,
-  BPF_F_LOCK,
   BPF_F_NO_COMMON_LRU,
   BPF_F_NO_PREALLOC,
   BPF_F_NUMA_NODE,
@@ -23,9 +21,7 @@ import {
   BPF_MAP_TYPE_LRU_HASH,
   BPF_MAP_TYPE_LRU_PERCPU_HASH,
   BPF_MAP_TYPE_PERCPU_HASH,
-  BPF_NOEXIST,
   E2BIG,
-  EEXIST,
   EFAULT,
   EINVAL,
   ENOENT,
@@ -42,16 +38,7 @@ import {
   MapCreateAttr,
   mapByHandle,
 } from "./map";
-import {
-  copyMapValue,
-  copyMapValueLocked,
-  copyOut,
-  copyValueOut,
-  flagsAllowed,
-  freeMap,
-  placeMap,
-  updateFlagsLegal,
-} from "./map";
+import { copyOut, copyValueOut, flagsAllowed, freeMap, placeMap } from "./map";
 import { PERCPU_VALUE_MAX } from "./arraymap";
 import {
   CHUNK_HDR,
@@ -62,49 +49,26 @@ import {
   behindInBucket,
   bucketOf,
   elemAt,
-  fillInline,
-  fillSeparate,
-  find,
   findKey,
   elemBehind,
   firstElem,
   firstFrom,
   hashAt,
-  hashKey,
   holdsHash,
   keyAt,
-  makeNewest,
   nextElem,
-  positionOf,
-  publishSlot,
   rankAt,
-  removeSlot,
-  takeSlot,
   valueAt,
 } from "./htab_table";
-import {
-  LRU_ELEM_HDR,
-  lruInit,
-  lruPopFree,
-  lruPushFree,
-  lruRelease,
-  lruReplace,
-} from "./bpf_lru_list";
+import { LRU_ELEM_HDR, lruInit, lruRelease } from "./bpf_lru_list";
 import { callBackOnElem } from "./callback";
 import { htabLookupBatch } from "./htab_batch";
+import { dropAllValues, htabDelete, htabUpdate, removeAt } from "./htab_update";
 import { htabCheck } from "./htab_check";
 import { allocZeroed, allocGrow, cpu, free, kernel, random64 } from "./kernel";
-import { copyBytes, isUserRange, round8, roundupPow2, zeroBytes } from "./lib/bytes";
+import { copyBytes, isUserRange, round8, roundupPow2 } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
-import {
-  Pool,
-  poolAlloc,
-  poolDestroy,
-  poolElemAt,
-  poolExtra,
-  poolFree,
-  poolInit,
-} from "./lib/pool";
+import { Pool, poolDestroy, poolElemAt, poolExtra, poolInit } from "./lib/pool";
 import { addRegion, removeRegion } from "./lib/region";
 
 const HTAB_FLAGS: u32 =
@@ -534,220 +498,4 @@ export function htabUse(h: BpfHtab, pos: u32): usize {
     if (load<u8>(elem, ELEM_REF) == 0) store<u8>(elem, 1, ELEM_REF);
   }
   return valueOn(h, pos, cpu());
-}
-
-// ---- elements of the separate layout --------------------------------------------------------------------------------
-
-/** A new element; 0: none left (preallocated), or out of memory. */
-function takeElem(h: BpfHtab): usize {
-  if (!h.isPrealloc) {
-    const pool = changetype<Pool>(h.pool);
-    const elem = poolAlloc(pool);
-    if (elem == 0) return 0;
-    if (h.isPercpu && load<u32>(elem + h.valueOff) == 0) {
-      // Fresh from the newest slab: its per-CPU slots are at its index there.
-      const index = (<u32>elem - pool.slabs - 8) / h.elemSize;
-      store<u32>(elem + h.valueOff, poolExtra(pool, pool.slabs) + index * h.slotSize);
-    }
-    return elem;
-  }
-  const head = h.freeList;
-  if (head != 0) {
-    h.freeList = load<u32>(head);
-    return head;
-  }
-  if (h.fresh == 0) return 0;
-  h.fresh--;
-  return h.elems + (h.maxEntries - 1 - h.fresh) * h.elemSize;
-}
-
-function giveElem(h: BpfHtab, elem: usize): void {
-  store<u8>(elem, 0, ELEM_LIVE);
-  if (h.isLru) {
-    lruPushFree(h, <u32>elem);
-  } else if (h.isPrealloc) {
-    store<u32>(elem, h.freeList);
-    h.freeList = <u32>elem;
-  } else {
-    poolFree(changetype<Pool>(h.pool), elem);
-  }
-}
-
-/** Takes a live elem out of the table for the LRU lists; false when it is not live (just handed out). */
-export function evictElem(h: BpfHtab, elem: u32): bool {
-  if (load<u8>(elem, ELEM_LIVE) == 0) return false;
-  removeSlot(h, positionOf(h, elem), load<u32>(elem));
-  store<u8>(elem, 0, ELEM_LIVE);
-  h.count--;
-  return true;
-}
-
-/** Unlinks the element at pos; the lock is held. */
-export function removeAt(h: BpfHtab, pos: u32, hash: u32): void {
-  const elem = h.isInline ? 0 : elemAt(pos);
-  removeSlot(h, pos, hash);
-  h.count--;
-  if (h.isInline) return;
-  if (h.ownsValues) h.dropValue(elem + h.valueOff);
-  giveElem(h, elem);
-}
-
-function dropAllValues(h: BpfHtab): void {
-  let pos = h.count == 0 ? 0 : firstElem(h);
-  while (pos != 0) {
-    h.dropValue(valueAt(h, pos));
-    pos = nextElem(h, pos);
-  }
-}
-
-/** 0 or -ENOENT. */
-export function htabDelete<K>(h: BpfHtab, a: u64, b: u64): i32 {
-  const hash = hashKey<K>(h, a, b);
-  lock(lockOf(h));
-  const pos = find<K>(h, hash, a, b);
-  if (pos != 0) removeAt(h, pos, hash);
-  unlock(lockOf(h));
-  return pos == 0 ? -ENOENT : 0;
-}
-
-// ---- update ---------------------------------------------------------------------------------------------------------
-
-/** Order of checks: flags; then, for LRU types, a node is taken (which may evict); then the key. */
-export function htabUpdate<K>(
-  h: BpfHtab,
-  a: u64,
-  b: u64,
-  value: usize,
-  flags: u64,
-  syscall: bool,
-): i32 {
-  if (flags > <u64>BPF_EXIST && !updateFlagsLegal(h, flags)) return -EINVAL;
-  const hash = hashKey<K>(h, a, b);
-  lock(lockOf(h));
-  const ret = h.isLru
-    ? lruUpdate<K>(h, hash, a, b, value, flags, syscall)
-    : plainUpdate<K>(h, hash, a, b, value, flags, syscall);
-  unlock(lockOf(h));
-  return ret;
-}
-
-function plainUpdate<K>(
-  h: BpfHtab,
-  hash: u32,
-  a: u64,
-  b: u64,
-  value: usize,
-  flags: u64,
-  syscall: bool,
-): i32 {
-  const pos = find<K>(h, hash, a, b);
-  if (pos != 0) {
-    if (flags & BPF_NOEXIST) return -EEXIST;
-    replaceValue(h, pos, hash, value, flags, syscall);
-    return 0;
-  }
-  if (flags & BPF_EXIST) return -ENOENT;
-  if (h.count >= h.maxEntries) return -E2BIG;
-  const elem = h.isInline ? 0 : takeElem(h);
-  if (elem == 0 && !h.isInline) return -ENOMEM;
-  insertElem<K>(h, elem, hash, a, b, value, syscall);
-  return 0;
-}
-
-function lruUpdate<K>(
-  h: BpfHtab,
-  hash: u32,
-  a: u64,
-  b: u64,
-  value: usize,
-  flags: u64,
-  syscall: bool,
-): i32 {
-  // A per-CPU value is written in place, so BPF_EXIST needs no node there.
-  const needsNode = !h.isPercpu || flags != BPF_EXIST;
-  const node = needsNode ? lruPopFree(h, cpu()) : 0;
-  if (needsNode && node == 0) return -ENOMEM;
-  const pos = find<K>(h, hash, a, b);
-  let ret = 0;
-  if (pos == 0 && (flags & BPF_EXIST) == 0) {
-    insertElem<K>(h, node, hash, a, b, value, syscall);
-    return 0;
-  }
-  if (pos == 0) {
-    ret = -ENOENT;
-  } else if (flags & BPF_NOEXIST) {
-    ret = -EEXIST;
-  } else {
-    replaceValue(h, pos, hash, value, flags, syscall);
-    if (!h.isPercpu) {
-      lruReplace(h, elemAt(pos), node);
-      return 0;
-    }
-    store<u8>(elemAt(pos), 1, ELEM_REF);
-  }
-  if (node != 0) lruPushFree(h, node);
-  return ret;
-}
-
-function insertElem<K>(
-  h: BpfHtab,
-  elem: usize,
-  hash: u32,
-  a: u64,
-  b: u64,
-  value: usize,
-  syscall: bool,
-): void {
-  const pos = takeSlot(h, hash);
-  if (h.isInline) fillInline<K>(h, pos, a, b);
-  else fillSeparate<K>(h, pos, elem, hash, a, b);
-  if (h.isPercpu) {
-    writePercpu(h, pos, value, syscall, true);
-  } else {
-    const to = valueAt(h, pos);
-    copyMapValue(h, to, value);
-    if (h.lockOffset >= 0) store<u32>(to + h.lockOffset, 0);
-  }
-  publishSlot(h, pos, hash);
-  h.count++;
-}
-
-/** BPF_F_LOCK, and a map of maps, overwrite where the element stands; otherwise it is its bucket's newest now. */
-function replaceValue(
-  h: BpfHtab,
-  pos: u32,
-  hash: u32,
-  value: usize,
-  flags: u64,
-  syscall: bool,
-): void {
-  if (h.isPercpu) {
-    writePercpu(h, pos, value, syscall, false);
-  } else if (flags & BPF_F_LOCK) {
-    copyMapValueLocked(h, valueAt(h, pos), value);
-  } else if (!h.isInline && h.ownsValues) {
-    h.dropValue(valueAt(h, pos));
-    copyMapValue(h, valueAt(h, pos), value);
-  } else {
-    copyMapValue(h, valueAt(h, pos), value);
-    makeNewest(h, pos, hash);
-  }
-}
-
-/** bpf(2) writes all slots, padding included; a program its CPU's, and an insert by a program zeroes the others. */
-function writePercpu(h: BpfHtab, pos: u32, value: usize, syscall: bool, isNew: bool): void {
-  const first = <usize>load<u32>(valueAt(h, pos));
-  if (!syscall && !isNew) {
-    copyBytes(first + cpu() * h.cpuStride, value, h.valueSize);
-    return;
-  }
-  for (let i: u32 = 0; i < kernel().nrCpus; i++) {
-    const slot = first + i * h.cpuStride;
-    if (syscall) {
-      copyBytes(slot, value + i * h.slotSize, h.slotSize);
-    } else {
-      zeroBytes(slot, h.slotSize);
-      if (i == cpu()) copyBytes(slot, value, h.valueSize);
-    }
-  }
 }

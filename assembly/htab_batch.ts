@@ -3,7 +3,8 @@
 
 import { EFAULT, EINVAL, ENOENT, ENOSPC } from "../ts/uapi";
 import { batchFlagsLegal } from "./batch";
-import { BpfHtab, removeAt } from "./hashtab";
+import { BpfHtab } from "./hashtab";
+import { removeAt } from "./htab_update";
 import { bucketOf, firstFrom, hashAt, keyAt, nextInBucket } from "./htab_table";
 import { BatchAttr } from "./map";
 import { copyOut } from "./map";

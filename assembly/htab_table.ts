@@ -26,7 +26,7 @@
 import { BpfHtab } from "./hashtab";
 import { hash16, hash4, hash8, hashBytes } from "./lib/hash";
 import { jhash, jhash16, jhash4, jhash8 } from "./lib/jhash";
-import { equalBytes } from "./lib/bytes";
+import { copyBytes, equalBytes } from "./lib/bytes";
 
 export const INLINE_SLOTS: u32 = 4;
 export const SEPARATE_SLOTS: u32 = 12;
@@ -67,16 +67,20 @@ function keyEquals<K>(h: BpfHtab, at: usize, a: u64, b: u64): bool {
   return equalBytes(at, <usize>a, h.keySize);
 }
 
-function storeKey<K>(h: BpfHtab, at: usize, a: u64, b: u64): void {
-  if (sizeof<K>() == 4) {
-    store<u32>(at, <u32>a);
-  } else if (sizeof<K>() == 8) {
-    store<u64>(at, a);
-  } else if (sizeof<K>() == 16) {
-    store<u64>(at, a);
-    store<u64>(at, b, 8);
-  } else {
-    memory.copy(at, <usize>a, h.keySize);
+function storeKey(h: BpfHtab, at: usize, a: u64, b: u64): void {
+  switch (h.keySize) {
+    case 4:
+      store<u32>(at, <u32>a);
+      break;
+    case 8:
+      store<u64>(at, a);
+      break;
+    case 16:
+      store<u64>(at, a);
+      store<u64>(at, b, 8);
+      break;
+    default:
+      copyBytes(at, <usize>a, h.keySize);
   }
 }
 
@@ -250,24 +254,14 @@ export function takeSlot(h: BpfHtab, hash: u32): u32 {
   }
 }
 
-/** Fills a slot of the inline layout with a key; publishSlot makes it visible once the value is there. */
-export function fillInline<K>(h: BpfHtab, pos: u32, a: u64, b: u64): void {
-  storeKey<K>(h, keyAt(h, pos), a, b);
-}
-
-/** Fills a slot of the separate layout. */
-export function fillSeparate<K>(
-  h: BpfHtab,
-  pos: u32,
-  elem: usize,
-  hash: u32,
-  a: u64,
-  b: u64,
-): void {
-  store<u32>(elem, hash);
-  store<u8>(elem, 1, ELEM_LIVE);
-  storeKey<K>(h, elem + h.keyOff, a, b);
-  store<u32>((pos & ~15) + CHUNK_HDR + ((pos & 15) << 2), elem);
+/** Puts the key (and the elem of the separate layout) into a slot; publishSlot makes it visible once the value is there. */
+export function fillSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32, a: u64, b: u64): void {
+  if (!h.isInline) {
+    store<u32>(elem, hash);
+    store<u8>(elem, 1, ELEM_LIVE);
+    store<u32>((pos & ~15) + CHUNK_HDR + ((pos & 15) << 2), elem);
+  }
+  storeKey(h, keyAt(h, pos), a, b);
 }
 
 /** Makes a filled slot visible, as the newest element of its bucket. */

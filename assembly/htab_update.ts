@@ -1,0 +1,239 @@
+// Updates and deletions of the hash types, and where their elements come from. What the operations mean: hashtab.ts.
+
+import {
+  BPF_EXIST,
+  BPF_F_LOCK,
+  BPF_NOEXIST,
+  E2BIG,
+  EEXIST,
+  EINVAL,
+  ENOENT,
+  ENOMEM,
+} from "../ts/uapi";
+import { lruPopFree, lruPushFree, lruReplace } from "./bpf_lru_list";
+import { BpfHtab, lockOf } from "./hashtab";
+import {
+  ELEM_LIVE,
+  ELEM_REF,
+  elemAt,
+  fillSlot,
+  find,
+  firstElem,
+  hashKey,
+  makeNewest,
+  nextElem,
+  positionOf,
+  publishSlot,
+  removeSlot,
+  takeSlot,
+  valueAt,
+} from "./htab_table";
+import { cpu, kernel } from "./kernel";
+import { copyBytes, zeroBytes } from "./lib/bytes";
+import { lock, unlock } from "./lib/lock";
+import { Pool, poolAlloc, poolExtra, poolFree } from "./lib/pool";
+import { copyMapValue, copyMapValueLocked, updateFlagsLegal } from "./map";
+
+// ---- elements of the separate layout --------------------------------------------------------------------------------
+
+/** A new element; 0: none left (preallocated), or out of memory. */
+function takeElem(h: BpfHtab): usize {
+  if (!h.isPrealloc) {
+    const pool = changetype<Pool>(h.pool);
+    const elem = poolAlloc(pool);
+    if (elem == 0) return 0;
+    if (h.isPercpu && load<u32>(elem + h.valueOff) == 0) {
+      // Fresh from the newest slab: its per-CPU slots are at its index there.
+      const index = (<u32>elem - pool.slabs - 8) / h.elemSize;
+      store<u32>(elem + h.valueOff, poolExtra(pool, pool.slabs) + index * h.slotSize);
+    }
+    return elem;
+  }
+  const head = h.freeList;
+  if (head != 0) {
+    h.freeList = load<u32>(head);
+    return head;
+  }
+  if (h.fresh == 0) return 0;
+  h.fresh--;
+  return h.elems + (h.maxEntries - 1 - h.fresh) * h.elemSize;
+}
+
+function giveElem(h: BpfHtab, elem: usize): void {
+  store<u8>(elem, 0, ELEM_LIVE);
+  if (h.isLru) {
+    lruPushFree(h, <u32>elem);
+  } else if (h.isPrealloc) {
+    store<u32>(elem, h.freeList);
+    h.freeList = <u32>elem;
+  } else {
+    poolFree(changetype<Pool>(h.pool), elem);
+  }
+}
+
+/** Takes a live elem out of the table for the LRU lists; false when it is not live (just handed out). */
+export function evictElem(h: BpfHtab, elem: u32): bool {
+  if (load<u8>(elem, ELEM_LIVE) == 0) return false;
+  removeSlot(h, positionOf(h, elem), load<u32>(elem));
+  store<u8>(elem, 0, ELEM_LIVE);
+  h.count--;
+  return true;
+}
+
+/** Unlinks the element at pos; the lock is held. */
+export function removeAt(h: BpfHtab, pos: u32, hash: u32): void {
+  const elem = h.isInline ? 0 : elemAt(pos);
+  removeSlot(h, pos, hash);
+  h.count--;
+  if (h.isInline) return;
+  if (h.ownsValues) h.dropValue(elem + h.valueOff);
+  giveElem(h, elem);
+}
+
+export function dropAllValues(h: BpfHtab): void {
+  let pos = h.count == 0 ? 0 : firstElem(h);
+  while (pos != 0) {
+    h.dropValue(valueAt(h, pos));
+    pos = nextElem(h, pos);
+  }
+}
+
+/** 0 or -ENOENT. */
+export function htabDelete<K>(h: BpfHtab, a: u64, b: u64): i32 {
+  const hash = hashKey<K>(h, a, b);
+  lock(lockOf(h));
+  const pos = find<K>(h, hash, a, b);
+  if (pos != 0) removeAt(h, pos, hash);
+  unlock(lockOf(h));
+  return pos == 0 ? -ENOENT : 0;
+}
+
+// ---- update ---------------------------------------------------------------------------------------------------------
+// Only hashing and finding know how a key travels (K); what follows is the same code for all.
+
+/** Order of checks: flags; then, for LRU types, a node is taken (which may evict); then the key. */
+export function htabUpdate<K>(
+  h: BpfHtab,
+  a: u64,
+  b: u64,
+  value: usize,
+  flags: u64,
+  syscall: bool,
+): i32 {
+  if (flags > <u64>BPF_EXIST && !updateFlagsLegal(h, flags)) return -EINVAL;
+  const hash = hashKey<K>(h, a, b);
+  lock(lockOf(h));
+  // A per-CPU value is written in place, so BPF_EXIST needs no node there.
+  const needsNode = h.isLru && (!h.isPercpu || flags != BPF_EXIST);
+  const node = needsNode ? lruPopFree(h, cpu()) : 0;
+  let ret = -ENOMEM;
+  if (node != 0 || !needsNode) {
+    const pos = find<K>(h, hash, a, b);
+    ret =
+      pos != 0
+        ? updateElem(h, pos, node, hash, value, flags, syscall)
+        : insertElem(h, node, hash, a, b, value, flags, syscall);
+  }
+  unlock(lockOf(h));
+  return ret;
+}
+
+/** The key is there, at pos. `node` is a fresh node of the LRU types, or 0. */
+function updateElem(
+  h: BpfHtab,
+  pos: u32,
+  node: u32,
+  hash: u32,
+  value: usize,
+  flags: u64,
+  syscall: bool,
+): i32 {
+  const exists = (flags & BPF_NOEXIST) != 0;
+  if (!exists) replaceValue(h, pos, hash, value, flags, syscall);
+  if (h.isLru) {
+    if (!exists && !h.isPercpu) {
+      lruReplace(h, elemAt(pos), node);
+    } else {
+      if (!exists) store<u8>(elemAt(pos), 1, ELEM_REF);
+      if (node != 0) lruPushFree(h, node);
+    }
+  }
+  return exists ? -EEXIST : 0;
+}
+
+/** The key is absent. */
+function insertElem(
+  h: BpfHtab,
+  node: u32,
+  hash: u32,
+  a: u64,
+  b: u64,
+  value: usize,
+  flags: u64,
+  syscall: bool,
+): i32 {
+  if (flags & BPF_EXIST) {
+    if (node != 0) lruPushFree(h, node);
+    return -ENOENT;
+  }
+  let elem: usize = node;
+  if (!h.isLru) {
+    if (h.count >= h.maxEntries) return -E2BIG;
+    if (!h.isInline) {
+      elem = takeElem(h);
+      if (elem == 0) return -ENOMEM;
+    }
+  }
+  const pos = takeSlot(h, hash);
+  fillSlot(h, pos, elem, hash, a, b);
+  if (h.isPercpu) {
+    writePercpu(h, pos, value, syscall, true);
+  } else {
+    const to = valueAt(h, pos);
+    copyMapValue(h, to, value);
+    if (h.lockOffset >= 0) store<u32>(to + h.lockOffset, 0);
+  }
+  publishSlot(h, pos, hash);
+  h.count++;
+  return 0;
+}
+
+/** BPF_F_LOCK, and a map of maps, overwrite where the element stands; otherwise it is its bucket's newest now. */
+function replaceValue(
+  h: BpfHtab,
+  pos: u32,
+  hash: u32,
+  value: usize,
+  flags: u64,
+  syscall: bool,
+): void {
+  if (h.isPercpu) {
+    writePercpu(h, pos, value, syscall, false);
+  } else if (flags & BPF_F_LOCK) {
+    copyMapValueLocked(h, valueAt(h, pos), value);
+  } else if (!h.isInline && h.ownsValues) {
+    h.dropValue(valueAt(h, pos));
+    copyMapValue(h, valueAt(h, pos), value);
+  } else {
+    copyMapValue(h, valueAt(h, pos), value);
+    makeNewest(h, pos, hash);
+  }
+}
+
+/** bpf(2) writes all slots, padding included; a program its CPU's, and an insert by a program zeroes the others. */
+function writePercpu(h: BpfHtab, pos: u32, value: usize, syscall: bool, isNew: bool): void {
+  const first = <usize>load<u32>(valueAt(h, pos));
+  if (!syscall && !isNew) {
+    copyBytes(first + cpu() * h.cpuStride, value, h.valueSize);
+    return;
+  }
+  for (let i: u32 = 0; i < kernel().nrCpus; i++) {
+    const slot = first + i * h.cpuStride;
+    if (syscall) {
+      copyBytes(slot, value + i * h.slotSize, h.slotSize);
+    } else {
+      zeroBytes(slot, h.slotSize);
+      if (i == cpu()) copyBytes(slot, value, h.valueSize);
+    }
+  }
+}
