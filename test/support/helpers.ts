@@ -65,6 +65,7 @@ export const HELPERS: readonly Helper[] = [
   helper("bpf_ktime_get_ns", 5, "number"),
   helper("bpf_get_prandom_u32", 7, "number"),
   helper("bpf_get_smp_processor_id", 8, "number"),
+  helper("bpf_perf_event_output", 25, "errno"),
   helper("bpf_get_stackid", 27, "errno"),
   helper("bpf_redirect_map", 51, "errno", NONE),
   helper("bpf_get_local_storage", 81, "pointer", CGROUP_STORAGES),
@@ -216,6 +217,8 @@ export class RigMaker {
         return client.create({ ...base, keySize: 8, maxEntries: 0 });
       case uapi.BPF_MAP_TYPE_LPM_TRIE:
         return client.create({ ...base, keySize: 8, flags: uapi.BPF_F_NO_PREALLOC });
+      case uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+        return client.create({ ...base, valueSize: 4 });
       case uapi.BPF_MAP_TYPE_QUEUE:
       case uapi.BPF_MAP_TYPE_STACK:
       case uapi.BPF_MAP_TYPE_BLOOM_FILTER:

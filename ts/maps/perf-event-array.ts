@@ -34,7 +34,8 @@ interface Stream {
  * const events = rt.createMap({ type: "perf_event_array", maxEntries: rt.cpus });
  * events.open();
  * events.output(new Uint8Array([1, 2, 3, 4]));
- * events.drain((cpu, bytes) => console.log(cpu, bytes[0])); // 0 1
+ * const seen: number[] = [];
+ * events.drain((cpu, bytes) => void seen.push(cpu, bytes.length)); // seen: [0, 4]
  * ```
  */
 export class PerfEventArray extends TypedMap {

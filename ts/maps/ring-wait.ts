@@ -62,7 +62,7 @@ export class RingWaiter {
     if (isShared || timeoutMs !== Infinity) {
       timer = setTimeout(done, Math.min(timeoutMs, TIMER_MAX_MS));
     }
-    if (isShared) this.#sleepOnWord(count, done);
+    if (isShared) this.#sleepOnWord(count, timeoutMs, done);
     else stop = this.#runtime.wakeups.add(this.#runtime.exports, this.#handle, done);
     await ended;
     stop();
@@ -70,7 +70,7 @@ export class RingWaiter {
     this.#endings.delete(done);
   }
 
-  #sleepOnWord(count: number, done: () => void): void {
+  #sleepOnWord(count: number, timeoutMs: number, done: () => void): void {
     const { waitAsync } = Atomics as WaitAsync;
     if (waitAsync === undefined) {
       const look = setInterval(() => {
@@ -80,7 +80,7 @@ export class RingWaiter {
       }, POLL_MS);
       return;
     }
-    const result = waitAsync(this.#runtime.views.i32, this.#word, count);
+    const result = waitAsync(this.#runtime.views.i32, this.#word, count, timeoutMs);
     if (typeof result.value === "string") done();
     else void result.value.then(done);
   }
