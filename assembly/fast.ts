@@ -9,9 +9,13 @@ import { BpfArray } from "./arraymap";
 import { BpfHtab, htabUse, isHtab, lockOf } from "./hashtab";
 import { htabDelete, htabUpdate } from "./htab_update";
 import { SmallTable, find, hashKey } from "./htab_table";
+import { scratchPtr } from "./kernel";
 import { lock, unlock } from "./lib/lock";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
 import { BpfMap, NO_LOCK, copyMapValue, mapByHandle } from "./map";
+
+/** The largest integer of a JavaScript number. */
+const SAFE_MAX: u64 = 9007199254740991;
 
 function key64(low: u32, high: u32): u64 {
   return ((<u64>high) << 32) | low;
@@ -70,6 +74,28 @@ function updateSmall(h: BpfHtab, key: u32, value: usize): i32 {
   return ret;
 }
 
+/** updateSmall with the value in a register. */
+function putSmall(h: BpfHtab, key: u32, value: u64): i32 {
+  const home = SmallTable.home(h, key);
+  lock(lockOf(h));
+  let to = SmallTable.lookupFrom(h, home, key);
+  const isNew = to == 0;
+  let ret = 0;
+  if (isNew && h.count >= h.maxEntries) {
+    ret = -E2BIG;
+  } else {
+    if (isNew) to = SmallTable.take(h, home, key);
+    if (h.valueSize == 8) store<u64>(to, value);
+    else store<u32>(to, <u32>value);
+    if (isNew) {
+      SmallTable.publish(to);
+      h.count++;
+    }
+  }
+  unlock(lockOf(h));
+  return ret;
+}
+
 function removeSmall(h: BpfHtab, key: u32): i32 {
   const home = SmallTable.home(h, key);
   lock(lockOf(h));
@@ -99,6 +125,32 @@ function remove<K>(map: usize, handle: u32, a: u64, b: u64): i32 {
     if (h.isSmall) return removeSmall(h, <u32>a);
   }
   return htabDelete<K>(h, a, b);
+}
+
+/**
+ * Hash maps with 4-byte keys and values of 4 or 8 bytes, no per-CPU types: the value as a number. -1: absent; -2: too
+ * large for a number.
+ */
+export function map_get4(map: usize, handle: u32, k0: u32): f64 {
+  if (!isOpen(map, handle)) return -1;
+  const h = changetype<BpfHtab>(map);
+  const at = h.isSmall ? SmallTable.lookup(h, k0) : lookup<u32>(map, handle, k0, 0);
+  if (at == 0) return -1;
+  if (h.valueSize == 4) return load<u32>(at);
+  const value = load<u64>(at);
+  return value > SAFE_MAX ? -2 : <f64>(<i64>value);
+}
+
+/** The same maps: BPF_ANY with a value that is an integer from 0 to 2^53 - 1. */
+export function map_put4(map: usize, handle: u32, k0: u32, value: f64): i32 {
+  if (!isOpen(map, handle)) return -EINVAL;
+  const h = changetype<BpfHtab>(map);
+  if (h.frozen) return -EPERM;
+  const word = <u64>(<i64>value);
+  if (h.isSmall && h.lockOffset < 0) return putSmall(h, k0, word);
+  const window = scratchPtr() + 232;
+  store<u64>(window, word);
+  return htabUpdate<u32>(h, k0, 0, window, 0, true);
 }
 
 /** Hash maps with 4-byte keys: address of the value, 0 when absent. */
@@ -282,20 +334,20 @@ function getMany<K>(h: BpfHtab, keys: usize, count: u32, values: usize, found: u
   return hits;
 }
 
-/** getMany for the smallest elements: no per-element decisions. */
-function getManySmall(h: BpfHtab, keys: usize, count: u32, values: usize, found: usize): u32 {
-  const wide = h.valueSize == 8;
-  let hits: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
-    const from = SmallTable.lookup(h, load<u32>(keys + (i << 2)));
-    const hit: u32 = from == 0 ? 0 : 1;
-    hits += hit;
-    // Address 0 is NULL, and readable: what is there does not matter when it is masked.
-    if (wide) store<u64>(values + (i << 3), hit ? load<u64>(from) : 0);
-    else store<u32>(values + (i << 2), hit ? load<u32>(from) : 0);
-    if (found != 0) store<u8>(found + i, hit);
+/** getMany for the smallest elements, a value of type V each: no decisions in the loop. */
+function getManySmall<V>(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
+  let misses: u32 = 0;
+  for (const end = keys + (count << 2); keys != end; keys += 4) {
+    const from = SmallTable.lookup(h, load<u32>(keys));
+    if (from != 0) {
+      store<V>(values, load<V>(from));
+    } else {
+      store<V>(values, 0);
+      misses++;
+    }
+    values += sizeof<V>();
   }
-  return hits;
+  return count - misses;
 }
 
 /** getMany for any type: values as bpf(2) has them, all CPUs' slots and without the lock. */
@@ -334,8 +386,10 @@ export function map_get_many(
   const h = changetype<BpfHtab>(ptr);
   switch (h.keySize) {
     case 4:
-      if (h.isSmall && (h.valueSize == 8 || h.valueSize == 4))
-        return getManySmall(h, keys, count, values, found);
+      if (h.isSmall && found == 0) {
+        if (h.valueSize == 8) return getManySmall<u64>(h, keys, count, values);
+        if (h.valueSize == 4) return getManySmall<u32>(h, keys, count, values);
+      }
       return getMany<u32>(h, keys, count, values, found);
     case 8:
       return getMany<u64>(h, keys, count, values, found);

@@ -183,11 +183,11 @@ export class BpfHtab extends BpfMap {
     this.keyStride = (this.keySize + 3) & ~3;
     this.valueOff = CHUNK_HDR + INLINE_SLOTS * this.keyStride;
     this.valueStride = round8(this.valueSize);
-    // A load of 70 %, in chunks that are whole cache lines where that costs little.
+    // A load of 62 %, in chunks that are whole cache lines where that costs little.
     const bytes = this.valueOff + INLINE_SLOTS * this.valueStride;
     this.isSmall = this.keySize == 4 && this.valueStride == 8 && !this.zeroSeed;
     this.chunkSize = bytes > 48 && bytes < 64 ? SMALL_CHUNK : bytes;
-    this.nChunks = <u32>((<u64>this.maxEntries * 5) / 14) + 1;
+    this.nChunks = <u32>((<u64>this.maxEntries * 2) / 5) + 1;
     return this.allocChunks(true);
   }
 

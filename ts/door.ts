@@ -73,8 +73,17 @@ export interface DoorOptions<K, KI, V, VI> {
 export class MapDoor<K, KI, V, VI> {
   mem: LiveViews;
   /** Address of the map, for the sized doors; the core trusts it only together with the handle. */
-  private readonly map: number;
+  readonly map: number;
   readonly handle: number;
+  /**
+   * Are keys and values numbers (u32; u32 or u64.asNumber) of a hash table that may be read and written? Then both travel
+   * as arguments and results, without views: get4, put4.
+   */
+  isNumeric: boolean;
+  /** isNumeric: the largest value. */
+  readonly valueMax: number;
+  readonly get4: CoreExports["map_get4"];
+  readonly put4: CoreExports["map_put4"];
   readonly key: Codec<K, KI>;
   readonly value: Codec<V, VI>;
   keyPtr: number;
@@ -114,6 +123,12 @@ export class MapDoor<K, KI, V, VI> {
     this.isPerCpu = options.isPerCpu;
     this.path = keyPath(options.key.kind, options.key.size, options.isHash, options.isArray);
     this.valueKind = options.value.kind;
+    const isWide = this.valueKind === KIND.U64_NUMBER;
+    this.isNumeric =
+      this.path === BY.U32 && !options.isPerCpu && (isWide || this.valueKind === KIND.U32);
+    this.valueMax = isWide ? Number.MAX_SAFE_INTEGER : 0xffffffff;
+    this.get4 = exports.map_get4;
+    this.put4 = exports.map_put4;
     this.lookup4 = exports.map_lookup4;
     this.lookup8 = exports.map_lookup8;
     this.lookup16 = exports.map_lookup16;
@@ -135,6 +150,7 @@ export class MapDoor<K, KI, V, VI> {
 
   /** From now on lookups find nothing: an fd that is not open for reading. Costs the others nothing. */
   denyReads(): void {
+    this.isNumeric = false;
     this.lookup4 = findNothing;
     this.lookup8 = findNothing;
     this.lookup16 = findNothing;
@@ -146,6 +162,7 @@ export class MapDoor<K, KI, V, VI> {
 
   /** From now on updates and deletions are refused: an fd that is not open for writing. */
   denyWrites(): void {
+    this.isNumeric = false;
     this.update4 = refuse;
     this.update8 = refuse;
     this.update16 = refuse;
@@ -328,7 +345,8 @@ export class MapDoor<K, KI, V, VI> {
   }
 }
 
-function isU32(key: unknown): key is number {
+/** A 32-bit unsigned number. */
+export function isU32(key: unknown): key is number {
   return typeof key === "number" && key >>> 0 === key;
 }
 

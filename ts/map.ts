@@ -7,7 +7,7 @@
 import type { Codec } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { MapCursor } from "./cursor.js";
-import { MapDoor } from "./door.js";
+import { MapDoor, isU32 } from "./door.js";
 import { BpfError } from "./errors.js";
 import { FMODE_READ, FMODE_WRITE, Holdings, unwatch, watch } from "./holdings.js";
 import { ValueRef } from "./ref.js";
@@ -188,6 +188,11 @@ function round8(bytes: number): number {
   return Math.ceil(bytes / 8) * 8;
 }
 
+/** An integer in 0..max. */
+function isNumberUpTo(value: unknown, max: number): value is number {
+  return typeof value === "number" && value >= 0 && value <= max && Math.floor(value) === value;
+}
+
 /**
  * Maps with keys: reading, writing, iterating.
  *
@@ -232,6 +237,16 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
    * @throws {TypeError | RangeError} the key does not fit its codec
    */
   get(key: KI): V | undefined {
+    const { door } = this;
+    if (door.isNumeric && isU32(key)) {
+      const value = door.get4(door.map, door.handle, key);
+      if (value >= 0) return value as V;
+    }
+    return this.getByAddress(key);
+  }
+
+  /** @internal */
+  protected getByAddress(key: KI): V | undefined {
     const ptr = this.door.find(key);
     if (ptr !== 0) return this.door.read(ptr);
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
@@ -259,10 +274,19 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
    * @throws {TypeError | RangeError} key or value do not fit their codecs
    */
   set(key: KI, value: VI): this {
-    this.door.encodeValue(value);
-    const ret = this.door.update(key, 0);
+    const ret = this.put(key, value);
     if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
     return this;
+  }
+
+  /** @internal BPF_MAP_UPDATE_ELEM with BPF_ANY; 0 or -errno. */
+  protected put(key: KI, value: VI): number {
+    const { door } = this;
+    if (door.isNumeric && isU32(key) && isNumberUpTo(value, door.valueMax)) {
+      return door.put4(door.map, door.handle, key, value);
+    }
+    door.encodeValue(value);
+    return door.update(key, 0);
   }
 
   /**
