@@ -86,8 +86,7 @@ function resolveFrom(walk: Walk, btf: Btf, id: u32): i32 {
     const ret = startWalk(walk, btf, id);
     if (ret != 0) return ret;
   }
-  if (kind == BTF_KIND_FUNC_PROTO) return checkFuncProto(walk, btf, btfType(btf, id));
-  return kind == BTF_KIND_FUNC ? checkFunc(btf, btfType(btf, id)) : 0;
+  return kind == BTF_KIND_FUNC_PROTO ? checkFuncProto(walk, btf, btfType(btf, id)) : 0;
 }
 
 function startWalk(walk: Walk, btf: Btf, id: u32): i32 {
@@ -169,7 +168,7 @@ function resolveType(walk: Walk, btf: Btf, type: BtfType, kind: u32): i32 {
     case BTF_KIND_DECL_TAG:
       return resolveDeclTag(walk, btf, type);
     case BTF_KIND_FUNC:
-      return isFuncProto(btf, type.sizeOrType) ? 0 : -EINVAL;
+      return checkFunc(btf, type);
     default:
       return resolveReference(walk, btf, type);
   }
@@ -183,8 +182,21 @@ function resolveReference(walk: Walk, btf: Btf, type: BtfType): i32 {
   const id = type.sizeOrType;
   if (!isTarget(btf, id)) return -EINVAL;
   const ret = need(walk, btf, id);
-  if (ret != 0 || id == 0 || stateOf(walk, id) == RESOLVED) return ret;
+  if (ret != 0 || id == 0) return ret;
+  if (kindOf(type) == BTF_KIND_PTR) return needPointer(walk, btf, id);
+  if (stateOf(walk, id) == RESOLVED) return 0;
   return kindOf(btfType(btf, id)) == BTF_KIND_FUNC ? -EINVAL : 0;
+}
+
+/** Behind modifiers that a walk through a struct resolved may be a pointer, at which that walk ended. */
+function needPointer(walk: Walk, btf: Btf, id: u32): i32 {
+  const kind = kindOf(btfType(btf, id));
+  if (!isModifier(kind)) {
+    return kind == BTF_KIND_FUNC && stateOf(walk, id) != RESOLVED ? -EINVAL : 0;
+  }
+  const target = skipModifiers(btf, id);
+  if (target == 0 || kindOf(btfType(btf, target)) != BTF_KIND_PTR) return 0;
+  return need(walk, btf, target);
 }
 
 function resolveArray(walk: Walk, btf: Btf, type: BtfType): i32 {
@@ -205,36 +217,39 @@ function resolveArray(walk: Walk, btf: Btf, type: BtfType): i32 {
   return <u64>load<u32>(array, 8) * size > 0xffffffff ? -EINVAL : 0;
 }
 
-/** An int that fills its 1, 2, 4, 8 or 16 bytes. */
+/** An int of 1, 2, 4, 8 or 16 whole bytes, whatever room it has. */
 function isRegularInt(btf: Btf, id: u32): bool {
   return id != 0 && kindOf(btfType(btf, id)) == BTF_KIND_INT && isRegular(btfType(btf, id));
 }
 
 function isRegular(type: BtfType): bool {
   const data = load<u32>(typeData(type));
-  const size = type.sizeOrType;
-  if (size > 16 || popcnt(size) != 1) return false;
-  return ((data >> 16) & 0xff) == 0 && (data & 0xff) == size * 8;
+  const bits = data & 0xff;
+  return ((data >> 16) & 0xff) == 0 && bits >= 8 && bits <= 128 && popcnt(bits) == 1;
 }
 
 function resolveVar(walk: Walk, btf: Btf, type: BtfType): i32 {
   if (!isTarget(btf, type.sizeOrType)) return -EINVAL;
   walk.mode = MODE_OPEN;
-  const ret = need(walk, btf, type.sizeOrType);
+  let ret = need(walk, btf, type.sizeOrType);
+  if (ret == 0) ret = needPointer(walk, btf, type.sizeOrType);
   if (ret != 0) return ret;
   return sizeOf(btf, type.sizeOrType) == NO_SIZE ? -EINVAL : 0;
 }
 
-/** The variables of a section are no larger than their room. */
+/** The variables of a section are no larger than their room; those that come later than it are not asked. */
 function resolveDatasec(walk: Walk, btf: Btf, type: BtfType): i32 {
   let at = typeData(type);
   for (let i: u32 = 0; i < vlenOf(type); i++) {
     const id = load<u32>(at);
     if (!exists(btf, id) || kindOf(btfType(btf, id)) != BTF_KIND_VAR) return -EINVAL;
-    walk.mode = MODE_OPEN;
-    const ret = need(walk, btf, id);
-    if (ret != 0) return ret;
-    if (sizeOf(btf, id) > load<u32>(at, 8)) return -EINVAL;
+    if (stateOf(walk, id) == RESOLVED) {
+      if (sizeOf(btf, id) > load<u32>(at, 8)) return -EINVAL;
+    } else {
+      walk.mode = MODE_OPEN;
+      const ret = need(walk, btf, id);
+      if (ret != 0) return ret;
+    }
     at += 12;
   }
   return 0;
