@@ -336,9 +336,15 @@ function getMany<K>(h: BpfHtab, keys: usize, count: u32, values: usize, found: u
 
 /** getMany for the smallest elements, a value of type V each: no decisions in the loop. */
 function getManySmall<V>(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
+  const chunks = h.chunks;
+  const nChunks = h.nChunks;
+  const hashMask = h.hashMask;
+  const seed = h.seed;
   let misses: u32 = 0;
   for (const end = keys + (count << 2); keys != end; keys += 4) {
-    const from = SmallTable.lookup(h, load<u32>(keys));
+    const key = load<u32>(keys);
+    const home = SmallTable.homeIn(chunks, nChunks, hashMask, seed, key);
+    const from = SmallTable.lookupFrom(h, home, key);
     if (from != 0) {
       store<V>(values, load<V>(from));
     } else {

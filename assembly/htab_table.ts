@@ -482,8 +482,14 @@ const SMALL_VALUES: u32 = 32;
 export class SmallTable {
   @inline
   static home(h: BpfHtab, key: u32): u32 {
-    const hash = hash4(key, h.seed);
-    return h.chunks + ((<u32>((<u64>(hash & h.hashMask) * h.nChunks) >> 32)) << 6);
+    return SmallTable.homeIn(h.chunks, h.nChunks, h.hashMask, h.seed, key);
+  }
+
+  /** home for loops, which keep the fields in locals. */
+  @inline
+  static homeIn(chunks: u32, nChunks: u32, hashMask: u32, seed: u64, key: u32): u32 {
+    const hash = hash4(key, seed) & hashMask;
+    return chunks + ((<u32>((<u64>hash * nChunks) >> 32)) << 6);
   }
 
   /** Address of the value of a key; 0 when absent. */
