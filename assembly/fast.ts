@@ -348,7 +348,7 @@ function getManySmall<V>(h: BpfHtab, keys: usize, count: u32, values: usize): u3
     if (from != 0) {
       store<V>(values, load<V>(from));
     } else {
-      store<V>(values, 0);
+      zeroBytes(values, sizeof<V>());
       misses++;
     }
     values += sizeof<V>();

@@ -251,6 +251,15 @@ export class MapDoor<K, KI, V, VI> {
     return this.peekAt(this.handle, this.keyPtr) >>> 0;
   }
 
+  /** Inserts or replaces (BPF_ANY). @returns 0 or -errno */
+  set(key: KI, value: VI): number {
+    if (this.isNumeric && isU32(key) && isNumberUpTo(value, this.valueMax)) {
+      return this.put4(this.map, this.handle, key, value);
+    }
+    this.encodeValue(value);
+    return this.update(key, 0);
+  }
+
   /** Updates with the value in the window. @returns 0 or -errno */
   update(key: KI, flags: number): number {
     if (this.path === BY.U32 && isU32(key))
@@ -343,6 +352,11 @@ export class MapDoor<K, KI, V, VI> {
         return this.value.read(mem, ptr);
     }
   }
+}
+
+/** An integer in 0..max. */
+function isNumberUpTo(value: unknown, max: number): value is number {
+  return typeof value === "number" && value >= 0 && value <= max && Math.floor(value) === value;
 }
 
 /** A 32-bit unsigned number. */

@@ -188,11 +188,6 @@ function round8(bytes: number): number {
   return Math.ceil(bytes / 8) * 8;
 }
 
-/** An integer in 0..max. */
-function isNumberUpTo(value: unknown, max: number): value is number {
-  return typeof value === "number" && value >= 0 && value <= max && Math.floor(value) === value;
-}
-
 /**
  * Maps with keys: reading, writing, iterating.
  *
@@ -242,11 +237,10 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
       const value = door.get4(door.map, door.handle, key);
       if (value >= 0) return value as V;
     }
-    return this.getByAddress(key);
+    return this.#getByAddress(key);
   }
 
-  /** @internal */
-  protected getByAddress(key: KI): V | undefined {
+  #getByAddress(key: KI): V | undefined {
     const ptr = this.door.find(key);
     if (ptr !== 0) return this.door.read(ptr);
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
@@ -274,19 +268,9 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
    * @throws {TypeError | RangeError} key or value do not fit their codecs
    */
   set(key: KI, value: VI): this {
-    const ret = this.put(key, value);
+    const ret = this.door.set(key, value);
     if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
     return this;
-  }
-
-  /** @internal BPF_MAP_UPDATE_ELEM with BPF_ANY; 0 or -errno. */
-  protected put(key: KI, value: VI): number {
-    const { door } = this;
-    if (door.isNumeric && isU32(key) && isNumberUpTo(value, door.valueMax)) {
-      return door.put4(door.map, door.handle, key, value);
-    }
-    door.encodeValue(value);
-    return door.update(key, 0);
   }
 
   /**
