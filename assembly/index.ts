@@ -136,7 +136,7 @@ export {
   map_update_u64,
   value_add64,
 } from "./fast";
-export { map_lpm_match, map_lpm_match4, map_lpm_match_many } from "./lpm_match";
+export { map_lpm_get4, map_lpm_match, map_lpm_match4, map_lpm_match_many } from "./lpm_match";
 
 // ---- life of the kernel ---------------------------------------------------------------------------------------------
 

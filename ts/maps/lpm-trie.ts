@@ -1,6 +1,8 @@
 // LPM_TRIE as a typed map.
 
+import { KIND } from "../codec.js";
 import type { Codec } from "../codec.js";
+import type { CoreExports } from "../core.js";
 import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
 import { KeyedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
@@ -9,6 +11,12 @@ import * as uapi from "../uapi.js";
 
 /** Bytes of a key before its data. */
 const PREFIXLEN_SIZE = 4;
+
+/** The word as the core loads it: network order in memory. */
+function swap32(address: number): number {
+  const swapped = ((address & 0xff00ff) << 8) | ((address >>> 8) & 0xff00ff);
+  return (swapped << 16) | (swapped >>> 16);
+}
 
 /** What a key's data is written as: a string for `lpmKey(ipv4)`. */
 export type LpmData<KI> = KI extends { readonly data: infer D } ? D : never;
@@ -33,11 +41,21 @@ export type LpmData<KI> = KI extends { readonly data: infer D } ? D : never;
 export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, VI> {
   readonly #map: number;
   readonly #isIpv4: boolean;
+  /** Kept at hand: properties of the exports object are slow. */
+  readonly #mayRead: boolean;
+  /** Are the values u32 or u64.asNumber? */
+  readonly #isNumeric: boolean;
+  readonly #get4: CoreExports["map_lpm_get4"];
+  readonly #match4: CoreExports["map_lpm_match4"];
 
   /** @internal */
   constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<K, KI>, value: Codec<V, VI>) {
     super(runtime, identity, key, value);
     this.#map = this.core.map_by_handle(this.door.handle);
+    this.#mayRead = (this.core.fd_mode(identity.fd) & FMODE_READ) !== 0;
+    this.#isNumeric = value.kind === KIND.U32 || value.kind === KIND.U64_NUMBER;
+    this.#get4 = this.core.map_lpm_get4;
+    this.#match4 = this.core.map_lpm_match4;
     this.#isIpv4 = this.keySize === PREFIXLEN_SIZE + 4;
   }
 
@@ -61,11 +79,15 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, 
   matchU32(address: number): V | undefined {
     if (!this.#isIpv4) throw new TypeError("matchU32: the keys' data is not 4 bytes");
     const { door } = this;
-    // The core takes the word as it lies in memory: network order.
-    const swapped = ((address & 0xff00ff) << 8) | ((address >>> 8) & 0xff00ff);
-    const word = (swapped << 16) | (swapped >>> 16);
-    const ptr = this.core.map_lpm_match4(this.#map, door.handle, word) >>> 0;
-    if (ptr !== 0) return door.read(ptr);
+    // A closed map's door has no windows.
+    if (this.#mayRead && door.keyPtr !== 0) {
+      if (this.#isNumeric) {
+        const value = this.#get4(this.#map, door.handle, address);
+        if (value >= 0) return value as V;
+      }
+      const ptr = this.#match4(this.#map, door.handle, swap32(address)) >>> 0;
+      if (ptr !== 0) return door.read(ptr);
+    }
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     return undefined;
   }
