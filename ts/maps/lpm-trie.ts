@@ -39,24 +39,27 @@ export type LpmData<KI> = KI extends { readonly data: infer D } ? D : never;
  * ```
  */
 export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, VI> {
-  readonly #map: number;
-  readonly #isIpv4: boolean;
-  /** Kept at hand: properties of the exports object are slow. */
-  readonly #mayRead: boolean;
-  /** Are the values u32 or u64.asNumber? */
-  readonly #isNumeric: boolean;
-  readonly #get4: CoreExports["map_lpm_get4"];
-  readonly #match4: CoreExports["map_lpm_match4"];
+  // Plain fields, short paths: private names and long methods cost here.
+  private readonly map: number;
+  private readonly handle: number;
+  private readonly isIpv4: boolean;
+  /** IPv4, values that are numbers (u32, u64.asNumber), an fd that may read, not closed. */
+  private isFast: boolean;
+  private readonly get4: CoreExports["map_lpm_get4"];
+  private readonly match4: CoreExports["map_lpm_match4"];
 
   /** @internal */
   constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<K, KI>, value: Codec<V, VI>) {
     super(runtime, identity, key, value);
-    this.#map = this.core.map_by_handle(this.door.handle);
-    this.#mayRead = (this.core.fd_mode(identity.fd) & FMODE_READ) !== 0;
-    this.#isNumeric = value.kind === KIND.U32 || value.kind === KIND.U64_NUMBER;
-    this.#get4 = this.core.map_lpm_get4;
-    this.#match4 = this.core.map_lpm_match4;
-    this.#isIpv4 = this.keySize === PREFIXLEN_SIZE + 4;
+    const { core, door } = this;
+    const isNumeric = value.kind === KIND.U32 || value.kind === KIND.U64_NUMBER;
+    const mayRead = (core.fd_mode(identity.fd) & FMODE_READ) !== 0;
+    this.handle = door.handle;
+    this.map = core.map_by_handle(door.handle);
+    this.isIpv4 = this.keySize === PREFIXLEN_SIZE + 4;
+    this.isFast = this.isIpv4 && isNumeric && mayRead;
+    this.get4 = core.map_lpm_get4;
+    this.match4 = core.map_lpm_match4;
   }
 
   /**
@@ -77,19 +80,23 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, 
    * @throws {TypeError} a trie whose data is not 4 bytes
    */
   matchU32(address: number): V | undefined {
-    if (!this.#isIpv4) throw new TypeError("matchU32: the keys' data is not 4 bytes");
-    const { door } = this;
-    // A closed map's door has no windows.
-    if (this.#mayRead && door.keyPtr !== 0) {
-      if (this.#isNumeric) {
-        const value = this.#get4(this.#map, door.handle, address);
-        if (value >= 0) return value as V;
-      }
-      const ptr = this.#match4(this.#map, door.handle, swap32(address)) >>> 0;
-      if (ptr !== 0) return door.read(ptr);
+    if (this.isFast) {
+      const value = this.get4(this.map, this.handle, address);
+      if (value >= 0) return value as V;
     }
+    return this.#matchWord(address);
+  }
+
+  #matchWord(address: number): V | undefined {
+    if (!this.isIpv4) throw new TypeError("matchU32: the keys' data is not 4 bytes");
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
-    return undefined;
+    const ptr = this.match4(this.map, this.handle, swap32(address)) >>> 0;
+    return ptr === 0 ? undefined : this.door.read(ptr);
+  }
+
+  override close(): void {
+    this.isFast = false;
+    super.close();
   }
 
   /** Number of prefixes. */
