@@ -188,6 +188,9 @@ function round8(bytes: number): number {
   return Math.ceil(bytes / 8) * 8;
 }
 
+/** What get4 answers for an absent key. */
+const ABSENT = -1;
+
 /**
  * Maps with keys: reading, writing, iterating.
  *
@@ -236,13 +239,18 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
     if (door.isNumeric && isU32(key)) {
       const value = door.get4(door.map, door.handle, key);
       if (value >= 0) return value as V;
+      if (value === ABSENT) return this.#missed();
     }
     return this.#getByAddress(key);
   }
 
   #getByAddress(key: KI): V | undefined {
     const ptr = this.door.find(key);
-    if (ptr !== 0) return this.door.read(ptr);
+    return ptr !== 0 ? this.door.read(ptr) : this.#missed();
+  }
+
+  /** Nothing was found: because it is not there, or because it may not be? */
+  #missed(): undefined {
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     return undefined;
   }
