@@ -4,18 +4,17 @@
 // The doors with a key size in the name are for hash types with keys of that size, array_lookup for ARRAY: the caller
 // knows what it has. All others are for any type.
 
+import { ANSWER_AT, ASK } from "../ts/abi";
 import { BPF_F_LOCK, E2BIG, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
 import { BpfHtab, htabUse, isHtab, lockOf } from "./hashtab";
 import { htabDelete, htabUpdate } from "./htab_update";
-import { SmallTable, find, hashKey } from "./htab_table";
+import { SmallTable, smallRemove } from "./htab_small";
+import { find, hashKey } from "./htab_table";
 import { scratchPtr } from "./kernel";
 import { lock, unlock } from "./lib/lock";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
 import { BpfMap, NO_LOCK, copyMapValue, mapByHandle } from "./map";
-
-/** The largest integer of a JavaScript number. */
-const SAFE_MAX: u64 = 9007199254740991;
 
 function key64(low: u32, high: u32): u64 {
   return ((<u64>high) << 32) | low;
@@ -36,7 +35,41 @@ function htabByHandle(handle: u32): usize {
   return map != 0 && isHtab(changetype<BpfMap>(map)) ? map : 0;
 }
 
-function lookup<K>(map: usize, handle: u32, a: u64, b: u64): usize {
+/** What every door of the sized keys does first, inlined: where a table is small, nothing else is called. */
+class Door {
+  @inline
+  static lookup<K>(map: usize, handle: u32, a: u64, b: u64): usize {
+    const h = changetype<BpfHtab>(map);
+    return h.smallHandle == handle
+      ? SmallTable.lookup<K>(h, a, b)
+      : lookupOther<K>(map, handle, a, b);
+  }
+
+  /**
+   * The value at `at` (0: there is none) as a number of 32 bits. ASK when it is larger, when it is that number itself, and
+   * when there is none.
+   */
+  @inline
+  static numberAt(h: BpfHtab, at: usize): u32 {
+    if (at != 0) {
+      const value = load<u32>(at);
+      if (<i32>value != ASK && (h.valueSize == 4 || load<u32>(at, 4) == 0)) return value;
+    }
+    store<u32>(scratchPtr(), at, ANSWER_AT);
+    return ASK;
+  }
+
+  @inline
+  static put<K>(map: usize, handle: u32, a: u64, value: u32): i32 {
+    const h = changetype<BpfHtab>(map);
+    if (h.smallHandle == handle && !h.frozen && h.lockOffset < 0) return putSmall<K>(h, a, value);
+    const window = scratchPtr() + 232;
+    store<u64>(window, value);
+    return update<K>(map, handle, a, 0, window, 0);
+  }
+}
+
+function lookupOther<K>(map: usize, handle: u32, a: u64, b: u64): usize {
   if (!isOpen(map, handle)) return 0;
   const h = changetype<BpfHtab>(map);
   const pos = find<K>(h, hashKey<K>(h, a, b), a, b);
@@ -47,48 +80,25 @@ function update<K>(map: usize, handle: u32, a: u64, b: u64, value: usize, flags:
   if (!isOpen(map, handle)) return -EINVAL;
   const h = changetype<BpfHtab>(map);
   if (h.frozen) return -EPERM;
-  if (sizeof<K>() == 4) {
-    if (h.isSmall && flags == 0) return updateSmall(h, <u32>a, value);
-  }
+  if (h.isSmall && flags == 0) return updateSmall<K>(h, a, b, value);
   return htabUpdate<K>(h, a, b, value, flags, true);
 }
 
 /** htabUpdate with BPF_ANY for the smallest elements. */
-function updateSmall(h: BpfHtab, key: u32, value: usize): i32 {
-  const home = SmallTable.home(h, key);
+function updateSmall<K>(h: BpfHtab, a: u64, b: u64, value: usize): i32 {
+  const home = SmallTable.home<K>(h, a, b);
   lock(lockOf(h));
-  let to = SmallTable.lookupFrom(h, home, key);
-  let ret = 0;
-  if (to != 0) {
-    storeSmall(h, to, value);
-  } else if (h.count < h.maxEntries) {
-    to = SmallTable.take(h, home, key);
-    storeSmall(h, to, value);
-    if (h.lockOffset >= 0) store<u32>(to + h.lockOffset, 0);
-    SmallTable.publish(to);
-    h.count++;
-  } else {
-    ret = -E2BIG;
-  }
-  unlock(lockOf(h));
-  return ret;
-}
-
-/** updateSmall with the value in a register. */
-function putSmall(h: BpfHtab, key: u32, value: u64): i32 {
-  const home = SmallTable.home(h, key);
-  lock(lockOf(h));
-  let to = SmallTable.lookupFrom(h, home, key);
+  let to = SmallTable.lookupFrom<K>(h, home, a, b);
   const isNew = to == 0;
   let ret = 0;
   if (isNew && h.count >= h.maxEntries) {
     ret = -E2BIG;
   } else {
-    if (isNew) to = SmallTable.take(h, home, key);
-    if (h.valueSize == 8) store<u64>(to, value);
-    else store<u32>(to, <u32>value);
+    if (isNew) to = SmallTable.take<K>(h, home);
+    storeSmall(h, to, value);
     if (isNew) {
-      SmallTable.publish(to);
+      if (h.lockOffset >= 0) store<u32>(to + h.lockOffset, 0);
+      SmallTable.publish<K>(h, to, a, b);
       h.count++;
     }
   }
@@ -96,12 +106,34 @@ function putSmall(h: BpfHtab, key: u32, value: u64): i32 {
   return ret;
 }
 
-function removeSmall(h: BpfHtab, key: u32): i32 {
-  const home = SmallTable.home(h, key);
+/** updateSmall with a value of up to 8 bytes in a register. */
+function putSmall<K>(h: BpfHtab, a: u64, value: u64): i32 {
+  const home = SmallTable.home<K>(h, a, 0);
   lock(lockOf(h));
-  const value = SmallTable.lookupFrom(h, home, key);
+  let to = SmallTable.lookupFrom<K>(h, home, a, 0);
+  const isNew = to == 0;
+  let ret = 0;
+  if (isNew && h.count >= h.maxEntries) {
+    ret = -E2BIG;
+  } else {
+    if (isNew) to = SmallTable.take<K>(h, home);
+    if (h.valueSize == 8) store<u64>(to, value);
+    else store<u32>(to, <u32>value);
+    if (isNew) {
+      SmallTable.publish<K>(h, to, a, 0);
+      h.count++;
+    }
+  }
+  unlock(lockOf(h));
+  return ret;
+}
+
+function removeSmall<K>(h: BpfHtab, a: u64, b: u64): i32 {
+  const home = SmallTable.home<K>(h, a, b);
+  lock(lockOf(h));
+  const value = SmallTable.lookupFrom<K>(h, home, a, b);
   if (value != 0) {
-    SmallTable.remove(h, home, value);
+    smallRemove(h, home, SmallTable.chunkOf<K>(value), SmallTable.slotOf<K>(value));
     h.count--;
   }
   unlock(lockOf(h));
@@ -111,61 +143,52 @@ function removeSmall(h: BpfHtab, key: u32): i32 {
 /** Stores a value. In the shared build a reader may see half of a replaced one, as in the kernel's ARRAY. */
 function storeSmall(h: BpfHtab, to: usize, value: usize): void {
   const size = h.valueSize;
-  // Two words in, one out: JavaScript may have stored two, and a wide load of fresh narrow stores stalls.
-  if (size == 8 && h.lockOffset < 0) store<u64>(to, key64(load<u32>(value), load<u32>(value, 4)));
-  else if (size == 4 && h.lockOffset < 0) store<u32>(to, load<u32>(value));
-  else copyMapValue(h, to, value);
+  if (h.lockOffset >= 0 || (size & 3) != 0) {
+    copyMapValue(h, to, value);
+    return;
+  }
+  // Word by word: JavaScript may have stored words, and a wide load of fresh narrow stores stalls.
+  for (let i: u32 = 0; i < size; i += 4) store<u32>(to + i, load<u32>(value + i));
 }
 
 function remove<K>(map: usize, handle: u32, a: u64, b: u64): i32 {
   if (!isOpen(map, handle)) return -EINVAL;
   const h = changetype<BpfHtab>(map);
   if (h.frozen) return -EPERM;
-  if (sizeof<K>() == 4) {
-    if (h.isSmall) return removeSmall(h, <u32>a);
-  }
-  return htabDelete<K>(h, a, b);
+  return h.isSmall ? removeSmall<K>(h, a, b) : htabDelete<K>(h, a, b);
 }
 
-/**
- * Hash maps with 4-byte keys and values of 4 or 8 bytes, no per-CPU types: the value as a number. -1: absent; -2: too
- * large for a number.
- */
-export function map_get4(map: usize, handle: u32, k0: u32): f64 {
-  if (!isOpen(map, handle)) return -1;
-  const h = changetype<BpfHtab>(map);
-  const at = h.isSmall ? SmallTable.lookup(h, k0) : lookup<u32>(map, handle, k0, 0);
-  if (at == 0) return -1;
-  if (h.valueSize == 4) return load<u32>(at);
-  const value = load<u64>(at);
-  return value > SAFE_MAX ? -2 : <f64>(<i64>value);
+/** Hash maps with 4-byte keys and values of 4 or 8 bytes, no per-CPU types: the value, or ASK. */
+export function map_get4(map: usize, handle: u32, k0: u32): u32 {
+  return Door.numberAt(changetype<BpfHtab>(map), Door.lookup<u32>(map, handle, k0, 0));
 }
 
-/** The same maps: BPF_ANY with a value that is an integer from 0 to 2^53 - 1. */
-export function map_put4(map: usize, handle: u32, k0: u32, value: f64): i32 {
-  if (!isOpen(map, handle)) return -EINVAL;
-  const h = changetype<BpfHtab>(map);
-  if (h.frozen) return -EPERM;
-  const word = <u64>(<i64>value);
-  if (h.isSmall && h.lockOffset < 0) return putSmall(h, k0, word);
-  const window = scratchPtr() + 232;
-  store<u64>(window, word);
-  return htabUpdate<u32>(h, k0, 0, window, 0, true);
+/** map_get4 for 8-byte keys. */
+export function map_get_u64(map: usize, handle: u32, key: u64): u32 {
+  return Door.numberAt(changetype<BpfHtab>(map), Door.lookup<u64>(map, handle, key, 0));
+}
+
+/** The maps of map_get4: BPF_ANY with a value of 32 bits. */
+export function map_put4(map: usize, handle: u32, k0: u32, value: u32): i32 {
+  return Door.put<u32>(map, handle, k0, value);
+}
+
+/** map_put4 for 8-byte keys. */
+export function map_put_u64(map: usize, handle: u32, key: u64, value: u32): i32 {
+  return Door.put<u64>(map, handle, key, value);
 }
 
 /** Hash maps with 4-byte keys: address of the value, 0 when absent. */
 export function map_lookup4(map: usize, handle: u32, k0: u32): usize {
-  if (!isOpen(map, handle)) return 0;
-  const h = changetype<BpfHtab>(map);
-  return h.isSmall ? SmallTable.lookup(h, k0) : lookup<u32>(map, handle, k0, 0);
+  return Door.lookup<u32>(map, handle, k0, 0);
 }
 
 export function map_lookup8(map: usize, handle: u32, k0: u32, k1: u32): usize {
-  return lookup<u64>(map, handle, key64(k0, k1), 0);
+  return Door.lookup<u64>(map, handle, key64(k0, k1), 0);
 }
 
 export function map_lookup16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): usize {
-  return lookup<v128>(map, handle, key64(k0, k1), key64(k2, k3));
+  return Door.lookup<v128>(map, handle, key64(k0, k1), key64(k2, k3));
 }
 
 /** Hash maps with 4-byte keys; `value` is an address the caller owns. */
@@ -211,7 +234,7 @@ export function map_delete16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32,
 
 /** Hash maps with 8-byte keys, as one i64. */
 export function map_lookup_u64(map: usize, handle: u32, key: u64): usize {
-  return lookup<u64>(map, handle, key, 0);
+  return Door.lookup<u64>(map, handle, key, 0);
 }
 
 export function map_update_u64(map: usize, handle: u32, key: u64, value: usize, flags: u32): i32 {
@@ -343,8 +366,8 @@ function getManySmall<V>(h: BpfHtab, keys: usize, count: u32, values: usize): u3
   let misses: u32 = 0;
   for (const end = keys + (count << 2); keys != end; keys += 4) {
     const key = load<u32>(keys);
-    const home = SmallTable.homeIn(chunks, nChunks, hashMask, seed, key);
-    const from = SmallTable.lookupFrom(h, home, key);
+    const home = SmallTable.homeIn<u32>(chunks, nChunks, hashMask, seed, key, 0);
+    const from = SmallTable.lookupFrom<u32>(h, home, key, 0);
     if (from != 0) {
       store<V>(values, load<V>(from));
     } else {

@@ -41,11 +41,8 @@ import {
 import { copyOut, copyValueOut, flagsAllowed, freeMap, placeMap } from "./map";
 import { PERCPU_VALUE_MAX } from "./arraymap";
 import {
-  CHUNK_HDR,
   ELEM_LIVE,
   ELEM_REF,
-  INLINE_SLOTS,
-  SMALL_CHUNK,
   behindInBucket,
   bucketOf,
   elemAt,
@@ -55,11 +52,13 @@ import {
   firstFrom,
   hashAt,
   holdsHash,
+  isUsed,
   keyAt,
   nextElem,
   rankAt,
   valueAt,
 } from "./htab_table";
+import { smallFits, smallInit, smallLayout } from "./htab_small";
 import { LRU_ELEM_HDR, lruInit, lruRelease } from "./bpf_lru_list";
 import { callBackOnElem } from "./callback";
 import { htabLookupBatch } from "./htab_batch";
@@ -83,8 +82,6 @@ const HTAB_FLAGS: u32 =
 /** keySize + valueSize stays below this (4 MiB less the kernel's element header). */
 const ELEM_BYTES_MAX: u64 = 4194304 - 48;
 const BUCKETS_MAX: u32 = 0xffffffff / 16;
-/** Elements up to this many bytes (key + value) live in the chunks of a preallocated HASH. */
-const INLINE_BYTES_MAX: u32 = 32;
 
 export class BpfHtab extends BpfMap {
   // The table (htab_table.ts).
@@ -96,16 +93,13 @@ export class BpfHtab extends BpfMap {
   /** The bits of a hash that are the bucket: the topmost. */
   hashMask: u32;
   bucketShift: u32;
-  isInline: bool;
   zeroSeed: bool;
   isPercpu: bool;
   isLru: bool;
   /** Values refer to something: dropValue is told when one goes. Such a map has the separate layout. */
   ownsValues: bool;
-  keyStride: u32;
   keyOff: u32;
   valueOff: u32;
-  valueStride: u32;
   seed: u64;
   count: u32;
   // Elements of the separate layout: preallocated, or from the pool.
@@ -126,6 +120,14 @@ export class BpfHtab extends BpfMap {
   lruSets: u32;
   lruLocals: u32;
   lruTarget: u32;
+  // Small tables (htab_small.ts).
+  slotCount: u32;
+  keyStride: u32;
+  valueStride: u32;
+  metas: u32;
+  metaShift: u32;
+  emptyHome: u32;
+  emptyKey: u32;
 
   /** The order of the checks is the kernel's. Spec: hash-array-syscall.md 2.3, 2.4. */
   static allocCheck(attr: MapCreateAttr): i32 {
@@ -174,21 +176,21 @@ export class BpfHtab extends BpfMap {
     this.bucketMask = nBuckets - 1;
     this.bucketShift = ctz(nBuckets);
     this.hashMask = this.bucketShift == 0 ? 0 : ~0 << (32 - this.bucketShift);
-    const small = <u64>this.keySize + this.valueSize <= INLINE_BYTES_MAX;
-    this.isInline = small && this.isPrealloc && !this.isLru && !this.isPercpu && !this.ownsValues;
-    return this.isInline ? this.initInline() : this.initSeparate();
+    const isPlain = this.isPrealloc && !this.isLru && !this.isPercpu && !this.ownsValues;
+    this.isSmall =
+      isPlain && !this.zeroSeed && smallFits(this.keySize, this.valueSize, this.maxEntries);
+    return this.isSmall ? this.initSmall() : this.initSeparate();
   }
 
-  private initInline(): i32 {
-    this.keyStride = (this.keySize + 3) & ~3;
-    this.valueOff = CHUNK_HDR + INLINE_SLOTS * this.keyStride;
-    this.valueStride = round8(this.valueSize);
-    // A load of 62 %, in chunks that are whole cache lines where that costs little.
-    const bytes = this.valueOff + INLINE_SLOTS * this.valueStride;
-    this.isSmall = this.keySize == 4 && this.valueStride == 8 && !this.zeroSeed;
-    this.chunkSize = bytes > 48 && bytes < 64 ? SMALL_CHUNK : bytes;
-    this.nChunks = <u32>((<u64>this.maxEntries * 2) / 5) + 1;
-    return this.allocChunks(true);
+  private initSmall(): i32 {
+    smallLayout(this);
+    if (this.metaShift != 0) {
+      this.metas = <u32>allocZeroed(<u64>this.nChunks * 4);
+      if (this.metas == 0) return -ENOMEM;
+    }
+    if (!this.allocChunks(true)) return -ENOMEM;
+    smallInit(this);
+    return 0;
   }
 
   private initSeparate(): i32 {
@@ -200,8 +202,7 @@ export class BpfHtab extends BpfMap {
     this.chunkSize = 64;
     // A load of 85 %: ten of twelve slots.
     this.nChunks = this.maxEntries / 10 + 1;
-    const ret = this.allocChunks(false);
-    if (ret != 0) return ret;
+    if (!this.allocChunks(false)) return -ENOMEM;
     if (!this.isPrealloc) {
       this.pool = <u32>allocZeroed(offsetof<Pool>());
       if (this.pool == 0) return -ENOMEM;
@@ -239,19 +240,18 @@ export class BpfHtab extends BpfMap {
     return this.isLru && !lruInit(this) ? -ENOMEM : 0;
   }
 
-  private allocChunks(isRegion: bool): i32 {
+  private allocChunks(isRegion: bool): bool {
     const bytes = <u64>this.nChunks * this.chunkSize;
-    this.chunks = <u32>allocZeroed(bytes, 64);
-    if (this.chunks == 0) return -ENOMEM;
+    this.chunks = <u32>allocZeroed(bytes, this.chunkSize);
+    if (this.chunks == 0) return false;
     this.chunksEnd = this.chunks + <u32>bytes;
-    if (isRegion && !addRegion(this.chunks, this.chunksEnd, changetype<usize>(this), true))
-      return -ENOMEM;
-    return 0;
+    return !isRegion || addRegion(this.chunks, this.chunksEnd, changetype<usize>(this), true);
   }
 
   override release(): void {
     if (this.ownsValues) dropAllValues(this);
     removeRegion(this.chunks);
+    if (this.metaShift != 0) free(this.metas);
     removeRegion(this.elems);
     removeRegion(this.slots);
     if (this.pool != 0) poolDestroy(changetype<Pool>(this.pool));
@@ -434,11 +434,11 @@ export class BpfHtab extends BpfMap {
   }
 
   override isLive(lo: u32, addr: u32, len: u32): bool {
-    if (this.isInline) {
+    if (this.isSmall) {
       const offset = (addr - lo) % this.chunkSize;
       if (offset < this.valueOff) return false;
       const slot = (offset - this.valueOff) / this.valueStride;
-      if (slot >= INLINE_SLOTS || load<u8>(addr - offset + slot) == 0) return false;
+      if (slot >= this.slotCount || !isUsed(this, (addr - offset) | slot)) return false;
       return ((offset - this.valueOff) % this.valueStride) + <u64>len <= this.valueSize;
     }
     if (lo == this.slots)

@@ -3,7 +3,6 @@
 import { BpfHtab } from "./hashtab";
 import {
   ELEM_LIVE,
-  INLINE_SLOTS,
   SEPARATE_SLOTS,
   bucketOf,
   chunkAt,
@@ -13,6 +12,7 @@ import {
   hashAt,
   hashOfKey,
   homeIndex,
+  isUsed,
   keyAt,
   nextAfter,
   overflowOf,
@@ -36,21 +36,24 @@ export function htabCheck(h: BpfHtab): i32 {
   if (ret == 0) ret = checkOverflow(h, passed);
   free(passed);
   if (ret == 0) ret = checkOrder(h);
-  if (ret == 0 && !h.isInline && !h.isLru) ret = checkFreeElems(h);
+  if (ret == 0 && !h.isSmall && !h.isLru) ret = checkFreeElems(h);
   return ret == 0 && h.isLru ? lruCheck(h) : ret;
 }
 
 /** @param passed u32 per chunk: counts the elems that went on from it */
 function checkSlots(h: BpfHtab, passed: usize): i32 {
   let count: u32 = 0;
-  const slots = h.isInline ? INLINE_SLOTS : SEPARATE_SLOTS;
+  const slots = h.isSmall ? h.slotCount : SEPARATE_SLOTS;
   for (let index: u32 = 0; index < h.nChunks; index++) {
     const chunk = chunkAt(h, index);
     for (let slot: u32 = 0; slot < slots; slot++) {
-      const tag = load<u8>(chunk + slot);
-      if (tag == 0) continue;
+      if (!isUsed(h, chunk | slot)) {
+        // What stands in an empty slot of a small table must not be found.
+        if (h.isSmall && homeIndex(h, hashAt(h, chunk | slot)) == index) return 9;
+        continue;
+      }
       count++;
-      const ret = checkElem(h, chunk | slot, tag);
+      const ret = checkElem(h, chunk | slot);
       if (ret != 0) return ret;
       let from = homeIndex(h, hashAt(h, chunk | slot));
       while (from != index) {
@@ -63,12 +66,11 @@ function checkSlots(h: BpfHtab, passed: usize): i32 {
   return count <= h.maxEntries ? 0 : 2;
 }
 
-function checkElem(h: BpfHtab, pos: u32, tag: u32): i32 {
+function checkElem(h: BpfHtab, pos: u32): i32 {
   const hash = hashAt(h, pos);
-  // SmallTable does not look at tags beyond "in use".
-  if (h.isSmall ? (tag & 0x80) == 0 : tag != tagOf(hash)) return 3;
+  if (!h.isSmall && load<u8>((pos & ~15) + (pos & 15)) != tagOf(hash)) return 3;
   if (findKey(h, keyAt(h, pos)) != pos) return 4;
-  if (h.isInline) return 0;
+  if (h.isSmall) return 0;
   if (hash != hashOfKey(h, keyAt(h, pos))) return 5;
   const elem = elemAt(pos);
   if (load<u8>(elem, ELEM_LIVE) != 1) return 6;
@@ -80,7 +82,7 @@ function checkElem(h: BpfHtab, pos: u32, tag: u32): i32 {
 
 function checkOverflow(h: BpfHtab, passed: usize): i32 {
   for (let index: u32 = 0; index < h.nChunks; index++) {
-    const overflow = overflowOf(chunkAt(h, index));
+    const overflow = overflowOf(h, chunkAt(h, index));
     if (overflow != STICKY && overflow != load<u32>(passed + index * 4)) return 10;
   }
   return 0;

@@ -1,16 +1,13 @@
 // The physical table of the hash maps: chunks of slots, open addressing, sized once at creation, nothing ever moves.
 //
-// Two layouts, one algorithm. Small elements live in the chunk (one cache line a lookup), others are a u32 away:
+// Two layouts, one algorithm. The smallest elements live in the chunk (htab_small.ts), all others are a u32 away:
 //
-//   inline, 4 slots           0       4                12        14      16                     valueOff
-//   chunkSize bytes           | tag*4 | stamp u16 * 4  | overflow| clock | key * 4, keyStride   | value * 4, valueStride |
+//   chunk, 64 bytes, 12 slots   0           12         14      16
+//                               | tag * 12  | overflow | clock | address of elem, u32 * 12 |
 //
-//   separate, 12 slots        0                        12        14      16
-//   64 bytes                  | tag * 12               | overflow| clock | address of elem, u32 * 12 |
-//
-//     elem                    0      4       6      7     8 (LRU types: 20)      valueOff
-//                             | hash | stamp | live | ref | key                  | value, or u32 address of CPU 0's slot |
-//     with LRU links          8: next u32, 12: prev u32, 16: cpu u16, 18: list u8 (bpf_lru_list.ts)
+//   elem                        0      4       6      7     8 (LRU types: 20)   valueOff
+//                               | hash | stamp | live | ref | key               | value, or u32 address of CPU 0's slot |
+//     with LRU links            8: next u32, 12: prev u32, 16: cpu u16, 18: list u8 (bpf_lru_list.ts)
 //
 // tag = 0x80 | 7 low hash bits, 0 for an empty slot. overflow counts the elems that wanted this chunk and went on to a later
 // one (65535 sticks): a search ends at a chunk without overflow.
@@ -24,16 +21,17 @@
 // A position names a slot: chunk address | slot (chunks are 16-aligned).
 
 import { BpfHtab } from "./hashtab";
+import { SmallTable, smallMeta, smallRemove, smallUsed } from "./htab_small";
 import { hash16, hash4, hash8, hashBytes } from "./lib/hash";
 import { jhash, jhash16, jhash4, jhash8 } from "./lib/jhash";
 import { copyBytes, equalBytes } from "./lib/bytes";
 
-export const INLINE_SLOTS: u32 = 4;
 export const SEPARATE_SLOTS: u32 = 12;
 export const CHUNK_HDR: u32 = 16;
 const OVERFLOW_AT: u32 = 12;
 const CLOCK_AT: u32 = 14;
 const STICKY: u32 = 0xffff;
+const ALL_SLOTS: u32 = 0xfff;
 
 export const ELEM_STAMP: u32 = 4;
 export const ELEM_LIVE: u32 = 6;
@@ -111,8 +109,13 @@ function chunkAfter(h: BpfHtab, chunk: u32): u32 {
   return chunk == h.chunksEnd ? h.chunks : chunk;
 }
 
-export function overflowOf(chunk: u32): u32 {
-  return load<u16>(chunk, OVERFLOW_AT);
+export function overflowOf(h: BpfHtab, chunk: u32): u32 {
+  return load<u16>(h.isSmall ? smallMeta(h, chunk) : chunk + OVERFLOW_AT);
+}
+
+/** Does the slot at pos hold an element? */
+export function isUsed(h: BpfHtab, pos: u32): bool {
+  return (usedSlots(h, pos & ~15) & (1 << (pos & 15))) != 0;
 }
 
 /** The elem of a position (separate layout). */
@@ -121,23 +124,23 @@ export function elemAt(pos: u32): u32 {
 }
 
 export function keyAt(h: BpfHtab, pos: u32): usize {
-  if (h.isInline) return (pos & ~15) + CHUNK_HDR + (pos & 15) * h.keyStride;
+  if (h.isSmall) return (pos & ~15) + (pos & 15) * h.keyStride;
   return elemAt(pos) + h.keyOff;
 }
 
 /** Address of the value; of per-CPU types the word that points to CPU 0's slot. */
 export function valueAt(h: BpfHtab, pos: u32): usize {
-  if (h.isInline) return (pos & ~15) + h.valueOff + (pos & 15) * h.valueStride;
+  if (h.isSmall) return (pos & ~15) + h.valueOff + (pos & 15) * h.valueStride;
   return elemAt(pos) + h.valueOff;
 }
 
-function stampPtr(h: BpfHtab, pos: u32): usize {
-  if (h.isInline) return (pos & ~15) + 4 + ((pos & 15) << 1);
-  return elemAt(pos) + ELEM_STAMP;
+/** The stamp of an element; a small table has none. */
+function stampOf(h: BpfHtab, pos: u32): u32 {
+  return h.isSmall ? 0 : load<u16>(elemAt(pos), ELEM_STAMP);
 }
 
 export function hashAt(h: BpfHtab, pos: u32): u32 {
-  return h.isInline ? hashOfKey(h, keyAt(h, pos)) : load<u32>(elemAt(pos));
+  return h.isSmall ? hashOfKey(h, keyAt(h, pos)) : load<u32>(elemAt(pos));
 }
 
 export function hashOfKey(h: BpfHtab, key: usize): u32 {
@@ -157,8 +160,15 @@ export function hashOfKey(h: BpfHtab, key: usize): u32 {
 
 /** The position of a key; 0 when absent. */
 export function find<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
-  const chunk = chunkAt(h, homeIndex(h, hash));
-  return h.isInline ? findInline<K>(h, chunk, hash, a, b) : findSeparate<K>(h, chunk, hash, a, b);
+  if (sizeof<K>() != 1) {
+    if (h.isSmall) return smallPosition<K>(SmallTable.lookup<K>(h, a, b));
+  }
+  return findSeparate<K>(h, hash, a, b);
+}
+
+/** The position of a value of a small table; 0 for 0. */
+function smallPosition<K>(value: u32): u32 {
+  return value == 0 ? 0 : SmallTable.chunkOf<K>(value) | SmallTable.slotOf<K>(value);
 }
 
 /** find for a key by address. */
@@ -182,51 +192,18 @@ export function findKey(h: BpfHtab, key: usize): u32 {
   }
 }
 
-/** Slots of an inline chunk that may hold the key, a bit each: keys of 4 and 8 bytes are compared all at once. */
-function inlineCandidates<K>(chunk: u32, hash: u32, a: u64): u32 {
-  if (sizeof<K>() == 4) {
-    return i32x4.bitmask(i32x4.eq(v128.load(chunk, CHUNK_HDR), i32x4.splat(<i32>a)));
-  }
-  if (sizeof<K>() == 8) {
-    const key = i64x2.splat(a);
-    const low = i64x2.bitmask(i64x2.eq(v128.load(chunk, CHUNK_HDR), key));
-    return low | (i64x2.bitmask(i64x2.eq(v128.load(chunk, CHUNK_HDR + 16), key)) << 2);
-  }
-  const tags = i8x16.eq(v128.load(chunk), i8x16.splat(<i8>tagOf(hash)));
-  return i8x16.bitmask(tags) & 15;
-}
-
-function findInline<K>(h: BpfHtab, home: u32, hash: u32, a: u64, b: u64): u32 {
-  let chunk = home;
-  while (true) {
-    let candidates = inlineCandidates<K>(chunk, hash, a);
-    while (candidates != 0) {
-      const pos = chunk | ctz(candidates);
-      // Equal bytes in an empty slot are what is left of a deleted element.
-      if (sizeof<K>() == 4 || sizeof<K>() == 8) {
-        if (load<u8>(chunk + (pos & 15)) != 0) return pos;
-      } else if (keyEquals<K>(h, keyAt(h, pos), a, b)) {
-        return pos;
-      }
-      candidates &= candidates - 1;
-    }
-    if (overflowOf(chunk) == 0) return 0;
-    chunk = chunkAfter(h, chunk);
-    if (chunk == home) return 0;
-  }
-}
-
-function findSeparate<K>(h: BpfHtab, home: u32, hash: u32, a: u64, b: u64): u32 {
+function findSeparate<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
   const tag = i8x16.splat(<i8>tagOf(hash));
+  const home = chunkAt(h, homeIndex(h, hash));
   let chunk = home;
   while (true) {
-    let candidates: u32 = i8x16.bitmask(i8x16.eq(v128.load(chunk), tag)) & 0xfff;
+    let candidates: u32 = i8x16.bitmask(i8x16.eq(v128.load(chunk), tag)) & ALL_SLOTS;
     while (candidates != 0) {
       const pos = chunk | ctz(candidates);
       if (keyEquals<K>(h, elemAt(pos) + h.keyOff, a, b)) return pos;
       candidates &= candidates - 1;
     }
-    if (overflowOf(chunk) == 0) return 0;
+    if (load<u16>(chunk, OVERFLOW_AT) == 0) return 0;
     chunk = chunkAfter(h, chunk);
     if (chunk == home) return 0;
   }
@@ -238,44 +215,57 @@ export function tagOf(hash: u32): u32 {
 
 /** Slots in use, a bit each. */
 function usedSlots(h: BpfHtab, chunk: u32): u32 {
-  return i8x16.bitmask(v128.load(chunk)) & (h.isInline ? 15 : 0xfff);
+  return h.isSmall ? smallUsed(h, chunk) : i8x16.bitmask(v128.load(chunk)) & ALL_SLOTS;
 }
 
-/** A free slot for a new element, not yet marked as used. There is one: a table has more slots than elements. */
-export function takeSlot(h: BpfHtab, hash: u32): u32 {
-  const all: u32 = h.isInline ? 15 : 0xfff;
+/**
+ * A free slot for a new element, not yet visible, with its overflow marks. There is one: a table has more slots than
+ * elements.
+ */
+export function takeSlot<K>(h: BpfHtab, hash: u32): u32 {
   let chunk = chunkAt(h, homeIndex(h, hash));
+  if (sizeof<K>() != 1) {
+    if (h.isSmall) return smallPosition<K>(SmallTable.take<K>(h, chunk));
+  }
   while (true) {
-    const unused = ~usedSlots(h, chunk) & all;
+    const unused = ~usedSlots(h, chunk) & ALL_SLOTS;
     if (unused != 0) return chunk | ctz(unused);
-    const overflow = overflowOf(chunk);
+    const overflow: u32 = load<u16>(chunk, OVERFLOW_AT);
     if (overflow != STICKY) store<u16>(chunk, overflow + 1, OVERFLOW_AT);
     chunk = chunkAfter(h, chunk);
   }
 }
 
-/** Puts the key (and the elem of the separate layout) into a slot; publishSlot makes it visible once the value is there. */
+/** Puts the key and the elem into a slot; publishSlot makes it visible once the value is there. Not in small tables. */
 export function fillSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32, a: u64, b: u64): void {
-  if (!h.isInline) {
-    store<u32>(elem, hash);
-    store<u8>(elem, 1, ELEM_LIVE);
-    store<u32>((pos & ~15) + CHUNK_HDR + ((pos & 15) << 2), elem);
-  }
+  store<u32>(elem, hash);
+  store<u8>(elem, 1, ELEM_LIVE);
+  store<u32>((pos & ~15) + CHUNK_HDR + ((pos & 15) << 2), elem);
   storeKey(h, keyAt(h, pos), a, b);
 }
 
-/** Makes a filled slot visible, as the newest element of its bucket. */
-export function publishSlot(h: BpfHtab, pos: u32, hash: u32): void {
+/** Makes a slot visible, as the newest element of its bucket. */
+export function publishSlot<K>(h: BpfHtab, pos: u32, hash: u32, a: u64, b: u64): void {
+  if (sizeof<K>() != 1) {
+    if (h.isSmall) {
+      SmallTable.publish<K>(h, <u32>valueAt(h, pos), a, b);
+      return;
+    }
+  }
   makeNewest(h, pos, hash);
   store<u8>((pos & ~15) + (pos & 15), tagOf(hash));
 }
 
 /** Empties a slot. */
 export function removeSlot(h: BpfHtab, pos: u32, hash: u32): void {
-  store<u8>((pos & ~15) + (pos & 15), 0);
   let chunk = chunkAt(h, homeIndex(h, hash));
+  if (h.isSmall) {
+    smallRemove(h, chunk, pos & ~15, pos & 15);
+    return;
+  }
+  store<u8>((pos & ~15) + (pos & 15), 0);
   while (chunk != (pos & ~15)) {
-    const overflow = overflowOf(chunk);
+    const overflow: u32 = load<u16>(chunk, OVERFLOW_AT);
     if (overflow != STICKY) store<u16>(chunk, overflow - 1, OVERFLOW_AT);
     chunk = chunkAfter(h, chunk);
   }
@@ -287,7 +277,7 @@ export function positionOf(h: BpfHtab, elem: usize): u32 {
   const tag = i8x16.splat(<i8>tagOf(hash));
   let chunk = chunkAt(h, homeIndex(h, hash));
   while (true) {
-    let candidates: u32 = i8x16.bitmask(i8x16.eq(v128.load(chunk), tag)) & 0xfff;
+    let candidates: u32 = i8x16.bitmask(i8x16.eq(v128.load(chunk), tag)) & ALL_SLOTS;
     while (candidates != 0) {
       const slot = ctz(candidates);
       if (load<u32>(chunk + CHUNK_HDR + (slot << 2)) == <u32>elem) return chunk | slot;
@@ -310,12 +300,12 @@ export function makeNewest(h: BpfHtab, pos: u32, hash: u32): void {
   let clock: u32 = load<u16>(clockPtr);
   if (clock == 0xffff) clock = renumber(h, home);
   store<u16>(clockPtr, clock + 1);
-  store<u16>(stampPtr(h, pos), clock + 1);
+  store<u16>(elemAt(pos), clock + 1, ELEM_STAMP);
 }
 
 /** Rank of an element in iteration order: bucket, then newest first. */
 function rankOf(h: BpfHtab, pos: u32, hash: u32): u64 {
-  return ((<u64>bucketOf(h, hash)) << 16) | (0xffff - load<u16>(stampPtr(h, pos)));
+  return ((<u64>bucketOf(h, hash)) << 16) | (0xffff - stampOf(h, pos));
 }
 
 /**
@@ -341,7 +331,7 @@ function homeNext(h: BpfHtab, home: u32, rank: u64, at: u32): u32 {
         bestRank = r;
       }
     }
-    if (overflowOf(chunk) == 0 || --left == 0) return best;
+    if (overflowOf(h, chunk) == 0 || --left == 0) return best;
     chunk = chunkAfter(h, chunk);
   }
 }
@@ -352,7 +342,7 @@ export function firstFrom(h: BpfHtab, bucket: u32): u32 {
   let rank = (<u64>bucket) << 16;
   while (home < h.nChunks) {
     const chunk = chunkAt(h, home);
-    if (overflowOf(chunk) != 0 || usedSlots(h, chunk) != 0) {
+    if (overflowOf(h, chunk) != 0 || usedSlots(h, chunk) != 0) {
       const pos = homeNext(h, home, rank, 0);
       if (pos != 0) return pos;
     }
@@ -396,7 +386,7 @@ export function behindInBucket(h: BpfHtab, rank: u64, at: u32): u32 {
 
 /** Does the slot at pos hold an element of this hash? */
 export function holdsHash(h: BpfHtab, pos: u32, hash: u32): bool {
-  return load<u8>((pos & ~15) + (pos & 15)) != 0 && hashAt(h, pos) == hash;
+  return isUsed(h, pos) && hashAt(h, pos) == hash;
 }
 
 /** The lowest bucket whose home is `home`. */
@@ -412,9 +402,9 @@ function renumber(h: BpfHtab, home: u32): u32 {
   while (true) {
     const pos = oldestAfter(h, home, last);
     if (pos == 0) return stamp;
-    last = load<u16>(stampPtr(h, pos));
+    last = stampOf(h, pos);
     if (stamp < 0xfffe) stamp++;
-    store<u16>(stampPtr(h, pos), stamp);
+    store<u16>(elemAt(pos), stamp, ELEM_STAMP);
   }
 }
 
@@ -429,13 +419,13 @@ function oldestAfter(h: BpfHtab, home: u32, stamp: u32): u32 {
     while (used != 0) {
       const pos = chunk | ctz(used);
       used &= used - 1;
-      const s: u32 = load<u16>(stampPtr(h, pos));
+      const s = stampOf(h, pos);
       if (s <= stamp || s >= bestStamp) continue;
       if (homeIndex(h, hashAt(h, pos)) != home) continue;
       best = pos;
       bestStamp = s;
     }
-    if (overflowOf(chunk) == 0 || --left == 0) return best;
+    if (overflowOf(h, chunk) == 0 || --left == 0) return best;
     chunk = chunkAfter(h, chunk);
   }
 }
@@ -468,97 +458,4 @@ function slotFrom(h: BpfHtab, chunk: u32, slot: u32): u32 {
     used = usedSlots(h, chunk);
   }
   return chunk | ctz(used);
-}
-
-// ---- the fast case --------------------------------------------------------------------------------------------------
-
-export const SMALL_CHUNK: u32 = 64;
-const SMALL_VALUES: u32 = 32;
-
-/**
- * Inline tables with 4-byte keys, values of up to 8 bytes and no BPF_F_ZERO_SEED: one cache line a chunk, constants instead
- * of fields, no stamps. Inlined where it is used, because the calls would cost a fifth of it.
- */
-export class SmallTable {
-  @inline
-  static home(h: BpfHtab, key: u32): u32 {
-    return SmallTable.homeIn(h.chunks, h.nChunks, h.hashMask, h.seed, key);
-  }
-
-  /** home for loops, which keep the fields in locals. */
-  @inline
-  static homeIn(chunks: u32, nChunks: u32, hashMask: u32, seed: u64, key: u32): u32 {
-    const hash = hash4(key, seed) & hashMask;
-    return chunks + ((<u32>((<u64>hash * nChunks) >> 32)) << 6);
-  }
-
-  /** Address of the value of a key; 0 when absent. */
-  @inline
-  static lookup(h: BpfHtab, key: u32): u32 {
-    return SmallTable.lookupFrom(h, SmallTable.home(h, key), key);
-  }
-
-  @inline
-  static lookupFrom(h: BpfHtab, home: u32, key: u32): u32 {
-    let chunk = home;
-    while (true) {
-      const candidates = i32x4.bitmask(i32x4.eq(v128.load(chunk, CHUNK_HDR), i32x4.splat(key)));
-      if (candidates != 0) {
-        const slot = ctz(candidates);
-        if (load<u8>(chunk + slot) != 0) return chunk + SMALL_VALUES + (slot << 3);
-        const other = laterCandidate(chunk, candidates & (candidates - 1));
-        if (other != 0) return other;
-      }
-      if (overflowOf(chunk) == 0) return 0;
-      chunk += SMALL_CHUNK;
-      if (chunk == h.chunksEnd) chunk = h.chunks;
-      if (chunk == home) return 0;
-    }
-  }
-
-  /** Takes a slot for an absent key, not yet visible. @returns the address of its value */
-  @inline
-  static take(h: BpfHtab, home: u32, key: u32): u32 {
-    let chunk = home;
-    let unused = ~load<u32>(chunk) & 0x80808080;
-    while (unused == 0) {
-      const overflow = overflowOf(chunk);
-      if (overflow != STICKY) store<u16>(chunk, overflow + 1, OVERFLOW_AT);
-      chunk += SMALL_CHUNK;
-      if (chunk == h.chunksEnd) chunk = h.chunks;
-      unused = ~load<u32>(chunk) & 0x80808080;
-    }
-    const slot = <u32>ctz(unused) >> 3;
-    store<u32>(chunk + CHUNK_HDR + (slot << 2), key);
-    return chunk + SMALL_VALUES + (slot << 3);
-  }
-
-  /** Makes the slot of a value visible. */
-  @inline
-  static publish(value: u32): void {
-    store<u8>((value & ~63) + ((value & 31) >> 3), 0x80);
-  }
-
-  /** Empties the slot of a value whose home chunk is `home`. */
-  @inline
-  static remove(h: BpfHtab, home: u32, value: u32): void {
-    store<u8>((value & ~63) + ((value & 31) >> 3), 0);
-    let chunk = home;
-    while (chunk != (value & ~63)) {
-      const overflow = overflowOf(chunk);
-      if (overflow != STICKY) store<u16>(chunk, overflow - 1, OVERFLOW_AT);
-      chunk += SMALL_CHUNK;
-      if (chunk == h.chunksEnd) chunk = h.chunks;
-    }
-  }
-}
-
-/** The first matching slot was empty (what is left of a deleted element): is another one the key's? */
-function laterCandidate(chunk: u32, candidates: u32): u32 {
-  while (candidates != 0) {
-    const slot = ctz(candidates);
-    if (load<u8>(chunk + slot) != 0) return chunk + SMALL_VALUES + (slot << 3);
-    candidates &= candidates - 1;
-  }
-  return 0;
 }

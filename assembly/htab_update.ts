@@ -82,10 +82,10 @@ export function evictElem(h: BpfHtab, elem: u32): bool {
 
 /** Unlinks the element at pos; the lock is held. */
 export function removeAt(h: BpfHtab, pos: u32, hash: u32): void {
-  const elem = h.isInline ? 0 : elemAt(pos);
+  const elem = h.isSmall ? 0 : elemAt(pos);
   removeSlot(h, pos, hash);
   h.count--;
-  if (h.isInline) return;
+  if (h.isSmall) return;
   if (h.ownsValues) h.dropValue(elem + h.valueOff);
   giveElem(h, elem);
 }
@@ -132,7 +132,7 @@ export function htabUpdate<K>(
     ret =
       pos != 0
         ? updateElem(h, pos, node, hash, value, flags, syscall)
-        : insertElem(h, node, hash, a, b, value, flags, syscall);
+        : insertElem<K>(h, node, hash, a, b, value, flags, syscall);
   }
   unlock(lockOf(h));
   return ret;
@@ -162,7 +162,7 @@ function updateElem(
 }
 
 /** The key is absent. */
-function insertElem(
+function insertElem<K>(
   h: BpfHtab,
   node: u32,
   hash: u32,
@@ -179,13 +179,13 @@ function insertElem(
   let elem: usize = node;
   if (!h.isLru) {
     if (h.count >= h.maxEntries) return -E2BIG;
-    if (!h.isInline) {
+    if (!h.isSmall) {
       elem = takeElem(h);
       if (elem == 0) return -ENOMEM;
     }
   }
-  const pos = takeSlot(h, hash);
-  fillSlot(h, pos, elem, hash, a, b);
+  const pos = takeSlot<K>(h, hash);
+  if (!h.isSmall) fillSlot(h, pos, elem, hash, a, b);
   if (h.isPercpu) {
     writePercpu(h, pos, value, syscall, true);
   } else {
@@ -193,7 +193,7 @@ function insertElem(
     copyMapValue(h, to, value);
     if (h.lockOffset >= 0) store<u32>(to + h.lockOffset, 0);
   }
-  publishSlot(h, pos, hash);
+  publishSlot<K>(h, pos, hash, a, b);
   h.count++;
   return 0;
 }
@@ -211,7 +211,7 @@ function replaceValue(
     writePercpu(h, pos, value, syscall, false);
   } else if (flags & BPF_F_LOCK) {
     copyMapValueLocked(h, valueAt(h, pos), value);
-  } else if (!h.isInline && h.ownsValues) {
+  } else if (h.ownsValues) {
     h.dropValue(valueAt(h, pos));
     copyMapValue(h, valueAt(h, pos), value);
   } else {

@@ -128,6 +128,8 @@ export {
   map_lookup_u64,
   map_peek,
   map_put4,
+  map_get_u64,
+  map_put_u64,
   map_set_many,
   map_update,
   map_update16,

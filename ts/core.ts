@@ -126,6 +126,8 @@ export interface CoreExports {
   ringbuf_await(map: number, isAwaited: number): void;
   map_get4(map: number, handle: number, k0: number): number;
   map_put4(map: number, handle: number, k0: number, value: number): number;
+  map_get_u64(map: number, handle: number, key: bigint): number;
+  map_put_u64(map: number, handle: number, key: bigint, value: number): number;
   map_lookup4(map: number, handle: number, k0: number): number;
   map_lookup8(map: number, handle: number, k0: number, k1: number): number;
   map_lookup16(map: number, handle: number, k0: number, k1: number, k2: number, k3: number): number;

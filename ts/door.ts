@@ -4,6 +4,7 @@
 // How a key travels is decided once, at creation: keys of 4, 8 and 16 bytes of the hash types go as arguments, all others
 // through a window in linear memory. No code is generated at run time.
 
+import { ANSWER_AT } from "./abi.js";
 import { KIND } from "./codec.js";
 import type { Codec, CodecKind } from "./codec.js";
 import { roundUp } from "./codec/base.js";
@@ -23,17 +24,24 @@ const BY = {
   WORDS1: 4,
   WORDS2: 5,
   WORDS4: 6,
+  /** 16 bytes, passed as 4 words without the window. */
+  BYTES16: 7,
   /** Encoded into the window, passed by address. */
-  ADDRESS: 7,
+  ADDRESS: 8,
   /** An index of an ARRAY. */
-  INDEX: 8,
+  INDEX: 9,
 } as const;
+
+// Where a module's own constants and functions are known to the optimiser, what it imports or exports is looked up at
+// every use. Hence these, and why the hot functions of this file are not exported.
+const { U32, U64, U64_NUMBER, F64, BYTES } = KIND;
 
 /** Takes the place of lookups that are not allowed: nothing is found, and the slow path says why. */
 const findNothing = (): number => 0;
 /** Takes the place of updates and deletions that are not allowed. */
 const refuse = (): number => -EPERM;
 
+const SHORT_COPY = 32;
 const TWO_32 = 0x1_0000_0000;
 const SAFE_HIGH = 0x1f_ffff;
 
@@ -46,7 +54,8 @@ function keyPath(kind: CodecKind, size: number, isHash: boolean, isArray: boolea
   if (kind === KIND.I64) return BY.I64;
   if (size === 4) return BY.WORDS1;
   if (size === 8) return BY.WORDS2;
-  return size === 16 ? BY.WORDS4 : BY.ADDRESS;
+  if (size === 16) return kind === KIND.BYTES ? BY.BYTES16 : BY.WORDS4;
+  return BY.ADDRESS;
 }
 
 /** What a door needs to know of its map. */
@@ -76,22 +85,25 @@ export class MapDoor<K, KI, V, VI> {
   readonly map: number;
   readonly handle: number;
   /**
-   * Are keys and values numbers (u32; u32 or u64.asNumber) of a hash table that may be read and written? Then both travel
-   * as arguments and results, without views: get4, put4.
+   * Bits of a key that travels as an argument while its value (u32; u64.asNumber) travels as argument and result, without
+   * views: get4 and put4, getU64 and putU64. Values beyond 32 bits go the other way. 0: not this map, or not this fd.
    */
-  isNumeric: boolean;
-  /** isNumeric: the largest value. */
-  readonly valueMax: number;
+  numeric: 0 | 32 | 64;
   readonly get4: CoreExports["map_get4"];
-  readonly put4: CoreExports["map_put4"];
+  readonly getU64: CoreExports["map_get_u64"];
   readonly key: Codec<K, KI>;
   readonly value: Codec<V, VI>;
   keyPtr: number;
   valuePtr: number;
   readonly marks: boolean;
   readonly isPerCpu: boolean;
+  private readonly answerPtr: number;
   private readonly path: number;
   private readonly valueKind: CodecKind;
+  /** Values are bytes, few enough to be copied word by word: built-in copies and loops over bytes take four times as long. */
+  private readonly isShort: boolean;
+  private readonly put4: CoreExports["map_put4"];
+  private readonly putU64: CoreExports["map_put_u64"];
   private lookup4: CoreExports["map_lookup4"];
   private lookup8: CoreExports["map_lookup8"];
   private lookup16: CoreExports["map_lookup16"];
@@ -123,12 +135,16 @@ export class MapDoor<K, KI, V, VI> {
     this.isPerCpu = options.isPerCpu;
     this.path = keyPath(options.key.kind, options.key.size, options.isHash, options.isArray);
     this.valueKind = options.value.kind;
-    const isWide = this.valueKind === KIND.U64_NUMBER;
-    this.isNumeric =
-      this.path === BY.U32 && !options.isPerCpu && (isWide || this.valueKind === KIND.U32);
-    this.valueMax = isWide ? Number.MAX_SAFE_INTEGER : 0xffffffff;
+    const { size } = options.value;
+    this.isShort = this.valueKind === BYTES && size % 4 === 0 && size <= SHORT_COPY;
+    const isNumber = this.valueKind === U32 || this.valueKind === U64_NUMBER;
+    const bits = this.path === BY.U32 ? 32 : this.path === BY.U64 ? 64 : 0;
+    this.numeric = isNumber && !options.isPerCpu ? bits : 0;
+    this.answerPtr = exports.scratch() + ANSWER_AT;
     this.get4 = exports.map_get4;
     this.put4 = exports.map_put4;
+    this.getU64 = exports.map_get_u64;
+    this.putU64 = exports.map_put_u64;
     this.lookup4 = exports.map_lookup4;
     this.lookup8 = exports.map_lookup8;
     this.lookup16 = exports.map_lookup16;
@@ -150,7 +166,7 @@ export class MapDoor<K, KI, V, VI> {
 
   /** From now on lookups find nothing: an fd that is not open for reading. Costs the others nothing. */
   denyReads(): void {
-    this.isNumeric = false;
+    this.numeric = 0;
     this.lookup4 = findNothing;
     this.lookup8 = findNothing;
     this.lookup16 = findNothing;
@@ -162,7 +178,7 @@ export class MapDoor<K, KI, V, VI> {
 
   /** From now on updates and deletions are refused: an fd that is not open for writing. */
   denyWrites(): void {
-    this.isNumeric = false;
+    this.numeric = 0;
     this.update4 = refuse;
     this.update8 = refuse;
     this.update16 = refuse;
@@ -194,23 +210,29 @@ export class MapDoor<K, KI, V, VI> {
   encodeValue(value: VI): void {
     const { mem, valuePtr, valueKind } = this;
     if (valuePtr < mem.u8.length && typeof value === "number") {
-      if (valueKind === KIND.U32 && value >>> 0 === value) {
+      if (valueKind === U32 && value >>> 0 === value) {
         mem.u32[valuePtr >>> 2] = value;
         return;
       }
-      if (valueKind === KIND.U64_NUMBER && value >= 0 && Number.isSafeInteger(value)) {
+      if (valueKind === U64_NUMBER && value >= 0 && Number.isSafeInteger(value)) {
         mem.u32[valuePtr >>> 2] = value >>> 0;
         mem.u32[(valuePtr >>> 2) + 1] = value < TWO_32 ? 0 : Math.floor(value / TWO_32);
         return;
       }
     }
-    mem.reach(valuePtr, this.value.size);
+    const { size } = this.value;
+    mem.reach(valuePtr, size);
+    if (this.isShort && isBytes(value, size)) {
+      const { i32 } = mem;
+      for (let i = 0; i < size; i += 4) i32[(valuePtr + i) >>> 2] = wordOf(value, i);
+      return;
+    }
     this.value.write(mem, valuePtr, value, "value");
   }
 
   /** Word i of the encoded key. */
   private word(i: number): number {
-    return this.mem.u32[(this.keyPtr >>> 2) + i] as number;
+    return this.mem.i32[(this.keyPtr >>> 2) + i] as number;
   }
 
   /**
@@ -222,12 +244,43 @@ export class MapDoor<K, KI, V, VI> {
     return this.findOther(key);
   }
 
+  /** After get4 or getU64 answered ASK: the address of the value, 0 when the key is absent. */
+  asked(): number {
+    const { mem, answerPtr } = this;
+    mem.reach(answerPtr);
+    return mem.u32[answerPtr >>> 2] as number;
+  }
+
+  // The optimiser inlines a few hundred bytecodes: what is rarer comes in methods of its own.
+
   private findOther(key: KI): number {
+    switch (this.path) {
+      case BY.U64:
+        if (isU64(key)) return this.lookupU64(this.map, this.handle, key) >>> 0;
+        break;
+      case BY.BYTES16:
+        if (isBytes(key, 16)) return this.findBytes16(key);
+        break;
+      case BY.INDEX:
+        if (isU32(key)) return this.arrayLookup(this.map, this.handle, key) >>> 0;
+        break;
+    }
+    return this.findEncoded(key);
+  }
+
+  private findBytes16(key: Uint8Array): number {
     const { map, handle } = this;
-    if (this.path === BY.U64 && isU64(key)) return this.lookupU64(map, handle, key) >>> 0;
-    if (this.path === BY.INDEX && isU32(key)) return this.arrayLookup(map, handle, key) >>> 0;
-    // A key that is not what its codec takes goes this way too: the codec says what is wrong with it.
+    const a = wordOf(key, 0);
+    const b = wordOf(key, 4);
+    const c = wordOf(key, 8);
+    const d = wordOf(key, 12);
+    return this.lookup16(map, handle, a, b, c, d) >>> 0;
+  }
+
+  /** A key that is not what its codec takes goes this way too: the codec says what is wrong with it. */
+  private findEncoded(key: KI): number {
     this.encodeKey(key);
+    const { map, handle } = this;
     switch (this.path) {
       case BY.WORDS1:
       case BY.I32:
@@ -253,8 +306,15 @@ export class MapDoor<K, KI, V, VI> {
 
   /** Inserts or replaces (BPF_ANY). @returns 0 or -errno */
   set(key: KI, value: VI): number {
-    if (this.isNumeric && isU32(key) && isNumberUpTo(value, this.valueMax)) {
+    if (this.numeric === 32 && isU32(key) && isU32(value)) {
       return this.put4(this.map, this.handle, key, value);
+    }
+    return this.setOther(key, value);
+  }
+
+  private setOther(key: KI, value: VI): number {
+    if (this.numeric === 64 && isU32(value) && isU64(key)) {
+      return this.putU64(this.map, this.handle, key, value);
     }
     this.encodeValue(value);
     return this.update(key, 0);
@@ -268,10 +328,24 @@ export class MapDoor<K, KI, V, VI> {
   }
 
   private updateOther(key: KI, flags: number): number {
-    const { map, handle, valuePtr } = this;
     if (this.path === BY.U64 && isU64(key))
-      return this.updateU64(map, handle, key, valuePtr, flags);
+      return this.updateU64(this.map, this.handle, key, this.valuePtr, flags);
+    if (this.path === BY.BYTES16 && isBytes(key, 16)) return this.updateBytes16(key, flags);
+    return this.updateEncoded(key, flags);
+  }
+
+  private updateBytes16(key: Uint8Array, flags: number): number {
+    const { map, handle, valuePtr } = this;
+    const a = wordOf(key, 0);
+    const b = wordOf(key, 4);
+    const c = wordOf(key, 8);
+    const d = wordOf(key, 12);
+    return this.update16(map, handle, a, b, c, d, valuePtr, flags);
+  }
+
+  private updateEncoded(key: KI, flags: number): number {
     this.encodeKey(key);
+    const { map, handle, valuePtr } = this;
     switch (this.path) {
       case BY.WORDS1:
       case BY.I32:
@@ -279,17 +353,11 @@ export class MapDoor<K, KI, V, VI> {
       case BY.WORDS2:
       case BY.I64:
         return this.update8(map, handle, this.word(0), this.word(1), valuePtr, flags);
-      case BY.WORDS4:
-        return this.update16(
-          map,
-          handle,
-          this.word(0),
-          this.word(1),
-          this.word(2),
-          this.word(3),
-          valuePtr,
-          flags,
-        );
+      case BY.WORDS4: {
+        const a = this.word(0);
+        const b = this.word(1);
+        return this.update16(map, handle, a, b, this.word(2), this.word(3), valuePtr, flags);
+      }
       default:
         return this.updateAt(handle, this.keyPtr, valuePtr, flags);
     }
@@ -322,20 +390,26 @@ export class MapDoor<K, KI, V, VI> {
   /** Decodes the value at `ptr` into `out` where its codec can; other values are just decoded. */
   readInto(ptr: number, out: V): V {
     const { mem, value } = this;
-    if (value.readInto === undefined) return this.read(ptr);
     mem.reach(ptr, value.size);
-    return value.readInto(mem, ptr, out);
+    if (this.isShort && isBytes(out, value.size)) {
+      copyWords(mem.i32, ptr, out);
+      return out;
+    }
+    return value.readInto === undefined ? this.read(ptr) : value.readInto(mem, ptr, out);
   }
 
   /** Decodes the value at an address the core returned. A read beyond stale views gives undefined: then again. */
   read(ptr: number): V {
     const { mem, valueKind } = this;
-    if (valueKind === KIND.U32) {
+    if (valueKind === U32) {
       const value = mem.u32[ptr >>> 2];
       if (value !== undefined) return value as V;
-    } else if (valueKind === KIND.U64_NUMBER) {
+    } else if (valueKind === U64_NUMBER) {
       const high = mem.u32[(ptr >>> 2) + 1] as number;
       if (high <= SAFE_HIGH) return (high * TWO_32 + (mem.u32[ptr >>> 2] as number)) as V;
+    } else if (valueKind === U64) {
+      const value = mem.u64[ptr >>> 3];
+      if (value !== undefined) return value as V;
     }
     return this.readOther(ptr);
   }
@@ -344,9 +418,12 @@ export class MapDoor<K, KI, V, VI> {
     const { mem } = this;
     mem.reach(ptr, this.value.size);
     switch (this.valueKind) {
-      case KIND.U64:
+      case BYTES:
+        if (this.isShort) return this.readInto(ptr, new Uint8Array(this.value.size) as V);
+        return this.value.read(mem, ptr);
+      case U64:
         return mem.u64[ptr >>> 3] as V;
-      case KIND.F64:
+      case F64:
         return mem.f64[ptr >>> 3] as V;
       default:
         return this.value.read(mem, ptr);
@@ -354,17 +431,38 @@ export class MapDoor<K, KI, V, VI> {
   }
 }
 
-/** An integer in 0..max. */
-function isNumberUpTo(value: unknown, max: number): value is number {
-  return typeof value === "number" && value >= 0 && value <= max && Math.floor(value) === value;
-}
-
 /** A 32-bit unsigned number. */
-export function isU32(key: unknown): key is number {
+function isU32(key: unknown): key is number {
   return typeof key === "number" && key >>> 0 === key;
 }
 
 /** A bigint that fits 64 unsigned bits. */
 function isU64(key: unknown): key is bigint {
   return typeof key === "bigint" && BigInt.asUintN(64, key) === key;
+}
+
+function isBytes(key: unknown, size: number): key is Uint8Array {
+  return key instanceof Uint8Array && key.length === size;
+}
+
+/** Copies whole words from an address to bytes. */
+function copyWords(words: Int32Array, ptr: number, to: Uint8Array): void {
+  const { length } = to;
+  for (let at = 0; at < length; at += 4) {
+    const word = words[(ptr + at) >>> 2] as number;
+    to[at] = word;
+    to[at + 1] = word >>> 8;
+    to[at + 2] = word >>> 16;
+    to[at + 3] = word >>> 24;
+  }
+}
+
+/** Four bytes as a little-endian i32. */
+function wordOf(bytes: Uint8Array, at: number): number {
+  return (
+    (bytes[at] as number) |
+    ((bytes[at + 1] as number) << 8) |
+    ((bytes[at + 2] as number) << 16) |
+    ((bytes[at + 3] as number) << 24)
+  );
 }

@@ -4,10 +4,11 @@
 // The kernel's (lookup, update, lookupAndDelete, nextKey, batches) take flags and say what the kernel says. Errors are
 // BpfError. What a map does is decided in assembly/; here values are encoded, decoded and handed over.
 
+import { ASK } from "./abi.js";
 import type { Codec } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { MapCursor } from "./cursor.js";
-import { MapDoor, isU32 } from "./door.js";
+import { MapDoor } from "./door.js";
 import { BpfError } from "./errors.js";
 import { FMODE_READ, FMODE_WRITE, Holdings, unwatch, watch } from "./holdings.js";
 import { ValueRef } from "./ref.js";
@@ -188,8 +189,16 @@ function round8(bytes: number): number {
   return Math.ceil(bytes / 8) * 8;
 }
 
-/** What get4 answers for an absent key. */
-const ABSENT = -1;
+// The module's own, as door.ts says.
+const ASKED = ASK;
+
+function isU32(key: unknown): key is number {
+  return typeof key === "number" && key >>> 0 === key;
+}
+
+function isU64(key: unknown): key is bigint {
+  return typeof key === "bigint" && BigInt.asUintN(64, key) === key;
+}
 
 /**
  * Maps with keys: reading, writing, iterating.
@@ -236,21 +245,25 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
    */
   get(key: KI): V | undefined {
     const { door } = this;
-    if (door.isNumeric && isU32(key)) {
+    if (door.numeric === 32 && isU32(key)) {
       const value = door.get4(door.map, door.handle, key);
-      if (value >= 0) return value as V;
-      if (value === ABSENT) return this.#missed();
+      return value === ASKED ? this.#readFrom(door.asked()) : ((value >>> 0) as V);
     }
-    return this.#getByAddress(key);
+    return this.#getOther(key);
   }
 
-  #getByAddress(key: KI): V | undefined {
-    const ptr = this.door.find(key);
-    return ptr !== 0 ? this.door.read(ptr) : this.#missed();
+  #getOther(key: KI): V | undefined {
+    const { door } = this;
+    if (door.numeric === 64 && isU64(key)) {
+      const value = door.getU64(door.map, door.handle, key);
+      return value === ASKED ? this.#readFrom(door.asked()) : ((value >>> 0) as V);
+    }
+    return this.#readFrom(door.find(key));
   }
 
-  /** Nothing was found: because it is not there, or because it may not be? */
-  #missed(): undefined {
+  #readFrom(ptr: number): V | undefined {
+    if (ptr !== 0) return this.door.read(ptr);
+    // Nothing was found: because it is not there, or because it may not be?
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     return undefined;
   }

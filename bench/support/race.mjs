@@ -16,16 +16,19 @@ import { Bench } from "tinybench";
 
 const MS_TO_NS = 1e6;
 
+let copies = 0;
+
 /**
  * A copy of a function with type feedback of its own: what one contender's keys teach the compiler must not slow another
- * contender down. The function may use nothing but its parameters.
+ * contender down. The function may use nothing but its parameters. The text differs from copy to copy, because V8 would
+ * share code and feedback of equal texts.
  * @template {(...args: never[]) => unknown} F
  * @param {F} loop
  * @returns {F}
  */
 export function fresh(loop) {
   // oxlint-disable-next-line typescript/no-implied-eval
-  return new Function(`return ${loop.toString()}`)();
+  return new Function(`/* ${++copies} */ return ${loop.toString()}`)();
 }
 
 /** @param {Bench} bench @param {Contender} contender @param {{ round: number }} clock */

@@ -6,6 +6,7 @@ import { locate, Problem } from "./problem.js";
 
 /** Up to this many bytes, a loop beats the built-in copies. */
 const SHORT_COPY = 32;
+const between = /* @__PURE__ */ new Uint8Array(SHORT_COPY);
 
 /** Whether `value` is a Uint8Array, also one of another realm (a frame, a vm context). */
 function isUint8Array(value: unknown): value is Uint8Array {
@@ -59,14 +60,13 @@ export class BytesCodec extends BaseCodec<Uint8Array> {
   put(mem: MemoryViews, ptr: number, value: Uint8Array): void {
     const target = mem.u8;
     const { size } = this;
-    // A value in the same memory may overlap its target; only set() copies that right.
-    if (size > SHORT_COPY || value.buffer === target.buffer) {
+    if (size > SHORT_COPY) {
       target.set(value, ptr);
       return;
     }
-    for (let index = 0; index < size; index++) {
-      target[ptr + index] = value[index] as number;
-    }
+    // By way of a buffer, because a value in the same memory may overlap its target; to ask for that costs more.
+    for (let index = 0; index < size; index++) between[index] = value[index] as number;
+    for (let index = 0; index < size; index++) target[ptr + index] = between[index] as number;
   }
 }
 
