@@ -1,5 +1,7 @@
 // Second entry of the debug build: walkers for the invariants, and allocations that fail on demand.
 
+import { BpfHtab } from "./hashtab";
+import { displacedElems } from "./htab_check";
 import { BpfMap, mapByHandle } from "./map";
 import { heapStruct, kernel, scratchPtr } from "./kernel";
 import { heapCheck } from "./lib/heap_check";
@@ -9,6 +11,11 @@ import { regionHi, regionLo, regionAt } from "./lib/region";
 export function check_map(handle: u32): i32 {
   const map = mapByHandle(handle);
   return map == 0 ? -1 : changetype<BpfMap>(map).check();
+}
+
+/** Hash types: the number of elements that are not in their home chunk. */
+export function displaced_elems(handle: u32): u32 {
+  return displacedElems(changetype<BpfHtab>(mapByHandle(handle)));
 }
 
 /** Walks the allocator. @returns 0, or the number of the invariant that is broken (lib/heap_check.ts) */

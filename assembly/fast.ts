@@ -46,14 +46,14 @@ class Door {
   }
 
   /**
-   * The value at `at` (0: there is none) as a number of 32 bits. ASK when it is larger, when it is that number itself, and
-   * when there is none.
+   * The value at `at` (0: there is none) as a number of 32 bits. ASK when it is that or larger, and when there is none.
+   * Behind a 4-byte value in its 8 bytes there are zeros.
    */
   @inline
-  static numberAt(h: BpfHtab, at: usize): u32 {
+  static numberAt(at: usize): u32 {
     if (at != 0) {
-      const value = load<u32>(at);
-      if (<i32>value != ASK && (h.valueSize == 4 || load<u32>(at, 4) == 0)) return value;
+      const value = load<u64>(at);
+      if (value < <u64>(<u32>ASK)) return <u32>value;
     }
     store<u32>(scratchPtr(), at, ANSWER_AT);
     return ASK;
@@ -160,12 +160,12 @@ function remove<K>(map: usize, handle: u32, a: u64, b: u64): i32 {
 
 /** Hash maps with 4-byte keys and values of 4 or 8 bytes, no per-CPU types: the value, or ASK. */
 export function map_get4(map: usize, handle: u32, k0: u32): u32 {
-  return Door.numberAt(changetype<BpfHtab>(map), Door.lookup<u32>(map, handle, k0, 0));
+  return Door.numberAt(Door.lookup<u32>(map, handle, k0, 0));
 }
 
 /** map_get4 for 8-byte keys. */
 export function map_get_u64(map: usize, handle: u32, key: u64): u32 {
-  return Door.numberAt(changetype<BpfHtab>(map), Door.lookup<u64>(map, handle, key, 0));
+  return Door.numberAt(Door.lookup<u64>(map, handle, key, 0));
 }
 
 /** The maps of map_get4: BPF_ANY with a value of 32 bits. */
@@ -361,12 +361,11 @@ function getMany<K>(h: BpfHtab, keys: usize, count: u32, values: usize, found: u
 function getManySmall<V>(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
   const chunks = h.chunks;
   const nChunks = h.nChunks;
-  const hashMask = h.hashMask;
   const seed = h.seed;
   let misses: u32 = 0;
   for (const end = keys + (count << 2); keys != end; keys += 4) {
     const key = load<u32>(keys);
-    const home = SmallTable.homeIn<u32>(chunks, nChunks, hashMask, seed, key, 0);
+    const home = SmallTable.homeIn<u32>(chunks, nChunks, seed, key, 0);
     const from = SmallTable.lookupFrom<u32>(h, home, key, 0);
     if (from != 0) {
       store<V>(values, load<V>(from));

@@ -15,6 +15,7 @@ import {
   isUsed,
   keyAt,
   nextAfter,
+  nextInBucket,
   overflowOf,
   tagOf,
   valueAt,
@@ -35,7 +36,7 @@ export function htabCheck(h: BpfHtab): i32 {
   let ret = checkSlots(h, passed);
   if (ret == 0) ret = checkOverflow(h, passed);
   free(passed);
-  if (ret == 0) ret = checkOrder(h);
+  if (ret == 0) ret = h.isSmall ? checkBuckets(h) : checkOrder(h);
   if (ret == 0 && !h.isSmall && !h.isLru) ret = checkFreeElems(h);
   return ret == 0 && h.isLru ? lruCheck(h) : ret;
 }
@@ -64,6 +65,19 @@ function checkSlots(h: BpfHtab, passed: usize): i32 {
   }
   if (count != h.count) return 1;
   return count <= h.maxEntries ? 0 : 2;
+}
+
+/** Number of elements that are not in their home chunk: what a bad hash or a bad order of keys shows in. */
+export function displacedElems(h: BpfHtab): u32 {
+  let displaced: u32 = 0;
+  const slots = h.isSmall ? h.slotCount : SEPARATE_SLOTS;
+  for (let index: u32 = 0; index < h.nChunks; index++) {
+    for (let slot: u32 = 0; slot < slots; slot++) {
+      const pos = chunkAt(h, index) | slot;
+      if (isUsed(h, pos) && homeIndex(h, hashAt(h, pos)) != index) displaced++;
+    }
+  }
+  return displaced;
 }
 
 function checkElem(h: BpfHtab, pos: u32): i32 {
@@ -99,6 +113,21 @@ function checkOrder(h: BpfHtab): i32 {
     bucket = at;
     if (++count > h.count) return 21;
     pos = nextAfter(h, pos);
+  }
+  return count == h.count ? 0 : 22;
+}
+
+/** As a batch walks: bucket after bucket, every element once. */
+function checkBuckets(h: BpfHtab): i32 {
+  let count: u32 = 0;
+  let first = firstFrom(h, 0);
+  while (first != 0) {
+    const bucket = bucketOf(h, hashAt(h, first));
+    for (let pos = first; pos != 0; pos = nextInBucket(h, pos)) {
+      if (bucketOf(h, hashAt(h, pos)) != bucket) return 20;
+      if (++count > h.count) return 21;
+    }
+    first = bucket == h.bucketMask ? 0 : firstFrom(h, bucket + 1);
   }
   return count == h.count ? 0 : 22;
 }

@@ -19,7 +19,7 @@
 // In the shared build lookups take no lock: the key is what makes an element visible, so it is written last.
 
 import { BpfHtab } from "./hashtab";
-import { hash16, hash4, hash8 } from "./lib/hash";
+import { hash16, hash4High, hash8 } from "./lib/hash";
 
 export const SMALL_META_AT: u32 = 20;
 const META_USED: u32 = 2;
@@ -42,18 +42,22 @@ export class SmallTable {
   }
 
   @inline
+  static hash<K>(seed: u64, a: u64, b: u64): u32 {
+    if (sizeof<K>() == 4) return hash4High(<u32>a, <u32>seed);
+    if (sizeof<K>() == 8) return hash8(a, seed);
+    return hash16(a, b, seed);
+  }
+
+  @inline
   static home<K>(h: BpfHtab, a: u64, b: u64): u32 {
-    return SmallTable.homeIn<K>(h.chunks, h.nChunks, h.hashMask, h.seed, a, b);
+    return SmallTable.homeIn<K>(h.chunks, h.nChunks, h.seed, a, b);
   }
 
   /** home for loops, which keep the fields in locals. */
   @inline
-  static homeIn<K>(chunks: u32, nChunks: u32, mask: u32, seed: u64, a: u64, b: u64): u32 {
-    let hash: u32;
-    if (sizeof<K>() == 4) hash = hash4(<u32>a, seed);
-    else if (sizeof<K>() == 8) hash = hash8(a, seed);
-    else hash = hash16(a, b, seed);
-    return chunks + ((<u32>((<u64>(hash & mask) * nChunks) >> 32)) << SmallTable.chunkShift<K>());
+  static homeIn<K>(chunks: u32, nChunks: u32, seed: u64, a: u64, b: u64): u32 {
+    const hash = SmallTable.hash<K>(seed, a, b);
+    return chunks + ((<u32>((<u64>hash * nChunks) >> 32)) << SmallTable.chunkShift<K>());
   }
 
   /** Slots of a chunk that hold the key, a bit each. */
@@ -239,6 +243,8 @@ export function smallLayout(h: BpfHtab): void {
   // A load of 50 %, a third where there is room.
   const slots = <u64>h.maxEntries * (h.maxEntries <= ROOMY_ENTRIES ? 3 : 2);
   h.nChunks = <u32>(slots / h.slotCount) + 2;
+  // Homes go by the whole hash: a bucket may begin in one chunk and end in the next (htab_table.ts, nextInBucket).
+  h.hashMask = ~0;
 }
 
 /** Prepares the zeroed chunks: finds the keys of empty slots. */

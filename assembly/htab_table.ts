@@ -22,7 +22,7 @@
 
 import { BpfHtab } from "./hashtab";
 import { SmallTable, smallMeta, smallRemove, smallUsed } from "./htab_small";
-import { hash16, hash4, hash8, hashBytes } from "./lib/hash";
+import { hash16, hash4, hash4High, hash8, hashBytes } from "./lib/hash";
 import { jhash, jhash16, jhash4, jhash8 } from "./lib/jhash";
 import { copyBytes, equalBytes } from "./lib/bytes";
 
@@ -45,7 +45,9 @@ export function hashKey<K>(h: BpfHtab, a: u64, b: u64): u32 {
     // The kernel's bucket, the low bits, goes to the top.
     return rotr<u32>(jhashKey<K>(h, a, b), h.bucketShift);
   }
-  if (sizeof<K>() == 4) return hash4(<u32>a, h.seed);
+  if (sizeof<K>() == 4) {
+    return h.isSmall ? hash4High(<u32>a, <u32>h.seed) : hash4(<u32>a, h.seed);
+  }
   if (sizeof<K>() == 8) return hash8(a, h.seed);
   if (sizeof<K>() == 16) return hash16(a, b, h.seed);
   return hashBytes(<usize>a, h.keySize, h.seed);
@@ -374,7 +376,12 @@ export function rankAt(h: BpfHtab, pos: u32): u64 {
 
 /** The element behind the one at pos in the same bucket; 0 at its end. */
 export function nextInBucket(h: BpfHtab, pos: u32): u32 {
-  return behindInBucket(h, rankAt(h, pos), pos);
+  if (!h.isSmall) return behindInBucket(h, rankAt(h, pos), pos);
+  const hash = hashAt(h, pos);
+  const home = homeIndex(h, hash);
+  let next = homeNext(h, home, rankAt(h, pos), pos);
+  if (next == 0 && home + 1 < h.nChunks) next = homeNext(h, home + 1, 0, 0);
+  return next != 0 && bucketOf(h, hashAt(h, next)) == bucketOf(h, hash) ? next : 0;
 }
 
 /** As nextBehind, within the bucket of `rank`; 0 at its end. */

@@ -33,7 +33,7 @@ const BY = {
 } as const;
 
 // Where a module's own constants and functions are known to the optimiser, what it imports or exports is looked up at
-// every use. Hence these, and why the hot functions of this file are not exported.
+// every use, and so are functions that could be assigned to. Hence these, and the constants that are functions.
 const { U32, U64, U64_NUMBER, F64, BYTES } = KIND;
 
 /** Takes the place of lookups that are not allowed: nothing is found, and the slow path says why. */
@@ -57,6 +57,35 @@ function keyPath(kind: CodecKind, size: number, isHash: boolean, isArray: boolea
   if (size === 16) return kind === KIND.BYTES ? BY.BYTES16 : BY.WORDS4;
   return BY.ADDRESS;
 }
+
+/** A 32-bit unsigned number. */
+const isU32 = (key: unknown): key is number => typeof key === "number" && key >>> 0 === key;
+
+/** A bigint that fits 64 unsigned bits. */
+const isU64 = (key: unknown): key is bigint =>
+  typeof key === "bigint" && BigInt.asUintN(64, key) === key;
+
+const isBytes = (key: unknown, size: number): key is Uint8Array =>
+  key instanceof Uint8Array && key.length === size;
+
+/** Copies whole words from an address to bytes. */
+const copyWords = (words: Int32Array, ptr: number, to: Uint8Array): void => {
+  const { length } = to;
+  for (let at = 0; at < length; at += 4) {
+    const word = words[(ptr + at) >>> 2] as number;
+    to[at] = word;
+    to[at + 1] = word >>> 8;
+    to[at + 2] = word >>> 16;
+    to[at + 3] = word >>> 24;
+  }
+};
+
+/** Four bytes as a little-endian i32. */
+const wordOf = (bytes: Uint8Array, at: number): number =>
+  (bytes[at] as number) |
+  ((bytes[at + 1] as number) << 8) |
+  ((bytes[at + 2] as number) << 16) |
+  ((bytes[at + 3] as number) << 24);
 
 /** What a door needs to know of its map. */
 export interface DoorOptions<K, KI, V, VI> {
@@ -429,40 +458,4 @@ export class MapDoor<K, KI, V, VI> {
         return this.value.read(mem, ptr);
     }
   }
-}
-
-/** A 32-bit unsigned number. */
-function isU32(key: unknown): key is number {
-  return typeof key === "number" && key >>> 0 === key;
-}
-
-/** A bigint that fits 64 unsigned bits. */
-function isU64(key: unknown): key is bigint {
-  return typeof key === "bigint" && BigInt.asUintN(64, key) === key;
-}
-
-function isBytes(key: unknown, size: number): key is Uint8Array {
-  return key instanceof Uint8Array && key.length === size;
-}
-
-/** Copies whole words from an address to bytes. */
-function copyWords(words: Int32Array, ptr: number, to: Uint8Array): void {
-  const { length } = to;
-  for (let at = 0; at < length; at += 4) {
-    const word = words[(ptr + at) >>> 2] as number;
-    to[at] = word;
-    to[at + 1] = word >>> 8;
-    to[at + 2] = word >>> 16;
-    to[at + 3] = word >>> 24;
-  }
-}
-
-/** Four bytes as a little-endian i32. */
-function wordOf(bytes: Uint8Array, at: number): number {
-  return (
-    (bytes[at] as number) |
-    ((bytes[at + 1] as number) << 8) |
-    ((bytes[at + 2] as number) << 16) |
-    ((bytes[at + 3] as number) << 24)
-  );
 }

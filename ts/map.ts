@@ -192,13 +192,9 @@ function round8(bytes: number): number {
 // The module's own, as door.ts says.
 const ASKED = ASK;
 
-function isU32(key: unknown): key is number {
-  return typeof key === "number" && key >>> 0 === key;
-}
-
-function isU64(key: unknown): key is bigint {
-  return typeof key === "bigint" && BigInt.asUintN(64, key) === key;
-}
+const isU32 = (key: unknown): key is number => typeof key === "number" && key >>> 0 === key;
+const isU64 = (key: unknown): key is bigint =>
+  typeof key === "bigint" && BigInt.asUintN(64, key) === key;
 
 /**
  * Maps with keys: reading, writing, iterating.

@@ -6,6 +6,7 @@ import type { Runtime } from "./builds.js";
 /** Exports of the debug build's second entry. */
 export interface DebugExports {
   check_map(handle: number): number;
+  displaced_elems(handle: number): number;
   check_heap(): number;
   check_kernel(): number;
   fail_after(count: number): void;

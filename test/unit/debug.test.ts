@@ -30,7 +30,7 @@ it("check_heap sees a damaged block header", async () => {
 });
 
 const MAPS = [
-  ["inline HASH", uapi.BPF_MAP_TYPE_HASH, 0, 8],
+  ["small HASH", uapi.BPF_MAP_TYPE_HASH, 0, 8],
   ["separate HASH", uapi.BPF_MAP_TYPE_HASH, 0, 80],
   ["HASH without preallocation", uapi.BPF_MAP_TYPE_HASH, uapi.BPF_F_NO_PREALLOC, 8],
   ["LRU_HASH", uapi.BPF_MAP_TYPE_LRU_HASH, 0, 8],
@@ -48,10 +48,13 @@ for (const [name, type, flags, valueSize] of MAPS) {
     const value = rt.exports.bpf_map_lookup_elem(map, keyPtr) >>> 0;
     const bytes = new Uint8Array(rt.memory.buffer);
     expect(debug.check_map(map)).toBe(0);
-    // Inline: the first tag of the chunk. Separate: the key, and everything of the header but stamp and reference.
-    const isInline = name.startsWith("inline");
+    // Small: the marks of overflow and use of the chunk. Separate: the key, and everything of the header but stamp and reference.
+    const isSmall = name.startsWith("small");
+    const chunk = value & ~63;
     const elem = value - (name.startsWith("LRU") ? 24 : 16);
-    const places = isInline ? [value & ~63] : [elem, elem + 6, elem + (value - elem > 16 ? 20 : 8)];
+    const places = isSmall
+      ? [chunk + 20, chunk + 22]
+      : [elem, elem + 6, elem + (value - elem > 16 ? 20 : 8)];
     if (name.startsWith("LRU")) places.push(elem + 8, elem + 12, elem + 18);
     for (const at of places) {
       const old = bytes[at] ?? 0;

@@ -27,7 +27,7 @@ const map = (type: number, flags = 0, rest: Partial<CreateSpec> = {}): CreateSpe
 
 /** Maps to create; of types that are not built, the test sees that they are refused. */
 const CREATIONS: Readonly<Record<string, CreateSpec>> = {
-  "HASH, inline": map(uapi.BPF_MAP_TYPE_HASH),
+  "HASH, small": map(uapi.BPF_MAP_TYPE_HASH),
   "HASH, separate": map(uapi.BPF_MAP_TYPE_HASH, 0, { valueSize: 300 }),
   "HASH, no prealloc": map(uapi.BPF_MAP_TYPE_HASH, NO_PREALLOC),
   PERCPU_HASH: map(uapi.BPF_MAP_TYPE_PERCPU_HASH),
