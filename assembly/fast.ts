@@ -9,9 +9,11 @@ import { BPF_F_LOCK, E2BIG, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
 import { BpfHtab, htabUse, isHtab, lockOf } from "./hashtab";
 import { htabDelete, htabUpdate } from "./htab_update";
-import { SmallTable, smallRemove } from "./htab_small";
+import { InlineTable, inlineRemove } from "./htab_inline";
+import { SmallTable } from "./htab_small";
 import { find, hashKey } from "./htab_table";
 import { scratchPtr } from "./kernel";
+import { hash4High } from "./lib/hash";
 import { lock, unlock } from "./lib/lock";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
 import { BpfMap, NO_LOCK, copyMapValue, mapByHandle } from "./map";
@@ -40,8 +42,8 @@ class Door {
   @inline
   static lookup<K>(map: usize, handle: u32, a: u64, b: u64): usize {
     const h = changetype<BpfHtab>(map);
-    return h.smallHandle == handle
-      ? SmallTable.lookup<K>(h, a, b)
+    return h.inlineHandle == handle
+      ? InlineTable.lookup<K>(h, InlineTable.hash<K>(h, a, b), a, b)
       : lookupOther<K>(map, handle, a, b);
   }
 
@@ -62,7 +64,7 @@ class Door {
   @inline
   static put<K>(map: usize, handle: u32, a: u64, value: u32): i32 {
     const h = changetype<BpfHtab>(map);
-    if (h.smallHandle == handle && !h.frozen && h.lockOffset < 0) return putSmall<K>(h, a, value);
+    if (h.inlineHandle == handle && !h.frozen && h.lockOffset < 0) return putInline<K>(h, a, value);
     const window = scratchPtr() + 232;
     store<u64>(window, value);
     return update<K>(map, handle, a, 0, window, 0);
@@ -80,25 +82,25 @@ function update<K>(map: usize, handle: u32, a: u64, b: u64, value: usize, flags:
   if (!isOpen(map, handle)) return -EINVAL;
   const h = changetype<BpfHtab>(map);
   if (h.frozen) return -EPERM;
-  if (h.isSmall && flags == 0) return updateSmall<K>(h, a, b, value);
+  if (h.isInline && flags == 0) return updateInline<K>(h, a, b, value);
   return htabUpdate<K>(h, a, b, value, flags, true);
 }
 
 /** htabUpdate with BPF_ANY for the smallest elements. */
-function updateSmall<K>(h: BpfHtab, a: u64, b: u64, value: usize): i32 {
-  const home = SmallTable.home<K>(h, a, b);
+function updateInline<K>(h: BpfHtab, a: u64, b: u64, value: usize): i32 {
+  const hash = InlineTable.hash<K>(h, a, b);
   lock(lockOf(h));
-  let to = SmallTable.lookupFrom<K>(h, home, a, b);
+  let to = InlineTable.lookup<K>(h, hash, a, b);
   const isNew = to == 0;
   let ret = 0;
   if (isNew && h.count >= h.maxEntries) {
     ret = -E2BIG;
   } else {
-    if (isNew) to = SmallTable.take<K>(h, home);
-    storeSmall(h, to, value);
+    if (isNew) to = InlineTable.take<K>(h, hash);
+    storeInline(h, to, value);
     if (isNew) {
       if (h.lockOffset >= 0) store<u32>(to + h.lockOffset, 0);
-      SmallTable.publish<K>(h, to, a, b);
+      InlineTable.publish<K>(h, hash, to, a, b);
       h.count++;
     }
   }
@@ -106,21 +108,21 @@ function updateSmall<K>(h: BpfHtab, a: u64, b: u64, value: usize): i32 {
   return ret;
 }
 
-/** updateSmall with a value of up to 8 bytes in a register. */
-function putSmall<K>(h: BpfHtab, a: u64, value: u64): i32 {
-  const home = SmallTable.home<K>(h, a, 0);
+/** updateInline with a value of up to 8 bytes in a register. */
+function putInline<K>(h: BpfHtab, a: u64, value: u64): i32 {
+  const hash = InlineTable.hash<K>(h, a, 0);
   lock(lockOf(h));
-  let to = SmallTable.lookupFrom<K>(h, home, a, 0);
+  let to = InlineTable.lookup<K>(h, hash, a, 0);
   const isNew = to == 0;
   let ret = 0;
   if (isNew && h.count >= h.maxEntries) {
     ret = -E2BIG;
   } else {
-    if (isNew) to = SmallTable.take<K>(h, home);
+    if (isNew) to = InlineTable.take<K>(h, hash);
     if (h.valueSize == 8) store<u64>(to, value);
     else store<u32>(to, <u32>value);
     if (isNew) {
-      SmallTable.publish<K>(h, to, a, 0);
+      InlineTable.publish<K>(h, hash, to, a, 0);
       h.count++;
     }
   }
@@ -128,12 +130,12 @@ function putSmall<K>(h: BpfHtab, a: u64, value: u64): i32 {
   return ret;
 }
 
-function removeSmall<K>(h: BpfHtab, a: u64, b: u64): i32 {
-  const home = SmallTable.home<K>(h, a, b);
+function removeInline<K>(h: BpfHtab, a: u64, b: u64): i32 {
+  const hash = InlineTable.hash<K>(h, a, b);
   lock(lockOf(h));
-  const value = SmallTable.lookupFrom<K>(h, home, a, b);
+  const value = InlineTable.lookup<K>(h, hash, a, b);
   if (value != 0) {
-    smallRemove(h, home, SmallTable.chunkOf<K>(value), SmallTable.slotOf<K>(value));
+    inlineRemove(h, hash, value);
     h.count--;
   }
   unlock(lockOf(h));
@@ -141,7 +143,7 @@ function removeSmall<K>(h: BpfHtab, a: u64, b: u64): i32 {
 }
 
 /** Stores a value. In the shared build a reader may see half of a replaced one, as in the kernel's ARRAY. */
-function storeSmall(h: BpfHtab, to: usize, value: usize): void {
+function storeInline(h: BpfHtab, to: usize, value: usize): void {
   const size = h.valueSize;
   if (h.lockOffset >= 0 || (size & 3) != 0) {
     copyMapValue(h, to, value);
@@ -155,7 +157,7 @@ function remove<K>(map: usize, handle: u32, a: u64, b: u64): i32 {
   if (!isOpen(map, handle)) return -EINVAL;
   const h = changetype<BpfHtab>(map);
   if (h.frozen) return -EPERM;
-  return h.isSmall ? removeSmall<K>(h, a, b) : htabDelete<K>(h, a, b);
+  return h.isInline ? removeInline<K>(h, a, b) : htabDelete<K>(h, a, b);
 }
 
 /** Hash maps with 4-byte keys and values of 4 or 8 bytes, no per-CPU types: the value, or ASK. */
@@ -361,12 +363,12 @@ function getMany<K>(h: BpfHtab, keys: usize, count: u32, values: usize, found: u
 function getManySmall<V>(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
   const chunks = h.chunks;
   const nChunks = h.nChunks;
-  const seed = h.seed;
+  const seed = <u32>h.seed;
   let misses: u32 = 0;
   for (const end = keys + (count << 2); keys != end; keys += 4) {
     const key = load<u32>(keys);
-    const home = SmallTable.homeIn<u32>(chunks, nChunks, seed, key, 0);
-    const from = SmallTable.lookupFrom<u32>(h, home, key, 0);
+    const home = SmallTable.home(chunks, nChunks, hash4High(key, seed));
+    const from = SmallTable.lookupFrom(h, home, key);
     if (from != 0) {
       store<V>(values, load<V>(from));
     } else {
@@ -414,7 +416,7 @@ export function map_get_many(
   const h = changetype<BpfHtab>(ptr);
   switch (h.keySize) {
     case 4:
-      if (h.isSmall && found == 0) {
+      if (h.isInline && found == 0) {
         if (h.valueSize == 8) return getManySmall<u64>(h, keys, count, values);
         if (h.valueSize == 4) return getManySmall<u32>(h, keys, count, values);
       }

@@ -58,7 +58,7 @@ import {
   rankAt,
   valueAt,
 } from "./htab_table";
-import { smallFits, smallInit, smallLayout } from "./htab_small";
+import { inlineFits, inlineInit, inlineLayout, inlineMetaBytes } from "./htab_inline";
 import { LRU_ELEM_HDR, lruInit, lruRelease } from "./bpf_lru_list";
 import { callBackOnElem } from "./callback";
 import { htabLookupBatch } from "./htab_batch";
@@ -120,12 +120,12 @@ export class BpfHtab extends BpfMap {
   lruSets: u32;
   lruLocals: u32;
   lruTarget: u32;
-  // Small tables (htab_small.ts).
+  // Inline tables (htab_small.ts, htab_group.ts).
   slotCount: u32;
   keyStride: u32;
   valueStride: u32;
   metas: u32;
-  metaShift: u32;
+  elemShift: u32;
   emptyHome: u32;
   emptyKey: u32;
 
@@ -177,19 +177,20 @@ export class BpfHtab extends BpfMap {
     this.bucketShift = ctz(nBuckets);
     this.hashMask = this.bucketShift == 0 ? 0 : ~0 << (32 - this.bucketShift);
     const isPlain = this.isPrealloc && !this.isLru && !this.isPercpu && !this.ownsValues;
-    this.isSmall =
-      isPlain && !this.zeroSeed && smallFits(this.keySize, this.valueSize, this.maxEntries);
-    return this.isSmall ? this.initSmall() : this.initSeparate();
+    this.isInline =
+      isPlain && !this.zeroSeed && inlineFits(this.keySize, this.valueSize, this.maxEntries);
+    return this.isInline ? this.initInline() : this.initSeparate();
   }
 
-  private initSmall(): i32 {
-    smallLayout(this);
-    if (this.metaShift != 0) {
-      this.metas = <u32>allocZeroed(<u64>this.nChunks * 4);
+  private initInline(): i32 {
+    inlineLayout(this);
+    const metaBytes = inlineMetaBytes(this);
+    if (metaBytes != 0) {
+      this.metas = <u32>allocZeroed(metaBytes, 64);
       if (this.metas == 0) return -ENOMEM;
     }
     if (!this.allocChunks(true)) return -ENOMEM;
-    smallInit(this);
+    inlineInit(this);
     return 0;
   }
 
@@ -242,7 +243,7 @@ export class BpfHtab extends BpfMap {
 
   private allocChunks(isRegion: bool): bool {
     const bytes = <u64>this.nChunks * this.chunkSize;
-    this.chunks = <u32>allocZeroed(bytes, this.chunkSize);
+    this.chunks = <u32>allocZeroed(bytes, 64);
     if (this.chunks == 0) return false;
     this.chunksEnd = this.chunks + <u32>bytes;
     return !isRegion || addRegion(this.chunks, this.chunksEnd, changetype<usize>(this), true);
@@ -251,7 +252,7 @@ export class BpfHtab extends BpfMap {
   override release(): void {
     if (this.ownsValues) dropAllValues(this);
     removeRegion(this.chunks);
-    if (this.metaShift != 0) free(this.metas);
+    free(this.metas);
     removeRegion(this.elems);
     removeRegion(this.slots);
     if (this.pool != 0) poolDestroy(changetype<Pool>(this.pool));
@@ -434,7 +435,7 @@ export class BpfHtab extends BpfMap {
   }
 
   override isLive(lo: u32, addr: u32, len: u32): bool {
-    if (this.isSmall) {
+    if (this.isInline) {
       const offset = (addr - lo) % this.chunkSize;
       if (offset < this.valueOff) return false;
       const slot = (offset - this.valueOff) / this.valueStride;

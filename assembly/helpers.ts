@@ -54,7 +54,7 @@ import {
 } from "./dynptr";
 import { isKeyOfCallback } from "./callback";
 import { BpfHtab } from "./hashtab";
-import { smallLookup } from "./htab_small";
+import { inlineLookup } from "./htab_inline";
 import { bpf_cgrp_storage_delete, bpf_cgrp_storage_get } from "./bpf_cgrp_storage";
 import { bpf_inode_storage_delete, bpf_inode_storage_get } from "./bpf_inode_storage";
 import { bpf_sk_storage_delete, bpf_sk_storage_get } from "./bpf_sk_storage";
@@ -92,8 +92,8 @@ function forProgram(ret: i32): i32 {
 /** Address of the value on the current CPU, or 0. LRU types: the entry is now referenced. */
 export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
   const map = mapWithKey(handle, key);
-  if (map != 0 && changetype<BpfMap>(map).smallHandle == handle) {
-    return smallLookup(changetype<BpfHtab>(map), key);
+  if (map != 0 && changetype<BpfMap>(map).inlineHandle == handle) {
+    return inlineLookup(changetype<BpfHtab>(map), key);
   }
   return map == 0 ? 0 : changetype<BpfMap>(map).lookupElem(key);
 }

@@ -20,6 +20,7 @@ import {
   tagOf,
   valueAt,
 } from "./htab_table";
+import { groupMeta, groupTag } from "./htab_group";
 import { lruCheck } from "./bpf_lru_list";
 import { allocGrow, free } from "./kernel";
 import { Pool } from "./lib/pool";
@@ -36,21 +37,22 @@ export function htabCheck(h: BpfHtab): i32 {
   let ret = checkSlots(h, passed);
   if (ret == 0) ret = checkOverflow(h, passed);
   free(passed);
-  if (ret == 0) ret = h.isSmall ? checkBuckets(h) : checkOrder(h);
-  if (ret == 0 && !h.isSmall && !h.isLru) ret = checkFreeElems(h);
+  if (ret == 0) ret = h.isInline ? checkBuckets(h) : checkOrder(h);
+  if (ret == 0 && !h.isInline && !h.isLru) ret = checkFreeElems(h);
   return ret == 0 && h.isLru ? lruCheck(h) : ret;
 }
 
 /** @param passed u32 per chunk: counts the elems that went on from it */
 function checkSlots(h: BpfHtab, passed: usize): i32 {
   let count: u32 = 0;
-  const slots = h.isSmall ? h.slotCount : SEPARATE_SLOTS;
+  const slots = h.isInline ? h.slotCount : SEPARATE_SLOTS;
   for (let index: u32 = 0; index < h.nChunks; index++) {
     const chunk = chunkAt(h, index);
     for (let slot: u32 = 0; slot < slots; slot++) {
       if (!isUsed(h, chunk | slot)) {
-        // What stands in an empty slot of a small table must not be found.
-        if (h.isSmall && homeIndex(h, hashAt(h, chunk | slot)) == index) return 9;
+        // What stands in an empty slot of a small table (htab_small.ts) must not be found.
+        const isSmall = h.isInline && h.keySize == 4;
+        if (isSmall && homeIndex(h, hashAt(h, chunk | slot)) == index) return 9;
         continue;
       }
       count++;
@@ -70,7 +72,7 @@ function checkSlots(h: BpfHtab, passed: usize): i32 {
 /** Number of elements that are not in their home chunk: what a bad hash or a bad order of keys shows in. */
 export function displacedElems(h: BpfHtab): u32 {
   let displaced: u32 = 0;
-  const slots = h.isSmall ? h.slotCount : SEPARATE_SLOTS;
+  const slots = h.isInline ? h.slotCount : SEPARATE_SLOTS;
   for (let index: u32 = 0; index < h.nChunks; index++) {
     for (let slot: u32 = 0; slot < slots; slot++) {
       const pos = chunkAt(h, index) | slot;
@@ -82,9 +84,12 @@ export function displacedElems(h: BpfHtab): u32 {
 
 function checkElem(h: BpfHtab, pos: u32): i32 {
   const hash = hashAt(h, pos);
-  if (!h.isSmall && load<u8>((pos & ~15) + (pos & 15)) != tagOf(hash)) return 3;
+  if (!h.isInline && load<u8>((pos & ~15) + (pos & 15)) != tagOf(hash)) return 3;
+  if (h.isInline && h.keySize > 4) {
+    if (load<u8>(groupMeta(h, pos & ~15) + (pos & 15)) != groupTag(hash)) return 3;
+  }
   if (findKey(h, keyAt(h, pos)) != pos) return 4;
-  if (h.isSmall) return 0;
+  if (h.isInline) return 0;
   if (hash != hashOfKey(h, keyAt(h, pos))) return 5;
   const elem = elemAt(pos);
   if (load<u8>(elem, ELEM_LIVE) != 1) return 6;

@@ -1,6 +1,6 @@
 // The physical table of the hash maps: chunks of slots, open addressing, sized once at creation, nothing ever moves.
 //
-// Two layouts, one algorithm. The smallest elements live in the chunk (htab_small.ts), all others are a u32 away:
+// Small elements of plain maps live in the table itself (htab_inline.ts); all others are a u32 away from their chunk:
 //
 //   chunk, 64 bytes, 12 slots   0           12         14      16
 //                               | tag * 12  | overflow | clock | address of elem, u32 * 12 |
@@ -21,8 +21,8 @@
 // A position names a slot: chunk address | slot (chunks are 16-aligned).
 
 import { BpfHtab } from "./hashtab";
-import { SmallTable, smallMeta, smallRemove, smallUsed } from "./htab_small";
-import { hash16, hash4, hash4High, hash8, hashBytes } from "./lib/hash";
+import { InlineTable, inlineOverflow, inlineRemove, inlineUsed } from "./htab_inline";
+import { hash16, hash4, hash8, hashBytes } from "./lib/hash";
 import { jhash, jhash16, jhash4, jhash8 } from "./lib/jhash";
 import { copyBytes, equalBytes } from "./lib/bytes";
 
@@ -46,7 +46,7 @@ export function hashKey<K>(h: BpfHtab, a: u64, b: u64): u32 {
     return rotr<u32>(jhashKey<K>(h, a, b), h.bucketShift);
   }
   if (sizeof<K>() == 4) {
-    return h.isSmall ? hash4High(<u32>a, <u32>h.seed) : hash4(<u32>a, h.seed);
+    return h.isInline ? InlineTable.hash<K>(h, a, b) : hash4(<u32>a, h.seed);
   }
   if (sizeof<K>() == 8) return hash8(a, h.seed);
   if (sizeof<K>() == 16) return hash16(a, b, h.seed);
@@ -112,7 +112,7 @@ function chunkAfter(h: BpfHtab, chunk: u32): u32 {
 }
 
 export function overflowOf(h: BpfHtab, chunk: u32): u32 {
-  return load<u16>(h.isSmall ? smallMeta(h, chunk) : chunk + OVERFLOW_AT);
+  return h.isInline ? inlineOverflow(h, chunk) : load<u16>(chunk, OVERFLOW_AT);
 }
 
 /** Does the slot at pos hold an element? */
@@ -126,23 +126,23 @@ export function elemAt(pos: u32): u32 {
 }
 
 export function keyAt(h: BpfHtab, pos: u32): usize {
-  if (h.isSmall) return (pos & ~15) + (pos & 15) * h.keyStride;
+  if (h.isInline) return (pos & ~15) + (pos & 15) * h.keyStride;
   return elemAt(pos) + h.keyOff;
 }
 
 /** Address of the value; of per-CPU types the word that points to CPU 0's slot. */
 export function valueAt(h: BpfHtab, pos: u32): usize {
-  if (h.isSmall) return (pos & ~15) + h.valueOff + (pos & 15) * h.valueStride;
+  if (h.isInline) return (pos & ~15) + h.valueOff + (pos & 15) * h.valueStride;
   return elemAt(pos) + h.valueOff;
 }
 
-/** The stamp of an element; a small table has none. */
+/** The stamp of an element; an inline table has none. */
 function stampOf(h: BpfHtab, pos: u32): u32 {
-  return h.isSmall ? 0 : load<u16>(elemAt(pos), ELEM_STAMP);
+  return h.isInline ? 0 : load<u16>(elemAt(pos), ELEM_STAMP);
 }
 
 export function hashAt(h: BpfHtab, pos: u32): u32 {
-  return h.isSmall ? hashOfKey(h, keyAt(h, pos)) : load<u32>(elemAt(pos));
+  return h.isInline ? hashOfKey(h, keyAt(h, pos)) : load<u32>(elemAt(pos));
 }
 
 export function hashOfKey(h: BpfHtab, key: usize): u32 {
@@ -163,14 +163,11 @@ export function hashOfKey(h: BpfHtab, key: usize): u32 {
 /** The position of a key; 0 when absent. */
 export function find<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
   if (sizeof<K>() != 1) {
-    if (h.isSmall) return smallPosition<K>(SmallTable.lookup<K>(h, a, b));
+    if (h.isInline) {
+      return InlineTable.position<K>(h, InlineTable.lookup<K>(h, hash, a, b));
+    }
   }
   return findSeparate<K>(h, hash, a, b);
-}
-
-/** The position of a value of a small table; 0 for 0. */
-function smallPosition<K>(value: u32): u32 {
-  return value == 0 ? 0 : SmallTable.chunkOf<K>(value) | SmallTable.slotOf<K>(value);
 }
 
 /** find for a key by address. */
@@ -217,7 +214,7 @@ export function tagOf(hash: u32): u32 {
 
 /** Slots in use, a bit each. */
 function usedSlots(h: BpfHtab, chunk: u32): u32 {
-  return h.isSmall ? smallUsed(h, chunk) : i8x16.bitmask(v128.load(chunk)) & ALL_SLOTS;
+  return h.isInline ? inlineUsed(h, chunk) : i8x16.bitmask(v128.load(chunk)) & ALL_SLOTS;
 }
 
 /**
@@ -225,10 +222,10 @@ function usedSlots(h: BpfHtab, chunk: u32): u32 {
  * elements.
  */
 export function takeSlot<K>(h: BpfHtab, hash: u32): u32 {
-  let chunk = chunkAt(h, homeIndex(h, hash));
   if (sizeof<K>() != 1) {
-    if (h.isSmall) return smallPosition<K>(SmallTable.take<K>(h, chunk));
+    if (h.isInline) return InlineTable.position<K>(h, InlineTable.take<K>(h, hash));
   }
+  let chunk = chunkAt(h, homeIndex(h, hash));
   while (true) {
     const unused = ~usedSlots(h, chunk) & ALL_SLOTS;
     if (unused != 0) return chunk | ctz(unused);
@@ -238,7 +235,7 @@ export function takeSlot<K>(h: BpfHtab, hash: u32): u32 {
   }
 }
 
-/** Puts the key and the elem into a slot; publishSlot makes it visible once the value is there. Not in small tables. */
+/** Puts the key and the elem into a slot; publishSlot makes it visible once the value is there. Not in inline tables. */
 export function fillSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32, a: u64, b: u64): void {
   store<u32>(elem, hash);
   store<u8>(elem, 1, ELEM_LIVE);
@@ -249,8 +246,8 @@ export function fillSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32, a: u64, b
 /** Makes a slot visible, as the newest element of its bucket. */
 export function publishSlot<K>(h: BpfHtab, pos: u32, hash: u32, a: u64, b: u64): void {
   if (sizeof<K>() != 1) {
-    if (h.isSmall) {
-      SmallTable.publish<K>(h, <u32>valueAt(h, pos), a, b);
+    if (h.isInline) {
+      InlineTable.publish<K>(h, hash, <u32>valueAt(h, pos), a, b);
       return;
     }
   }
@@ -260,12 +257,12 @@ export function publishSlot<K>(h: BpfHtab, pos: u32, hash: u32, a: u64, b: u64):
 
 /** Empties a slot. */
 export function removeSlot(h: BpfHtab, pos: u32, hash: u32): void {
-  let chunk = chunkAt(h, homeIndex(h, hash));
-  if (h.isSmall) {
-    smallRemove(h, chunk, pos & ~15, pos & 15);
+  if (h.isInline) {
+    inlineRemove(h, hash, <u32>valueAt(h, pos));
     return;
   }
   store<u8>((pos & ~15) + (pos & 15), 0);
+  let chunk = chunkAt(h, homeIndex(h, hash));
   while (chunk != (pos & ~15)) {
     const overflow: u32 = load<u16>(chunk, OVERFLOW_AT);
     if (overflow != STICKY) store<u16>(chunk, overflow - 1, OVERFLOW_AT);
@@ -376,7 +373,7 @@ export function rankAt(h: BpfHtab, pos: u32): u64 {
 
 /** The element behind the one at pos in the same bucket; 0 at its end. */
 export function nextInBucket(h: BpfHtab, pos: u32): u32 {
-  if (!h.isSmall) return behindInBucket(h, rankAt(h, pos), pos);
+  if (!h.isInline) return behindInBucket(h, rankAt(h, pos), pos);
   const hash = hashAt(h, pos);
   const home = homeIndex(h, hash);
   let next = homeNext(h, home, rankAt(h, pos), pos);

@@ -82,10 +82,10 @@ export function evictElem(h: BpfHtab, elem: u32): bool {
 
 /** Unlinks the element at pos; the lock is held. */
 export function removeAt(h: BpfHtab, pos: u32, hash: u32): void {
-  const elem = h.isSmall ? 0 : elemAt(pos);
+  const elem = h.isInline ? 0 : elemAt(pos);
   removeSlot(h, pos, hash);
   h.count--;
-  if (h.isSmall) return;
+  if (h.isInline) return;
   if (h.ownsValues) h.dropValue(elem + h.valueOff);
   giveElem(h, elem);
 }
@@ -179,13 +179,13 @@ function insertElem<K>(
   let elem: usize = node;
   if (!h.isLru) {
     if (h.count >= h.maxEntries) return -E2BIG;
-    if (!h.isSmall) {
+    if (!h.isInline) {
       elem = takeElem(h);
       if (elem == 0) return -ENOMEM;
     }
   }
   const pos = takeSlot<K>(h, hash);
-  if (!h.isSmall) fillSlot(h, pos, elem, hash, a, b);
+  if (!h.isInline) fillSlot(h, pos, elem, hash, a, b);
   if (h.isPercpu) {
     writePercpu(h, pos, value, syscall, true);
   } else {

@@ -88,10 +88,10 @@ export abstract class BpfMap extends RegionOwner {
   lockWord: u32;
   /** Offset of the bpf_spin_lock in a value; NO_LOCK. */
   lockOffset: i32;
-  /** A hash table in the layout of htab_small.ts. */
-  isSmall: bool;
+  /** A hash table with its elements inside (htab_inline.ts). */
+  isInline: bool;
   /** The handle of such a table, otherwise 0: one comparison in front of the shortcuts around the dispatch. */
-  smallHandle: u32;
+  inlineHandle: u32;
   mapExtra: u64;
   name: u64;
   nameRest: u64;
@@ -288,7 +288,7 @@ export function placeMap<T extends BpfMap>(attr: MapCreateAttr): usize {
 export function freeMap(map: BpfMap): void {
   map.release();
   map.handle = 0;
-  map.smallHandle = 0;
+  map.inlineHandle = 0;
   if (map.btf != 0) btfPut(changetype<Btf>(map.btf));
   free(changetype<usize>(map) - OBJECT_HDR);
 }
@@ -370,7 +370,7 @@ function takeHandle(map: BpfMap): bool {
   if (k.handleFree == 0) k.handleFreeTail = 0;
   const generation = (load<u32>(entry, 8) % 4095) + 1;
   map.handle = (generation << 20) | index;
-  if (map.isSmall) map.smallHandle = map.handle;
+  if (map.isInline) map.inlineHandle = map.handle;
   store<u32>(entry, map.handle);
   store<u32>(entry, changetype<usize>(map), 4);
   store<u32>(entry, generation, 8);

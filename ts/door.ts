@@ -5,6 +5,7 @@
 // through a window in linear memory. No code is generated at run time.
 
 import { ANSWER_AT } from "./abi.js";
+import { ByteWords } from "./byte-words.js";
 import { KIND } from "./codec.js";
 import type { Codec, CodecKind } from "./codec.js";
 import { roundUp } from "./codec/base.js";
@@ -131,6 +132,8 @@ export class MapDoor<K, KI, V, VI> {
   private readonly valueKind: CodecKind;
   /** Values are bytes, few enough to be copied word by word: built-in copies and loops over bytes take four times as long. */
   private readonly isShort: boolean;
+  private readonly keyWords: ByteWords;
+  private readonly valueWords: ByteWords;
   private readonly put4: CoreExports["map_put4"];
   private readonly putU64: CoreExports["map_put_u64"];
   private lookup4: CoreExports["map_lookup4"];
@@ -166,6 +169,8 @@ export class MapDoor<K, KI, V, VI> {
     this.valueKind = options.value.kind;
     const { size } = options.value;
     this.isShort = this.valueKind === BYTES && size % 4 === 0 && size <= SHORT_COPY;
+    this.keyWords = new ByteWords();
+    this.valueWords = new ByteWords();
     const isNumber = this.valueKind === U32 || this.valueKind === U64_NUMBER;
     const bits = this.path === BY.U32 ? 32 : this.path === BY.U64 ? 64 : 0;
     this.numeric = isNumber && !options.isPerCpu ? bits : 0;
@@ -298,12 +303,19 @@ export class MapDoor<K, KI, V, VI> {
   }
 
   private findBytes16(key: Uint8Array): number {
-    const { map, handle } = this;
+    const words = this.keyWords.of(key);
+    if (words.length !== 4) return this.findNewBytes16(key);
+    const a = words[0] as number;
+    const b = words[1] as number;
+    const c = words[2] as number;
+    return this.lookup16(this.map, this.handle, a, b, c, words[3] as number) >>> 0;
+  }
+
+  private findNewBytes16(key: Uint8Array): number {
     const a = wordOf(key, 0);
     const b = wordOf(key, 4);
     const c = wordOf(key, 8);
-    const d = wordOf(key, 12);
-    return this.lookup16(map, handle, a, b, c, d) >>> 0;
+    return this.lookup16(this.map, this.handle, a, b, c, wordOf(key, 12)) >>> 0;
   }
 
   /** A key that is not what its codec takes goes this way too: the codec says what is wrong with it. */
@@ -418,12 +430,25 @@ export class MapDoor<K, KI, V, VI> {
 
   /** Decodes the value at `ptr` into `out` where its codec can; other values are just decoded. */
   readInto(ptr: number, out: V): V {
-    const { mem, value } = this;
-    mem.reach(ptr, value.size);
-    if (this.isShort && isBytes(out, value.size)) {
-      copyWords(mem.i32, ptr, out);
+    if (this.isShort && isBytes(out, this.value.size)) {
+      this.copyInto(ptr, out);
       return out;
     }
+    return this.readIntoOther(ptr, out);
+  }
+
+  private copyInto(ptr: number, out: Uint8Array): void {
+    const { mem } = this;
+    mem.reach(ptr, out.length);
+    const words = this.valueWords.of(out);
+    const { length } = words;
+    if (length === 0) copyWords(mem.i32, ptr, out);
+    for (let i = 0; i < length; i++) words[i] = mem.i32[(ptr >>> 2) + i] as number;
+  }
+
+  private readIntoOther(ptr: number, out: V): V {
+    const { mem, value } = this;
+    mem.reach(ptr, value.size);
     return value.readInto === undefined ? this.read(ptr) : value.readInto(mem, ptr, out);
   }
 
@@ -448,8 +473,7 @@ export class MapDoor<K, KI, V, VI> {
     mem.reach(ptr, this.value.size);
     switch (this.valueKind) {
       case BYTES:
-        if (this.isShort) return this.readInto(ptr, new Uint8Array(this.value.size) as V);
-        return this.value.read(mem, ptr);
+        return this.isShort ? this.readBytes(ptr) : this.value.read(mem, ptr);
       case U64:
         return mem.u64[ptr >>> 3] as V;
       case F64:
@@ -457,5 +481,11 @@ export class MapDoor<K, KI, V, VI> {
       default:
         return this.value.read(mem, ptr);
     }
+  }
+
+  private readBytes(ptr: number): V {
+    const bytes = new Uint8Array(this.value.size);
+    copyWords(this.mem.i32, ptr, bytes);
+    return bytes as V;
   }
 }

@@ -1,0 +1,180 @@
+// Tables of small elements with 8- and 16-byte keys: groups of 14 slots, their tags apart from them.
+//
+//   metas, 16 bytes a group      0          14
+//                                | tag * 14 | overflow |        tag: 1..255 from the hash, 0 for an empty slot
+//   chunks, elements of 16 or    0     valueOff
+//   32 bytes, 14 a group         | key | value | ...
+//
+// The tags of a million elements fit the caches, and an element is in one cache line: a lookup costs one line of memory.
+// Two lookups in a hundred compare a wrong element first.
+//
+// In the shared build lookups take no lock: the tag is what makes an element visible, so it is written last.
+
+import { BpfHtab } from "./hashtab";
+import { hash16, hash8 } from "./lib/hash";
+
+const SLOTS: u32 = 14;
+const ALL_SLOTS: u32 = 0x3fff;
+const META_SHIFT: u32 = 4;
+const OVERFLOW_AT: u32 = 14;
+const STICKY: u32 = 0xffff;
+
+/** Slots for 100 entries: 80 % of them in use, one element in 30 not in its home. */
+const SLOTS_PERCENT: u64 = 125;
+/** The same for tables that stay below half a megabyte. */
+const ROOMY_PERCENT: u64 = 200;
+const ROOMY_ENTRIES: u32 = 8192;
+
+/** Inlined where it is used. A key is (a, b), as in htab_table.ts; K is u64 or v128. */
+export class GroupTable {
+  @inline
+  static hash<K>(h: BpfHtab, a: u64, b: u64): u32 {
+    return sizeof<K>() == 8 ? hash8(a, h.seed) : hash16(a, b, h.seed);
+  }
+
+  @inline
+  static home(h: BpfHtab, hash: u32): u32 {
+    return <u32>((<u64>hash * h.nChunks) >> 32);
+  }
+
+  /** Addresses of elements are those of their keys. */
+  @inline
+  static elem(h: BpfHtab, group: u32, slot: u32): u32 {
+    return h.chunks + ((group * SLOTS + slot) << h.elemShift);
+  }
+
+  @inline
+  static holds<K>(elem: u32, a: u64, b: u64): bool {
+    if (sizeof<K>() == 8) return load<u64>(elem) == a;
+    return ((load<u64>(elem) ^ a) | (load<u64>(elem, 8) ^ b)) == 0;
+  }
+
+  /** Slots with a tag, a bit each. */
+  @inline
+  static tagged(meta: u32, tag: u32): u32 {
+    return <u32>i8x16.bitmask(i8x16.eq(v128.load(meta), i8x16.splat(<i8>tag))) & ALL_SLOTS;
+  }
+
+  /** Address of the value of a key; 0 when absent. */
+  @inline
+  static lookup<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
+    const group = GroupTable.home(h, hash);
+    const meta = h.metas + (group << META_SHIFT);
+    const slots = GroupTable.tagged(meta, groupTag(hash));
+    if (slots != 0) {
+      const elem = GroupTable.elem(h, group, ctz(slots));
+      if (GroupTable.holds<K>(elem, a, b)) return elem + <u32>sizeof<K>();
+    } else if (load<u16>(meta, OVERFLOW_AT) == 0) {
+      return 0;
+    }
+    return lookupRest<K>(h, hash, group, a, b);
+  }
+
+  /** Takes a slot for an absent key, not yet visible. @returns the address of its value */
+  @inline
+  static take<K>(h: BpfHtab, hash: u32): u32 {
+    return takeElem(h, GroupTable.home(h, hash)) + <u32>sizeof<K>();
+  }
+
+  /** Makes the slot of a value visible. */
+  @inline
+  static publish<K>(h: BpfHtab, hash: u32, value: u32, a: u64, b: u64): void {
+    const elem = value - <u32>sizeof<K>();
+    store<u64>(elem, a);
+    if (sizeof<K>() == 16) store<u64>(elem, b, 8);
+    store<u8>(tagPtr(h, numberOf(h, elem)), groupTag(hash));
+  }
+}
+
+export function groupTag(hash: u32): u32 {
+  const tag = hash & 0xff;
+  return tag + u32(tag == 0);
+}
+
+/** Index of an element among all slots. */
+function numberOf(h: BpfHtab, elem: u32): u32 {
+  return (elem - h.chunks) >> h.elemShift;
+}
+
+function tagPtr(h: BpfHtab, number: u32): u32 {
+  return h.metas + ((number / SLOTS) << META_SHIFT) + (number % SLOTS);
+}
+
+/** The position of an element, as htab_table.ts has it. */
+export function groupPosition(h: BpfHtab, elem: u32): u32 {
+  const number = numberOf(h, elem);
+  return GroupTable.elem(h, number / SLOTS, 0) | (number % SLOTS);
+}
+
+/** A search from its beginning: the first candidate was wrong, or not in its home. */
+function lookupRest<K>(h: BpfHtab, hash: u32, home: u32, a: u64, b: u64): u32 {
+  let group = home;
+  while (true) {
+    const meta = h.metas + (group << META_SHIFT);
+    let slots = GroupTable.tagged(meta, groupTag(hash));
+    while (slots != 0) {
+      const elem = GroupTable.elem(h, group, ctz(slots));
+      if (GroupTable.holds<K>(elem, a, b)) return elem + <u32>sizeof<K>();
+      slots &= slots - 1;
+    }
+    if (load<u16>(meta, OVERFLOW_AT) == 0) return 0;
+    group = groupAfter(h, group);
+    if (group == home) return 0;
+  }
+}
+
+function groupAfter(h: BpfHtab, group: u32): u32 {
+  return group + 1 == h.nChunks ? 0 : group + 1;
+}
+
+/** An unused slot at or behind a home, with the overflow marks of its element. */
+function takeElem(h: BpfHtab, group: u32): u32 {
+  while (true) {
+    const unused = GroupTable.tagged(h.metas + (group << META_SHIFT), 0);
+    if (unused != 0) return GroupTable.elem(h, group, ctz(unused));
+    addOverflow(h, group, 1);
+    group = groupAfter(h, group);
+  }
+}
+
+/** Empties the slot of an element. */
+export function groupRemove(h: BpfHtab, hash: u32, elem: u32): void {
+  const number = numberOf(h, elem);
+  store<u8>(tagPtr(h, number), 0);
+  let group = GroupTable.home(h, hash);
+  while (group != number / SLOTS) {
+    addOverflow(h, group, -1);
+    group = groupAfter(h, group);
+  }
+}
+
+function addOverflow(h: BpfHtab, group: u32, change: u32): void {
+  const meta = h.metas + (group << META_SHIFT);
+  const overflow: u32 = load<u16>(meta, OVERFLOW_AT);
+  if (overflow != STICKY) store<u16>(meta, overflow + change, OVERFLOW_AT);
+}
+
+/** The tags and the overflow of the group that begins at `chunk`. */
+export function groupMeta(h: BpfHtab, chunk: u32): u32 {
+  return h.metas + (((chunk - h.chunks) / h.chunkSize) << META_SHIFT);
+}
+
+export function groupUsed(h: BpfHtab, chunk: u32): u32 {
+  return ~GroupTable.tagged(groupMeta(h, chunk), 0) & ALL_SLOTS;
+}
+
+export function groupOverflow(h: BpfHtab, chunk: u32): u32 {
+  return load<u16>(groupMeta(h, chunk), OVERFLOW_AT);
+}
+
+/** The geometry of a table, before its chunks are allocated. */
+export function groupLayout(h: BpfHtab): void {
+  h.valueOff = h.keySize;
+  h.elemShift = h.keySize + h.valueSize <= 16 ? 4 : 5;
+  h.keyStride = 1 << h.elemShift;
+  h.valueStride = h.keyStride;
+  h.slotCount = SLOTS;
+  h.chunkSize = SLOTS << h.elemShift;
+  const percent = h.maxEntries <= ROOMY_ENTRIES ? ROOMY_PERCENT : SLOTS_PERCENT;
+  h.nChunks = <u32>((<u64>h.maxEntries * percent) / (100 * SLOTS)) + 2;
+}
