@@ -27,10 +27,12 @@ const BY = {
   WORDS4: 6,
   /** 16 bytes, passed as 4 words without the window. */
   BYTES16: 7,
+  /** A number of 53 bits, passed as 2 words. */
+  U53: 8,
   /** Encoded into the window, passed by address. */
-  ADDRESS: 8,
+  ADDRESS: 9,
   /** An index of an ARRAY. */
-  INDEX: 9,
+  INDEX: 10,
 } as const;
 
 // Where a module's own constants and functions are known to the optimiser, what it imports or exports is looked up at
@@ -53,6 +55,7 @@ function keyPath(kind: CodecKind, size: number, isHash: boolean, isArray: boolea
   if (kind === KIND.I32) return BY.I32;
   if (kind === KIND.U64) return BY.U64;
   if (kind === KIND.I64) return BY.I64;
+  if (kind === KIND.U64_NUMBER) return BY.U53;
   if (size === 4) return BY.WORDS1;
   if (size === 8) return BY.WORDS2;
   if (size === 16) return kind === KIND.BYTES ? BY.BYTES16 : BY.WORDS4;
@@ -61,6 +64,12 @@ function keyPath(kind: CodecKind, size: number, isHash: boolean, isArray: boolea
 
 /** A 32-bit unsigned number. */
 const isU32 = (key: unknown): key is number => typeof key === "number" && key >>> 0 === key;
+
+const isI32 = (key: unknown): key is number => typeof key === "number" && (key | 0) === key;
+
+/** An integer from 0 to 2^53 - 1; a call into Wasm takes its lower 32 bits. */
+const isU53 = (key: unknown): key is number =>
+  typeof key === "number" && key >= 0 && Number.isSafeInteger(key);
 
 /** A bigint that fits 64 unsigned bits. */
 const isU64 = (key: unknown): key is bigint =>
@@ -295,6 +304,12 @@ export class MapDoor<K, KI, V, VI> {
       case BY.BYTES16:
         if (isBytes(key, 16)) return this.findBytes16(key);
         break;
+      case BY.I32:
+        if (isI32(key)) return this.lookup4(this.map, this.handle, key) >>> 0;
+        break;
+      case BY.U53:
+        if (isU53(key)) return this.lookup8(this.map, this.handle, key, key / TWO_32) >>> 0;
+        break;
       case BY.INDEX:
         if (isU32(key)) return this.arrayLookup(this.map, this.handle, key) >>> 0;
         break;
@@ -328,6 +343,7 @@ export class MapDoor<K, KI, V, VI> {
         return this.lookup4(map, handle, this.word(0)) >>> 0;
       case BY.WORDS2:
       case BY.I64:
+      case BY.U53:
         return this.lookup8(map, handle, this.word(0), this.word(1)) >>> 0;
       case BY.WORDS4:
         return (
@@ -369,9 +385,21 @@ export class MapDoor<K, KI, V, VI> {
   }
 
   private updateOther(key: KI, flags: number): number {
-    if (this.path === BY.U64 && isU64(key))
-      return this.updateU64(this.map, this.handle, key, this.valuePtr, flags);
-    if (this.path === BY.BYTES16 && isBytes(key, 16)) return this.updateBytes16(key, flags);
+    const { map, handle, valuePtr } = this;
+    switch (this.path) {
+      case BY.U64:
+        if (isU64(key)) return this.updateU64(map, handle, key, valuePtr, flags);
+        break;
+      case BY.BYTES16:
+        if (isBytes(key, 16)) return this.updateBytes16(key, flags);
+        break;
+      case BY.I32:
+        if (isI32(key)) return this.update4(map, handle, key, valuePtr, flags);
+        break;
+      case BY.U53:
+        if (isU53(key)) return this.update8(map, handle, key, key / TWO_32, valuePtr, flags);
+        break;
+    }
     return this.updateEncoded(key, flags);
   }
 
@@ -393,6 +421,7 @@ export class MapDoor<K, KI, V, VI> {
         return this.update4(map, handle, this.word(0), valuePtr, flags);
       case BY.WORDS2:
       case BY.I64:
+      case BY.U53:
         return this.update8(map, handle, this.word(0), this.word(1), valuePtr, flags);
       case BY.WORDS4: {
         const a = this.word(0);
@@ -420,6 +449,7 @@ export class MapDoor<K, KI, V, VI> {
         return this.delete4(map, handle, this.word(0));
       case BY.WORDS2:
       case BY.I64:
+      case BY.U53:
         return this.delete8(map, handle, this.word(0), this.word(1));
       case BY.WORDS4:
         return this.delete16(map, handle, this.word(0), this.word(1), this.word(2), this.word(3));
@@ -440,10 +470,17 @@ export class MapDoor<K, KI, V, VI> {
   private copyInto(ptr: number, out: Uint8Array): void {
     const { mem } = this;
     mem.reach(ptr, out.length);
+    const { i32 } = mem;
     const words = this.valueWords.of(out);
-    const { length } = words;
-    if (length === 0) copyWords(mem.i32, ptr, out);
-    for (let i = 0; i < length; i++) words[i] = mem.i32[(ptr >>> 2) + i] as number;
+    const from = ptr >>> 2;
+    if (words.length === 4) {
+      words[0] = i32[from] as number;
+      words[1] = i32[from + 1] as number;
+      words[2] = i32[from + 2] as number;
+      words[3] = i32[from + 3] as number;
+    } else {
+      copyWords(i32, ptr, out);
+    }
   }
 
   private readIntoOther(ptr: number, out: V): V {
