@@ -9,14 +9,14 @@ import { BPF_F_LOCK, E2BIG, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
 import { BpfHtab, htabUse, isHtab, lockOf } from "./hashtab";
 import { htabDelete, htabUpdate } from "./htab_update";
-import { InlineTable, inlineRemove } from "./htab_inline";
+import { InlineTable, inlineLookup } from "./htab_inline";
 import { SmallTable } from "./htab_small";
 import { find, hashKey } from "./htab_table";
 import { scratchPtr } from "./kernel";
 import { hash4High } from "./lib/hash";
 import { lock, unlock } from "./lib/lock";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
-import { BpfMap, NO_LOCK, copyMapValue, mapByHandle } from "./map";
+import { BpfMap, NO_LOCK, mapByHandle } from "./map";
 
 function key64(low: u32, high: u32): u64 {
   return ((<u64>high) << 32) | low;
@@ -60,15 +60,6 @@ class Door {
     store<u32>(scratchPtr(), at, ANSWER_AT);
     return ASK;
   }
-
-  @inline
-  static put<K>(map: usize, handle: u32, a: u64, value: u32): i32 {
-    const h = changetype<BpfHtab>(map);
-    if (h.inlineHandle == handle && !h.frozen && h.lockOffset < 0) return putInline<K>(h, a, value);
-    const window = scratchPtr() + 232;
-    store<u64>(window, value);
-    return update<K>(map, handle, a, 0, window, 0);
-  }
 }
 
 function lookupOther<K>(map: usize, handle: u32, a: u64, b: u64): usize {
@@ -82,82 +73,36 @@ function update<K>(map: usize, handle: u32, a: u64, b: u64, value: usize, flags:
   if (!isOpen(map, handle)) return -EINVAL;
   const h = changetype<BpfHtab>(map);
   if (h.frozen) return -EPERM;
-  if (h.isInline && flags == 0) return updateInline<K>(h, a, b, value);
   return htabUpdate<K>(h, a, b, value, flags, true);
 }
 
-/** htabUpdate with BPF_ANY for the smallest elements. */
-function updateInline<K>(h: BpfHtab, a: u64, b: u64, value: usize): i32 {
-  const hash = InlineTable.hash<K>(h, a, b);
+/** BPF_ANY for 4-byte keys in an inline table, the value in a register. */
+function putSmall(h: BpfHtab, key: u32, value: u64): i32 {
+  const hash = SmallTable.hash(h, key);
   lock(lockOf(h));
-  let to = InlineTable.lookup<K>(h, hash, a, b);
+  let to = SmallTable.lookup(h, hash, key);
   const isNew = to == 0;
   let ret = 0;
   if (isNew && h.count >= h.maxEntries) {
     ret = -E2BIG;
   } else {
-    if (isNew) to = InlineTable.take<K>(h, hash);
-    storeInline(h, to, value);
-    if (isNew) {
-      if (h.lockOffset >= 0) store<u32>(to + h.lockOffset, 0);
-      InlineTable.publish<K>(h, hash, to, a, b);
-      h.count++;
-    }
-  }
-  unlock(lockOf(h));
-  return ret;
-}
-
-/** updateInline with a value of up to 8 bytes in a register. */
-function putInline<K>(h: BpfHtab, a: u64, value: u64): i32 {
-  const hash = InlineTable.hash<K>(h, a, 0);
-  lock(lockOf(h));
-  let to = InlineTable.lookup<K>(h, hash, a, 0);
-  const isNew = to == 0;
-  let ret = 0;
-  if (isNew && h.count >= h.maxEntries) {
-    ret = -E2BIG;
-  } else {
-    if (isNew) to = InlineTable.take<K>(h, hash);
+    if (isNew) to = SmallTable.take(h, hash);
     if (h.valueSize == 8) store<u64>(to, value);
     else store<u32>(to, <u32>value);
     if (isNew) {
-      InlineTable.publish<K>(h, hash, to, a, 0);
+      SmallTable.publish(to, key);
       h.count++;
     }
   }
   unlock(lockOf(h));
   return ret;
-}
-
-function removeInline<K>(h: BpfHtab, a: u64, b: u64): i32 {
-  const hash = InlineTable.hash<K>(h, a, b);
-  lock(lockOf(h));
-  const value = InlineTable.lookup<K>(h, hash, a, b);
-  if (value != 0) {
-    inlineRemove(h, hash, value);
-    h.count--;
-  }
-  unlock(lockOf(h));
-  return value == 0 ? -ENOENT : 0;
-}
-
-/** Stores a value. In the shared build a reader may see half of a replaced one, as in the kernel's ARRAY. */
-function storeInline(h: BpfHtab, to: usize, value: usize): void {
-  const size = h.valueSize;
-  if (h.lockOffset >= 0 || (size & 3) != 0) {
-    copyMapValue(h, to, value);
-    return;
-  }
-  // Word by word: JavaScript may have stored words, and a wide load of fresh narrow stores stalls.
-  for (let i: u32 = 0; i < size; i += 4) store<u32>(to + i, load<u32>(value + i));
 }
 
 function remove<K>(map: usize, handle: u32, a: u64, b: u64): i32 {
   if (!isOpen(map, handle)) return -EINVAL;
   const h = changetype<BpfHtab>(map);
   if (h.frozen) return -EPERM;
-  return h.isInline ? removeInline<K>(h, a, b) : htabDelete<K>(h, a, b);
+  return htabDelete<K>(h, a, b);
 }
 
 /** Hash maps with 4-byte keys and values of 4 or 8 bytes, no per-CPU types: the value, or ASK. */
@@ -172,12 +117,22 @@ export function map_get_u64(map: usize, handle: u32, key: u64): u32 {
 
 /** The maps of map_get4: BPF_ANY with a value of 32 bits. */
 export function map_put4(map: usize, handle: u32, k0: u32, value: u32): i32 {
-  return Door.put<u32>(map, handle, k0, value);
+  const h = changetype<BpfHtab>(map);
+  if (h.inlineHandle == handle && !h.frozen && h.lockOffset < 0) return putSmall(h, k0, value);
+  return update<u32>(map, handle, k0, 0, inWindow(value), 0);
 }
 
 /** map_put4 for 8-byte keys. */
 export function map_put_u64(map: usize, handle: u32, key: u64, value: u32): i32 {
-  return Door.put<u64>(map, handle, key, value);
+  return update<u64>(map, handle, key, 0, inWindow(value), 0);
+}
+
+/** A value as memory. */
+function inWindow(value: u32): usize {
+  const window = scratchPtr() + 232;
+  store<u32>(window, value);
+  store<u32>(window, 0, 4);
+  return window;
 }
 
 /** Hash maps with 4-byte keys: address of the value, 0 when absent. */
@@ -334,48 +289,41 @@ export function map_by_handle(handle: u32): usize {
 // keys: `count` keys of keySize bytes one behind the other; values likewise, of valueSize bytes (per-CPU types:
 // userValueSize). Every address is the caller's own.
 
-function getMany<K>(h: BpfHtab, keys: usize, count: u32, values: usize, found: usize): u32 {
+function getMany(h: BpfHtab, keys: usize, count: u32, values: usize, found: usize): u32 {
   const keySize = h.keySize;
   const valueSize = h.valueSize;
   let hits: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
-    const a =
-      sizeof<K>() == 4 ? <u64>load<u32>(keys) : sizeof<K>() == 1 ? <u64>keys : load<u64>(keys);
-    const b = sizeof<K>() == 16 ? load<u64>(keys, 8) : 0;
-    const pos = find<K>(h, hashKey<K>(h, a, b), a, b);
-    if (pos == 0) {
+    const from = h.isInline ? inlineLookup(h, keys) : h.lookupElem(keys);
+    if (from == 0) {
       zeroBytes(values, valueSize);
     } else {
       hits++;
-      const from = htabUse(h, pos);
       if (valueSize == 8) store<u64>(values, load<u64>(from));
-      else if (valueSize == 4) store<u32>(values, load<u32>(from));
       else copyBytes(values, from, valueSize);
     }
-    if (found != 0) store<u8>(found + i, pos == 0 ? 0 : 1);
+    if (found != 0) store<u8>(found + i, from == 0 ? 0 : 1);
     keys += keySize;
     values += valueSize;
   }
   return hits;
 }
 
-/** getMany for the smallest elements, a value of type V each: no decisions in the loop. */
-function getManySmall<V>(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
+/** getMany for 4-byte keys in an inline table, without `found`: no calls in the loop. */
+function getManySmall(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
   const chunks = h.chunks;
   const nChunks = h.nChunks;
   const seed = <u32>h.seed;
+  const valueSize = h.valueSize;
   let misses: u32 = 0;
   for (const end = keys + (count << 2); keys != end; keys += 4) {
     const key = load<u32>(keys);
     const home = SmallTable.home(chunks, nChunks, hash4High(key, seed));
     const from = SmallTable.lookupFrom(h, home, key);
-    if (from != 0) {
-      store<V>(values, load<V>(from));
-    } else {
-      zeroBytes(values, sizeof<V>());
-      misses++;
-    }
-    values += sizeof<V>();
+    misses += u32(from == 0);
+    if (valueSize == 8) store<u64>(values, from == 0 ? 0 : load<u64>(from));
+    else store<u32>(values, from == 0 ? 0 : load<u32>(from));
+    values += valueSize;
   }
   return count - misses;
 }
@@ -414,20 +362,10 @@ export function map_get_many(
     ptr != 0 && changetype<BpfMap>(map).lockOffset == NO_LOCK && !changetype<BpfHtab>(ptr).isPercpu;
   if (!isPlain) return getManyCopies(changetype<BpfMap>(map), keys, count, values, found);
   const h = changetype<BpfHtab>(ptr);
-  switch (h.keySize) {
-    case 4:
-      if (h.isInline && found == 0) {
-        if (h.valueSize == 8) return getManySmall<u64>(h, keys, count, values);
-        if (h.valueSize == 4) return getManySmall<u32>(h, keys, count, values);
-      }
-      return getMany<u32>(h, keys, count, values, found);
-    case 8:
-      return getMany<u64>(h, keys, count, values, found);
-    case 16:
-      return getMany<v128>(h, keys, count, values, found);
-    default:
-      return getMany<u8>(h, keys, count, values, found);
-  }
+  const isWordy = h.valueSize == 4 || h.valueSize == 8;
+  return h.isInline && h.keySize == 4 && isWordy && found == 0
+    ? getManySmall(h, keys, count, values)
+    : getMany(h, keys, count, values, found);
 }
 
 /**

@@ -68,6 +68,19 @@ function groupLookup<K>(h: BpfHtab, a: u64, b: u64): u32 {
   return GroupTable.lookup<K>(h, GroupTable.hash<K>(h, a, b), a, b);
 }
 
+/** InlineTable.take for keys of any size. */
+export function inlineTake(h: BpfHtab, hash: u32): u32 {
+  if (h.keySize == 4) return SmallTable.take(h, hash);
+  return GroupTable.take<u64>(h, hash) - 8 + h.keySize;
+}
+
+/** InlineTable.publish for keys of any size. */
+export function inlinePublish(h: BpfHtab, hash: u32, value: u32, a: u64, b: u64): void {
+  if (h.keySize == 4) SmallTable.publish(value, <u32>a);
+  else if (h.keySize == 8) GroupTable.publish<u64>(h, hash, value, a, b);
+  else GroupTable.publish<v128>(h, hash, value, a, b);
+}
+
 /** Empties the slot of a value. */
 export function inlineRemove(h: BpfHtab, hash: u32, value: u32): void {
   if (h.keySize == 4) smallRemove(h, hash, value);

@@ -219,12 +219,9 @@ function usedSlots(h: BpfHtab, chunk: u32): u32 {
 
 /**
  * A free slot for a new element, not yet visible, with its overflow marks. There is one: a table has more slots than
- * elements.
+ * elements. Not in inline tables, nor the next two.
  */
-export function takeSlot<K>(h: BpfHtab, hash: u32): u32 {
-  if (sizeof<K>() != 1) {
-    if (h.isInline) return InlineTable.position<K>(h, InlineTable.take<K>(h, hash));
-  }
+export function takeSlot(h: BpfHtab, hash: u32): u32 {
   let chunk = chunkAt(h, homeIndex(h, hash));
   while (true) {
     const unused = ~usedSlots(h, chunk) & ALL_SLOTS;
@@ -235,7 +232,7 @@ export function takeSlot<K>(h: BpfHtab, hash: u32): u32 {
   }
 }
 
-/** Puts the key and the elem into a slot; publishSlot makes it visible once the value is there. Not in inline tables. */
+/** Puts the key and the elem into a slot; publishSlot makes it visible once the value is there. */
 export function fillSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32, a: u64, b: u64): void {
   store<u32>(elem, hash);
   store<u8>(elem, 1, ELEM_LIVE);
@@ -244,13 +241,7 @@ export function fillSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32, a: u64, b
 }
 
 /** Makes a slot visible, as the newest element of its bucket. */
-export function publishSlot<K>(h: BpfHtab, pos: u32, hash: u32, a: u64, b: u64): void {
-  if (sizeof<K>() != 1) {
-    if (h.isInline) {
-      InlineTable.publish<K>(h, hash, <u32>valueAt(h, pos), a, b);
-      return;
-    }
-  }
+export function publishSlot(h: BpfHtab, pos: u32, hash: u32): void {
   makeNewest(h, pos, hash);
   store<u8>((pos & ~15) + (pos & 15), tagOf(hash));
 }

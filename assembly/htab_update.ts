@@ -28,6 +28,7 @@ import {
   takeSlot,
   valueAt,
 } from "./htab_table";
+import { InlineTable, inlinePublish, inlineRemove, inlineTake } from "./htab_inline";
 import { cpu, kernel } from "./kernel";
 import { copyBytes, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -100,12 +101,27 @@ export function dropAllValues(h: BpfHtab): void {
 
 /** 0 or -ENOENT. */
 export function htabDelete<K>(h: BpfHtab, a: u64, b: u64): i32 {
+  if (sizeof<K>() != 1) {
+    if (h.isInline) return deleteInline<K>(h, a, b);
+  }
   const hash = hashKey<K>(h, a, b);
   lock(lockOf(h));
   const pos = find<K>(h, hash, a, b);
   if (pos != 0) removeAt(h, pos, hash);
   unlock(lockOf(h));
   return pos == 0 ? -ENOENT : 0;
+}
+
+function deleteInline<K>(h: BpfHtab, a: u64, b: u64): i32 {
+  const hash = InlineTable.hash<K>(h, a, b);
+  lock(lockOf(h));
+  const value = InlineTable.lookup<K>(h, hash, a, b);
+  if (value != 0) {
+    inlineRemove(h, hash, value);
+    h.count--;
+  }
+  unlock(lockOf(h));
+  return value == 0 ? -ENOENT : 0;
 }
 
 // ---- update ---------------------------------------------------------------------------------------------------------
@@ -120,6 +136,9 @@ export function htabUpdate<K>(
   flags: u64,
   syscall: bool,
 ): i32 {
+  if (sizeof<K>() != 1) {
+    if (h.isInline && flags == 0) return updateInline<K>(h, a, b, value);
+  }
   if (flags > <u64>BPF_EXIST && !updateFlagsLegal(h, flags)) return -EINVAL;
   const hash = hashKey<K>(h, a, b);
   lock(lockOf(h));
@@ -132,10 +151,48 @@ export function htabUpdate<K>(
     ret =
       pos != 0
         ? updateElem(h, pos, node, hash, value, flags, syscall)
-        : insertElem<K>(h, node, hash, a, b, value, flags, syscall);
+        : insertElem(h, node, hash, a, b, value, flags, syscall);
   }
   unlock(lockOf(h));
   return ret;
+}
+
+/** htabUpdate with BPF_ANY for inline tables. */
+function updateInline<K>(h: BpfHtab, a: u64, b: u64, value: usize): i32 {
+  const hash = InlineTable.hash<K>(h, a, b);
+  lock(lockOf(h));
+  let to = InlineTable.lookup<K>(h, hash, a, b);
+  const isNew = to == 0;
+  let ret = 0;
+  if (isNew && h.count >= h.maxEntries) {
+    ret = -E2BIG;
+  } else {
+    if (isNew) to = InlineTable.take<K>(h, hash);
+    storeInline(h, to, value);
+    if (isNew) {
+      clearLock(h, to);
+      InlineTable.publish<K>(h, hash, to, a, b);
+      h.count++;
+    }
+  }
+  unlock(lockOf(h));
+  return ret;
+}
+
+/** Stores a value. In the shared build a reader may see half of a replaced one, as in the kernel's ARRAY. */
+function storeInline(h: BpfHtab, to: usize, value: usize): void {
+  const size = h.valueSize;
+  if (h.lockOffset >= 0 || (size & 3) != 0) {
+    copyMapValue(h, to, value);
+    return;
+  }
+  // Word by word: JavaScript may have stored words, and a wide load of fresh narrow stores stalls.
+  for (let i: u32 = 0; i < size; i += 4) store<u32>(to + i, load<u32>(value + i));
+}
+
+/** A new element's lock is free. */
+function clearLock(h: BpfHtab, value: usize): void {
+  if (h.lockOffset >= 0) store<u32>(value + h.lockOffset, 0);
 }
 
 /** The key is there, at pos. `node` is a fresh node of the LRU types, or 0. */
@@ -162,7 +219,7 @@ function updateElem(
 }
 
 /** The key is absent. */
-function insertElem<K>(
+function insertElem(
   h: BpfHtab,
   node: u32,
   hash: u32,
@@ -176,24 +233,27 @@ function insertElem<K>(
     if (node != 0) lruPushFree(h, node);
     return -ENOENT;
   }
-  let elem: usize = node;
-  if (!h.isLru) {
-    if (h.count >= h.maxEntries) return -E2BIG;
-    if (!h.isInline) {
-      elem = takeElem(h);
-      if (elem == 0) return -ENOMEM;
-    }
+  if (!h.isLru && h.count >= h.maxEntries) return -E2BIG;
+  if (h.isInline) {
+    const to = inlineTake(h, hash);
+    storeInline(h, to, value);
+    clearLock(h, to);
+    inlinePublish(h, hash, to, a, b);
+    h.count++;
+    return 0;
   }
-  const pos = takeSlot<K>(h, hash);
-  if (!h.isInline) fillSlot(h, pos, elem, hash, a, b);
+  const elem: usize = h.isLru ? node : takeElem(h);
+  if (elem == 0) return -ENOMEM;
+  const pos = takeSlot(h, hash);
+  fillSlot(h, pos, elem, hash, a, b);
   if (h.isPercpu) {
     writePercpu(h, pos, value, syscall, true);
   } else {
     const to = valueAt(h, pos);
     copyMapValue(h, to, value);
-    if (h.lockOffset >= 0) store<u32>(to + h.lockOffset, 0);
+    clearLock(h, to);
   }
-  publishSlot<K>(h, pos, hash, a, b);
+  publishSlot(h, pos, hash);
   h.count++;
   return 0;
 }
