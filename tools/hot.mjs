@@ -1,0 +1,34 @@
+// The functions that run for every element: lookups, updates, evictions, matches, records. Everything else is cold:
+// creation, checks of arguments, user space's rarer commands, BTF, bpffs.
+//
+// Patterns of names as the compiler gives them: path in assembly/, function. Only what both ends of a call match is
+// inlined beyond the limits for the whole module (optimize.mjs).
+
+export const HOT = [
+  // the table and what is in front of it
+  "fast/(?!map_(count|iter_next|get_next_key|lookup_and_delete|peek|lookup_copy)$|value_add64|map_by_handle)",
+  "hashtab/(?!BpfHtab(\\.|#(init|alloc|release|drop|getNextKey|lookupAndDelete|lookupBatch|forEach|is|batchOps|elemCount)))",
+  "htab_table/(?!jhash|oldestAfter|renumber|makeNewest|hashOfBucket|rank|homeNext|first|next(Behind|After|InBucket)|behind|holdsHash)",
+  "htab_update/(?!dropAllValues|writePercpu)",
+  "bpf_lru_list/(?!lruInit|lruRelease)",
+  "lib/(hash|bytes|lock|atomic)/(?!zeroBytes)",
+  "lib/pool/(poolAlloc|poolFree)",
+  // helpers
+  "helpers/(mapWithKey|forProgram|bpf_map_(lookup|lookup_percpu|update|delete)_elem|bpf_valid_range)$",
+  "map/BpfMap#(get:|set:|(lookup|update|delete|peek)Elem@override|lookupUser@override)",
+  "map/(mapByHandle|copyMapValue|copyMapValueLocked|copyValueOut|updateFlagsLegal|copyOut)$",
+  "lib/region/(countUpTo|findRegion|region)",
+  "kernel/(kernel$|cpu$|Kernel#)",
+  "syscall/(bpf|runOn|mapCommand|attrEnd|modeNeeded|lockMissing|userKey|elemCommand|lookupElem|updateElem|deleteElem)$",
+  // the other types
+  "arraymap/BpfArray#(get:|valueAt|lookupUser|updateElem|lookupElem)",
+  "queue_stack_maps/BpfQueueStack#(get:|set:|nextOut|slotAt|after|take|pushElem|popElem)",
+  "lpm_match/",
+  "lpm_dir/",
+  "lpm_node/",
+  "lpm_trie/BpfLpmTrie#(?!alloc|release|getNextKey|lookupBatch|isLive|iterNext|copyKey)",
+  "ringbuf/(?!BpfRingbuf[.](alloc)|BpfRingbuf#(mmap|release|isLive)|ringbuf_|bpf_ringbuf_query|startMirror)",
+  "bpf_local_storage/(findElem|storageGet|storageByHandle|elemValue|cacheWord)$",
+  "host/hostByPtr$",
+].map((name) => new RegExp(`^assembly/${name}`));
+HOT.push(/^~lib/);
