@@ -6,7 +6,7 @@
 
 export const HOT = [
   // the table and what is in front of it
-  "fast/(?!map_(count|iter_next|get_next_key|lookup_and_delete|peek|lookup_copy)$|value_add64|map_by_handle)",
+  "fast/(?!map_(count|iter_next|get_next_key|lookup|lookup_and_delete|peek|lookup_copy|delete|update|set_many|delete_many)$|value_add64|map_by_handle)",
   "hashtab/(?!BpfHtab(\\.|#(init|alloc|release|drop|getNextKey|lookupAndDelete|lookupBatch|forEach|is|batchOps|elemCount)))",
   "htab_table/(?!jhash|oldestAfter|renumber|makeNewest|hashOfBucket|rank|homeNext|first|next(Behind|After|InBucket)|behind|holdsHash)",
   "htab_update/(?!dropAllValues|writePercpu)",
@@ -14,8 +14,8 @@ export const HOT = [
   "lib/(hash|bytes|lock|atomic)/(?!zeroBytes)",
   "lib/pool/(poolAlloc|poolFree)",
   // helpers
-  "helpers/(mapWithKey|forProgram|bpf_map_(lookup|lookup_percpu|update|delete)_elem|bpf_valid_range)$",
-  "map/BpfMap#(get:|set:|(lookup|update|delete|peek)Elem@override|lookupUser@override)",
+  "helpers/(mapWithKey|forProgram|bpf_map_(lookup|lookup_percpu|update|delete|push|pop)_elem|bpf_valid_range)$",
+  "map/BpfMap#(get:|set:|(lookup|update|delete|peek|push|pop)Elem@override|hasElemHelpers@override|lookupUser@override)",
   "map/(mapByHandle|copyMapValue|copyMapValueLocked|copyValueOut|updateFlagsLegal|copyOut)$",
   "lib/region/(countUpTo|findRegion|region)",
   "kernel/(kernel$|cpu$|Kernel#)",
@@ -26,9 +26,15 @@ export const HOT = [
   "lpm_match/",
   "lpm_dir/",
   "lpm_node/",
-  "lpm_trie/BpfLpmTrie#(?!alloc|release|getNextKey|lookupBatch|isLive|iterNext|copyKey)",
+  "lpm_trie/BpfLpmTrie#(lookupElem|lookupUser|descend|findExact)$",
   "ringbuf/(?!BpfRingbuf[.](alloc)|BpfRingbuf#(mmap|release|isLive)|ringbuf_|bpf_ringbuf_query|startMirror)",
   "bpf_local_storage/(findElem|storageGet|storageByHandle|elemValue|cacheWord)$",
   "host/hostByPtr$",
-].map((name) => new RegExp(`^assembly/${name}`));
-HOT.push(/^~lib/);
+].map((name) => new RegExp(`^(assembly/${name}|~lib/)`));
+
+/** Called by hot functions, but seldom: the call is cheaper than what it would take in each of them. */
+export const RARE = [
+  "htab_table/laterCandidate",
+  "map/updateFlagsLegal",
+  "ringbuf/ringByHandle",
+].map((name) => `assembly/${name}`);

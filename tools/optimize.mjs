@@ -6,11 +6,11 @@
 // with wide limits, while the cold ones are away; then everything with narrow ones.
 
 import { Transform } from "assemblyscript/transform";
-import { HOT } from "./hot.mjs";
+import { HOT, RARE } from "./hot.mjs";
 
 /** Sizes of functions that are inlined, in the optimiser's units. one: those with a single call. */
 const WIDE = { always: 6, flexible: 70, one: 80, loops: true };
-const NARROW = { always: 2, flexible: 4, one: -1, loops: false };
+const NARROW = { always: 2, flexible: 0, one: -1, loops: false };
 
 /** Prefix of the exports that keep hot functions for the second round. */
 const KEEP = "hot/";
@@ -37,8 +37,12 @@ function functionsOf(binaryen, module) {
  */
 function optimizeHot(binaryen, module) {
   const functions = functionsOf(binaryen, module);
-  const stale = HOT.find((pattern) => !functions.some(({ name }) => pattern.test(name)));
-  if (stale) throw new Error(`tools/hot.mjs: there is no function ${stale}`);
+  const isKnown = (/** @type {RegExp} */ pattern) =>
+    functions.some(({ name }) => pattern.test(name));
+  const stale =
+    HOT.find((pattern) => !isKnown(pattern)) ??
+    RARE.find((name) => !isKnown(new RegExp(`^${name}$`)));
+  if (stale !== undefined) throw new Error(`tools/hot.mjs: there is no function ${stale}`);
   const [hot, cold] = [true, false].map((wanted) =>
     functions.filter(({ name }) => HOT.some((pattern) => pattern.test(name)) === wanted),
   );
@@ -47,6 +51,10 @@ function optimizeHot(binaryen, module) {
     module.addFunctionImport(name, "cold", name, params, results);
   }
   for (const { name } of hot) module.addFunctionExport(name, KEEP + name);
+  for (const name of RARE) {
+    binaryen.setPassArgument("no-inline", name);
+    module.runPasses(["no-inline"]);
+  }
   setLimits(binaryen, WIDE);
   for (const { name } of hot) module.optimizeFunction(name);
   // Passes over the whole module are for the second round: here they would not see what cold functions write.
@@ -69,6 +77,8 @@ export default class Optimize extends Transform {
     binaryen.setTrapsNeverHappen(true);
     optimizeHot(binaryen, module);
     setLimits(binaryen, NARROW);
+    // Instances of one generic function often differ in constants only.
+    module.runPasses(["merge-similar-functions"]);
     module.optimize();
     module.optimize();
     module.runPasses(["reorder-functions"]);
