@@ -10,6 +10,7 @@ import {
   BPF_F_WRONLY,
   EFAULT,
   EINVAL,
+  ENOMEM,
   ENOTSUPP,
 } from "../ts/uapi";
 import { Btf, btfPut } from "./btf";
@@ -260,16 +261,22 @@ const OBJECT_HDR: u32 = 24;
 
 /** A zeroed object of class T with its class id; 0 when out of memory. */
 export function placeObject<T extends RegionOwner>(): usize {
-  const block = allocZeroed(OBJECT_HDR + offsetof<T>());
+  return placeBytes(offsetof<T>(), idof<T>());
+}
+
+function placeBytes(bytes: u32, classId: u32): usize {
+  const block = allocZeroed(OBJECT_HDR + bytes);
   if (block == 0) return 0;
-  const ptr = block + OBJECT_HDR;
-  store<u32>(ptr - 8, idof<T>());
-  return ptr;
+  store<u32>(block + OBJECT_HDR - 8, classId);
+  return block + OBJECT_HDR;
 }
 
 /** A zeroed map structure of class T with its class id and the common attributes; 0 when out of memory. */
 export function placeMap<T extends BpfMap>(attr: MapCreateAttr): usize {
-  const ptr = placeObject<T>();
+  return initMap(placeObject<T>(), attr);
+}
+
+function initMap(ptr: usize, attr: MapCreateAttr): usize {
   if (ptr == 0) return 0;
   const map = changetype<BpfMap>(ptr);
   map.mapType = attr.mapType;
@@ -288,6 +295,18 @@ export function freeMap(map: BpfMap): void {
   map.handle = 0;
   if (map.btf != 0) btfPut(changetype<Btf>(map.btf));
   free(changetype<usize>(map) - OBJECT_HDR);
+}
+
+/** The end of a creation: the map, or -errno as an address (ret) without it. */
+export function mapOrError(map: BpfMap, ret: i32): usize {
+  if (ret == 0) return changetype<usize>(map);
+  freeMap(map);
+  return <usize>ret;
+}
+
+/** mapOrError for a map that is complete once `done` is not 0. */
+export function mapOrNoMemory(map: BpfMap, done: usize): usize {
+  return mapOrError(map, done != 0 ? 0 : -ENOMEM);
 }
 
 /** The flags every type checks alike: not both *_PROG bits, nothing outside `allowed`. */

@@ -31,7 +31,7 @@ import { valueAt } from "./htab_table";
 import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
 import { lock, unlock } from "./lib/lock";
 import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
-import { copyOut, freeMap, isErr, mapGet, mapPut, placeMap } from "./map";
+import { copyOut, isErr, mapGet, mapOrError, mapOrNoMemory, mapPut, placeMap } from "./map";
 
 const ARRAY_OF_MAPS_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY;
 /** Bytes of a value: an fd going in, an id coming out. */
@@ -120,9 +120,7 @@ export class BpfArrayOfMaps extends BpfMap {
     const outer = changetype<BpfArrayOfMaps>(ptr);
     outer.meta = <u32>meta;
     outer.slots = <u32>allocZeroed(<u64>attr.maxEntries * 4);
-    if (outer.slots != 0) return ptr;
-    freeMap(outer);
-    return <usize>-ENOMEM;
+    return mapOrNoMemory(outer, outer.slots);
   }
 
   private slotAt(index: u32): usize {
@@ -245,10 +243,7 @@ export class BpfHashOfMaps extends BpfHtab {
     const outer = changetype<BpfHashOfMaps>(ptr);
     outer.meta = <u32>meta;
     outer.ownsValues = true;
-    const ret = outer.init();
-    if (ret == 0) return ptr;
-    freeMap(outer);
-    return <usize>ret;
+    return mapOrError(outer, outer.init());
   }
 
   /** The inner map's handle. */
