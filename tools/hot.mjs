@@ -6,26 +6,25 @@
 
 export const HOT = [
   // the table and what is in front of it
-  "fast/(?!map_(count|iter_next|get_next_key|lookup|lookup_and_delete|peek|lookup_copy|delete|update|set_many|delete_many)$|value_add64|map_by_handle)",
-  "hashtab/(?!BpfHtab(\\.|#(init|alloc|release|drop|getNextKey|lookupAndDelete|lookupBatch|forEach|is|batchOps|elemCount)))",
-  "htab_table/(?!jhash|oldestAfter|renumber|makeNewest|hashOfBucket|rank|homeNext|first|next(Behind|After|InBucket)|behind|holdsHash)",
+  "fast/(?!map_(count|iter_next|get_next_key|lookup|lookup_and_delete|peek|lookup_copy|delete|update|set_many|delete_many)$|getMany[<C]|value_add64|map_by_handle)",
+  "hashtab/(?!BpfHtab(\\.|#(init|alloc|release|drop|getNextKey|lookupAndDelete|lookupBatch|forEach|is|batchOps|elemCount|lookupPercpu)))",
+  "htab_table/(?!jhash|oldestAfter|renumber|makeNewest|hashOfBucket|rank|homeNext|first|next(Behind|After|InBucket)|behind|holdsHash|hash(At|OfKey))",
   "htab_update/(?!dropAllValues|writePercpu)",
   "bpf_lru_list/(?!lruInit|lruRelease)",
   "lib/(hash|bytes|lock|atomic)/(?!zeroBytes)",
   "lib/pool/(poolAlloc|poolFree)",
   // helpers
-  "helpers/(mapWithKey|forProgram|bpf_map_(lookup|lookup_percpu|update|delete|push|pop)_elem|bpf_valid_range)$",
+  "helpers/(mapWithKey|forProgram|bpf_map_(lookup|update)_elem|bpf_valid_range)$",
   "map/BpfMap#(get:|set:|(lookup|update|delete|peek|push|pop)Elem@override|hasElemHelpers@override|lookupUser@override)",
   "map/(mapByHandle|copyMapValue|copyMapValueLocked|copyValueOut|updateFlagsLegal|copyOut)$",
   "lib/region/(countUpTo|findRegion|region)",
   "kernel/(kernel$|cpu$|Kernel#)",
-  "syscall/(bpf|runOn|mapCommand|attrEnd|modeNeeded|lockMissing|userKey|elemCommand|lookupElem|updateElem|deleteElem)$",
   // the other types
   "arraymap/BpfArray#(get:|valueAt|lookupUser|updateElem|lookupElem)",
   "queue_stack_maps/BpfQueueStack#(get:|set:|nextOut|slotAt|after|take|pushElem|popElem)",
-  "lpm_match/",
+  "lpm_match/(?!map_lpm_match_many|map_lpm_match$)",
   "lpm_dir/",
-  "lpm_node/",
+  "lpm_node/(nodeAt|dataOf|runOf|entryAt|prefixlenOf|parentOf|nextRun|runsBefore|runCount|commonBits)$",
   "lpm_trie/BpfLpmTrie#(lookupElem|lookupUser|descend|findExact)$",
   "ringbuf/(?!BpfRingbuf[.](alloc)|BpfRingbuf#(mmap|release|isLive)|ringbuf_|bpf_ringbuf_query|startMirror)",
   "bpf_local_storage/(findElem|storageGet|storageByHandle|elemValue|cacheWord)$",
