@@ -96,8 +96,7 @@ export function checkStructMetas(btf: Btf): i32 {
   const fields = changetype<Fields>(ptr);
   let ret = 0;
   for (let id: u32 = 1; id < btf.nrTypes && ret == 0; id++) {
-    if (kindAt(btf, id) != BTF_KIND_STRUCT || !hasSpecialMember(btf, btfType(btf, id)))
-      continue;
+    if (kindAt(btf, id) != BTF_KIND_STRUCT || !hasSpecialMember(btf, btfType(btf, id))) continue;
     ret = findFields(btf, id, FIELDS_OF_OBJECTS, fields);
     if (ret == 0 && fields.count == 0) ret = -EFAULT;
   }
@@ -213,8 +212,7 @@ function memberOffset(type: BtfType, at: usize, isSection: bool): u32 {
 
 /** The type of the elements of an array (of arrays); the type itself when it is no array. */
 function elemType(btf: Btf, id: u32): u32 {
-  while (kindAt(btf, id) == BTF_KIND_ARRAY)
-    id = load<u32>(typeData(btfType(btf, id)));
+  while (kindAt(btf, id) == BTF_KIND_ARRAY) id = load<u32>(typeData(btfType(btf, id)));
   return id;
 }
 

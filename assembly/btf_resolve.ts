@@ -52,11 +52,9 @@ const NOT_VISITED: u8 = 0;
 const VISITED: u8 = 1;
 const RESOLVED: u8 = 2;
 
-const AGGREGATES: u32 =
-  (1 << BTF_KIND_STRUCT) | (1 << BTF_KIND_UNION) | (1 << BTF_KIND_ARRAY);
+const AGGREGATES: u32 = (1 << BTF_KIND_STRUCT) | (1 << BTF_KIND_UNION) | (1 << BTF_KIND_ARRAY);
 /** Variables, sections and tags may be nobody's type. */
-const SOURCES: u32 =
-  (1 << BTF_KIND_VAR) | (1 << BTF_KIND_DATASEC) | (1 << BTF_KIND_DECL_TAG);
+const SOURCES: u32 = (1 << BTF_KIND_VAR) | (1 << BTF_KIND_DATASEC) | (1 << BTF_KIND_DECL_TAG);
 /** What a walk enters, beside modifiers. */
 const TO_RESOLVE: u32 = AGGREGATES | SOURCES | (1 << BTF_KIND_PTR) | (1 << BTF_KIND_FUNC);
 /** What has no value. */

@@ -166,10 +166,6 @@ export class BpfPerfEventArray extends BpfMap {
     return indexAfter(this.maxEntries, key, next);
   }
 
-  override hasElemHelpers(): bool {
-    return false;
-  }
-
   override release(): void {
     if (this.slots == 0) return;
     for (let index: u32 = 0; index < this.maxEntries; index++) this.exchange(index, 0);

@@ -170,10 +170,6 @@ export class BpfStackMap extends BpfMap {
     return copyOut(next, scratchPtr() + 232, 4);
   }
 
-  override hasElemHelpers(): bool {
-    return false;
-  }
-
   override release(): void {
     free(this.buckets);
     free(this.elems);

@@ -15,7 +15,7 @@ export const HOT = [
   "lib/pool/(poolAlloc|poolFree)",
   // helpers
   "helpers/(mapWithKey|forProgram|bpf_map_(lookup|update)_elem|bpf_valid_range)$",
-  "map/BpfMap#(get:|set:|(lookup|update|delete|peek|push|pop)Elem@override|hasElemHelpers@override|lookupUser@override)",
+  "map/BpfMap#(get:|set:|(lookup|update|delete|peek|push|pop)Elem@override|lookupUser@override)",
   "map/(mapByHandle|copyMapValue|copyMapValueLocked|copyValueOut|updateFlagsLegal|copyOut)$",
   "lib/region/(countUpTo|findRegion|region)",
   "kernel/(kernel$|cpu$|Kernel#)",
