@@ -34,6 +34,6 @@ export const HOT = [
 /** Called by hot functions, but seldom: the call is cheaper than what it would take in each of them. */
 export const RARE = [
   "htab_table/laterCandidate",
-  "map/updateFlagsLegal",
+  "lib/region/findRegion",
   "ringbuf/ringByHandle",
 ].map((name) => `assembly/${name}`);
