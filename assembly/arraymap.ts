@@ -34,7 +34,7 @@ import {
   copyOut,
   copyValueOut,
   flagsAllowed,
-  freeMap,
+  mapOrNoMemory,
   placeMap,
   updateFlagsLegal,
 } from "./map";
@@ -92,11 +92,11 @@ export class BpfArray extends BpfMap {
     const mmapable = (attr.mapFlags & BPF_F_MMAPABLE) != 0;
     if (mmapable) bytes = (bytes + PAGE_SIZE - 1) & ~(<u64>PAGE_SIZE - 1);
     array.values = <u32>allocZeroed(bytes, mmapable ? PAGE_SIZE : percpu ? 64 : 8);
-    if (array.values == 0 || !addRegion(array.values, array.values + <usize>bytes, ptr, true)) {
-      freeMap(array);
-      return <usize>-ENOMEM;
-    }
-    return ptr;
+    const values = <usize>array.values;
+    return mapOrNoMemory(
+      array,
+      <usize>(values != 0 && addRegion(values, values + <usize>bytes, ptr, true)),
+    );
   }
 
   private valueAt(index: u32, cpuIndex: u32): usize {

@@ -21,7 +21,7 @@ import {
   ENOMEM,
   EOPNOTSUPP,
 } from "../ts/uapi";
-import { BpfMap, MapCreateAttr, flagsAllowed, freeMap, placeMap } from "./map";
+import { BpfMap, MapCreateAttr, flagsAllowed, mapOrNoMemory, placeMap } from "./map";
 import { allocZeroed, free, random64 } from "./kernel";
 import { isUserRange } from "./lib/bytes";
 import { jhash, jhash4, jhash8 } from "./lib/jhash";
@@ -61,9 +61,7 @@ export class BpfBloomFilter extends BpfMap {
     bloom.seed = attr.mapFlags & BPF_F_ZERO_SEED ? 0 : <u32>random64();
     bloom.bitMask = maskFor(attr.maxEntries, bloom.nHashes);
     bloom.bits = <u32>allocZeroed((<u64>bloom.bitMask + 1) >> 3);
-    if (bloom.bits != 0) return ptr;
-    freeMap(bloom);
-    return <usize>-ENOMEM;
+    return mapOrNoMemory(bloom, bloom.bits);
   }
 
   /** The bit that hash function i picks for a value. */

@@ -78,12 +78,16 @@ export class Btf {
   /** The blob as it was given: `size` bytes. */
   data: u32;
   size: u32;
-  /** u32 per type: its address; entry 0 is void and unused. */
+  /** u32 per type: its address; entry 0 is void. */
   types: u32;
   /** Including void. */
   nrTypes: u32;
   strings: u32;
   stringsLen: u32;
+  /** Entry 0 of types: void, a type of kind 0. */
+  voidName: u32;
+  voidInfo: u32;
+  voidSizeOrType: u32;
 }
 
 export function btfType(btf: Btf, id: u32): BtfType {
@@ -107,27 +111,48 @@ export function typeData(type: BtfType): usize {
   return changetype<usize>(type) + offsetof<BtfType>();
 }
 
-/** const, volatile, restrict, typedef, type tag: a type that stands for another. */
+/** The kind of a type by its id; void has BTF_KIND_UNKN. */
+export function kindAt(btf: Btf, id: u32): u32 {
+  return kindOf(btfType(btf, id));
+}
+
+/** Is a kind in a set of kinds, a bit for each? There are less than 32. */
+export function isOneOf(kinds: u32, kind: u32): bool {
+  return <bool>((kinds >> kind) & 1);
+}
+
+/** Types that stand for another. */
+const MODIFIERS: u32 =
+  (1 << BTF_KIND_TYPEDEF) |
+  (1 << BTF_KIND_VOLATILE) |
+  (1 << BTF_KIND_CONST) |
+  (1 << BTF_KIND_RESTRICT) |
+  (1 << BTF_KIND_TYPE_TAG);
+/** Types whose size does not depend on another. */
+const SIZED: u32 =
+  (1 << BTF_KIND_INT) |
+  (1 << BTF_KIND_STRUCT) |
+  (1 << BTF_KIND_UNION) |
+  (1 << BTF_KIND_ENUM) |
+  (1 << BTF_KIND_ENUM64) |
+  (1 << BTF_KIND_FLOAT) |
+  (1 << BTF_KIND_DATASEC);
+
+/** const, volatile, restrict, typedef, type tag. */
 export function isModifier(kind: u32): bool {
-  return (
-    kind == BTF_KIND_TYPEDEF ||
-    kind == BTF_KIND_VOLATILE ||
-    kind == BTF_KIND_CONST ||
-    kind == BTF_KIND_RESTRICT ||
-    kind == BTF_KIND_TYPE_TAG
-  );
+  return isOneOf(MODIFIERS, kind);
 }
 
 /** The id behind all modifiers; the chain of a checked blob ends. */
 export function skipModifiers(btf: Btf, id: u32): u32 {
-  while (id != 0 && isModifier(kindOf(btfType(btf, id)))) id = btfType(btf, id).sizeOrType;
+  while (isModifier(kindAt(btf, id))) id = btfType(btf, id).sizeOrType;
   return id;
 }
 
 /** Size of a type in bytes; NO_SIZE for void, functions, forward declarations. */
 export function sizeOf(btf: Btf, id: u32): u64 {
   let count: u64 = 1;
-  while (id != 0) {
+  while (true) {
     const type = btfType(btf, id);
     const kind = kindOf(type);
     if (kind == BTF_KIND_ARRAY) {
@@ -136,29 +161,11 @@ export function sizeOf(btf: Btf, id: u32): u64 {
       id = load<u32>(array);
     } else if (isModifier(kind) || kind == BTF_KIND_VAR) {
       id = type.sizeOrType;
+    } else if (kind == BTF_KIND_PTR) {
+      return PTR_BYTES * count;
     } else {
-      const size = ownSize(type, kind);
-      return size == NO_SIZE ? NO_SIZE : size * count;
+      return isOneOf(SIZED, kind) ? type.sizeOrType * count : NO_SIZE;
     }
-  }
-  return NO_SIZE;
-}
-
-/** Size of a type that does not depend on another. */
-function ownSize(type: BtfType, kind: u32): u64 {
-  switch (kind) {
-    case BTF_KIND_PTR:
-      return PTR_BYTES;
-    case BTF_KIND_INT:
-    case BTF_KIND_STRUCT:
-    case BTF_KIND_UNION:
-    case BTF_KIND_ENUM:
-    case BTF_KIND_ENUM64:
-    case BTF_KIND_FLOAT:
-    case BTF_KIND_DATASEC:
-      return type.sizeOrType;
-    default:
-      return NO_SIZE;
   }
 }
 

@@ -21,6 +21,7 @@ import {
   BtfType,
   btfType,
   hasKindFlag,
+  kindAt,
   kindOf,
   sizeOf,
   skipModifiers,
@@ -80,7 +81,7 @@ export function findFields(btf: Btf, id: u32, mask: u32, fields: Fields): i32 {
   fields.kinds = 0;
   fields.count = 0;
   fields.lockOffset = -1;
-  const kind = id == 0 ? 0 : kindOf(btfType(btf, id));
+  const kind = kindAt(btf, id);
   if (kind != BTF_KIND_STRUCT && kind != BTF_KIND_DATASEC) return 0;
   const ret = findIn(btf, id, 0, mask, fields, 0);
   if (ret != 0) return ret;
@@ -95,8 +96,7 @@ export function checkStructMetas(btf: Btf): i32 {
   const fields = changetype<Fields>(ptr);
   let ret = 0;
   for (let id: u32 = 1; id < btf.nrTypes && ret == 0; id++) {
-    if (kindOf(btfType(btf, id)) != BTF_KIND_STRUCT || !hasSpecialMember(btf, btfType(btf, id)))
-      continue;
+    if (kindAt(btf, id) != BTF_KIND_STRUCT || !hasSpecialMember(btf, btfType(btf, id))) continue;
     ret = findFields(btf, id, FIELDS_OF_OBJECTS, fields);
     if (ret == 0 && fields.count == 0) ret = -EFAULT;
   }
@@ -212,14 +212,13 @@ function memberOffset(type: BtfType, at: usize, isSection: bool): u32 {
 
 /** The type of the elements of an array (of arrays); the type itself when it is no array. */
 function elemType(btf: Btf, id: u32): u32 {
-  while (id != 0 && kindOf(btfType(btf, id)) == BTF_KIND_ARRAY)
-    id = load<u32>(typeData(btfType(btf, id)));
+  while (kindAt(btf, id) == BTF_KIND_ARRAY) id = load<u32>(typeData(btfType(btf, id)));
   return id;
 }
 
 function elemCount(btf: Btf, id: u32): u32 {
   let count: u32 = 1;
-  while (id != 0 && kindOf(btfType(btf, id)) == BTF_KIND_ARRAY) {
+  while (kindAt(btf, id) == BTF_KIND_ARRAY) {
     count *= load<u32>(typeData(btfType(btf, id)), 8);
     id = load<u32>(typeData(btfType(btf, id)));
   }
@@ -227,7 +226,7 @@ function elemCount(btf: Btf, id: u32): u32 {
 }
 
 function isStruct(btf: Btf, id: u32): bool {
-  return id != 0 && kindOf(btfType(btf, id)) == BTF_KIND_STRUCT;
+  return kindAt(btf, id) == BTF_KIND_STRUCT;
 }
 
 /** What a tagged pointer points to. */
@@ -252,15 +251,13 @@ function saysContents(btf: Btf, id: u32, component: i32): bool {
 
 /** FIELD_* of a type: a struct of a special name, or a pointer with a special tag; 0 for others. */
 function fieldKind(btf: Btf, id: u32): u32 {
-  if (id == 0) return 0;
   const type = btfType(btf, id);
   if (kindOf(type) == BTF_KIND_STRUCT) return structKind(btf.strings + type.nameOff);
-  if (kindOf(type) != BTF_KIND_PTR || type.sizeOrType == 0) return 0;
+  if (kindOf(type) != BTF_KIND_PTR) return 0;
   const tag = btfType(btf, type.sizeOrType);
   if (kindOf(tag) != BTF_KIND_TYPE_TAG) return 0;
   // A second tag makes it none of these.
-  const target = tag.sizeOrType;
-  if (target != 0 && kindOf(btfType(btf, target)) == BTF_KIND_TYPE_TAG) return 0;
+  if (kindAt(btf, tag.sizeOrType) == BTF_KIND_TYPE_TAG) return 0;
   return tagKind(btf.strings + tag.nameOff);
 }
 

@@ -8,20 +8,14 @@ import {
   BPF_F_RDONLY_PROG,
   BPF_F_WRONLY_PROG,
   BPF_MAP_TYPE_ARRAY,
-  BPF_MAP_TYPE_ARRAY_OF_MAPS,
   BPF_MAP_TYPE_BLOOM_FILTER,
   BPF_MAP_TYPE_CGROUP_STORAGE,
-  BPF_MAP_TYPE_CGRP_STORAGE,
   BPF_MAP_TYPE_HASH,
-  BPF_MAP_TYPE_HASH_OF_MAPS,
-  BPF_MAP_TYPE_INODE_STORAGE,
   BPF_MAP_TYPE_LPM_TRIE,
   BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
   BPF_MAP_TYPE_PERF_EVENT_ARRAY,
-  BPF_MAP_TYPE_SK_STORAGE,
   BPF_MAP_TYPE_STACK_TRACE,
-  BPF_MAP_TYPE_TASK_STORAGE,
   BTF_KIND_DATASEC,
   BTF_KIND_INT,
   BTF_KIND_STRUCT,
@@ -32,11 +26,47 @@ import {
   ENOTSUPP,
   EOPNOTSUPP,
 } from "../ts/uapi";
-import { Btf, btfGet, btfType, kindOf, sizeOf, skipModifiers, typeData, vlenOf } from "./btf";
+import {
+  Btf,
+  btfGet,
+  btfType,
+  kindAt,
+  kindOf,
+  sizeOf,
+  skipModifiers,
+  typeData,
+  vlenOf,
+} from "./btf";
 import { FIELDS_OF_MAPS, FIELD_SPIN_LOCK, Fields, findFields } from "./btf_fields";
 import { FD_BTF, FD_FREE, fdKind, fdObject } from "./fd";
 import { allocZeroed, free } from "./kernel";
-import { BpfMap, MapCreateAttr } from "./map";
+import {
+  BpfMap,
+  CGROUP_STORAGES,
+  LOCAL_STORAGES,
+  MAPS_OF_MAPS,
+  MapCreateAttr,
+  TYPE,
+  isTypeIn,
+} from "./map";
+
+/** These take no BTF. */
+const WITHOUT_BTF: u64 =
+  (TYPE << BPF_MAP_TYPE_PERF_EVENT_ARRAY) | (TYPE << BPF_MAP_TYPE_STACK_TRACE) | MAPS_OF_MAPS;
+/** Types that look at their BTF themselves may be without a key type. */
+const MAY_LACK_KEY: u64 =
+  LOCAL_STORAGES |
+  CGROUP_STORAGES |
+  WITHOUT_BTF |
+  (TYPE << BPF_MAP_TYPE_ARRAY) |
+  (TYPE << BPF_MAP_TYPE_PERCPU_ARRAY) |
+  (TYPE << BPF_MAP_TYPE_LPM_TRIE) |
+  (TYPE << BPF_MAP_TYPE_BLOOM_FILTER);
+const MAY_HAVE_LOCK: u64 =
+  LOCAL_STORAGES |
+  (TYPE << BPF_MAP_TYPE_HASH) |
+  (TYPE << BPF_MAP_TYPE_ARRAY) |
+  (TYPE << BPF_MAP_TYPE_CGROUP_STORAGE);
 
 /** Step 15 of a creation. The map holds the BTF from here on. @returns 0 or -errno */
 export function checkBtf(map: BpfMap, attr: MapCreateAttr): i32 {
@@ -57,40 +87,12 @@ function checkSizes(map: BpfMap, btf: Btf): i32 {
   if (map.btfKeyTypeId != 0) {
     if (map.btfKeyTypeId >= btf.nrTypes || sizeOf(btf, map.btfKeyTypeId) != map.keySize)
       return -EINVAL;
-  } else if (!mayLackKey(map.mapType)) {
+  } else if (!isTypeIn(MAY_LACK_KEY, map.mapType)) {
     return -EINVAL;
   }
   if (map.btfValueTypeId >= btf.nrTypes || sizeOf(btf, map.btfValueTypeId) != map.valueSize)
     return -EINVAL;
   return 0;
-}
-
-/** Types that look at their BTF themselves may be without a key type. */
-function mayLackKey(type: u32): bool {
-  switch (type) {
-    case BPF_MAP_TYPE_ARRAY:
-    case BPF_MAP_TYPE_PERCPU_ARRAY:
-    case BPF_MAP_TYPE_LPM_TRIE:
-    case BPF_MAP_TYPE_BLOOM_FILTER:
-    case BPF_MAP_TYPE_CGROUP_STORAGE:
-    case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
-    case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
-    case BPF_MAP_TYPE_STACK_TRACE:
-    case BPF_MAP_TYPE_ARRAY_OF_MAPS:
-    case BPF_MAP_TYPE_HASH_OF_MAPS:
-      return true;
-    default:
-      return isLocalStorage(type);
-  }
-}
-
-function isLocalStorage(type: u32): bool {
-  return (
-    type == BPF_MAP_TYPE_SK_STORAGE ||
-    type == BPF_MAP_TYPE_INODE_STORAGE ||
-    type == BPF_MAP_TYPE_TASK_STORAGE ||
-    type == BPF_MAP_TYPE_CGRP_STORAGE
-  );
 }
 
 /** Finds the lock of a value. */
@@ -105,62 +107,53 @@ function checkFields(map: BpfMap, btf: Btf): i32 {
   free(ptr);
   if (kinds == 0) return 0;
   if (map.mapFlags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)) return -EACCES;
-  if (kinds != FIELD_SPIN_LOCK || !mayHaveLock(map.mapType)) return -EOPNOTSUPP;
+  if (kinds != FIELD_SPIN_LOCK || !isTypeIn(MAY_HAVE_LOCK, map.mapType)) return -EOPNOTSUPP;
   map.lockOffset = lockOffset;
   return 0;
 }
 
-function mayHaveLock(type: u32): bool {
-  const isPlain = type == BPF_MAP_TYPE_HASH || type == BPF_MAP_TYPE_ARRAY;
-  return isPlain || type == BPF_MAP_TYPE_CGROUP_STORAGE || isLocalStorage(type);
+function checkTypes(map: BpfMap, btf: Btf): i32 {
+  const type = map.mapType;
+  if (isTypeIn(WITHOUT_BTF, type)) return -ENOTSUPP;
+  return fitsType(map, btf, type) ? 0 : -EINVAL;
 }
 
-function checkTypes(map: BpfMap, btf: Btf): i32 {
+/** What the map's type asks of its key (and ARRAY of its value). */
+function fitsType(map: BpfMap, btf: Btf, type: u32): bool {
   const key = skipModifiers(btf, map.btfKeyTypeId);
-  switch (map.mapType) {
+  if (isTypeIn(LOCAL_STORAGES, type)) return isWholeInt(btf, key, 4);
+  switch (type) {
     case BPF_MAP_TYPE_ARRAY:
     case BPF_MAP_TYPE_PERCPU_ARRAY:
-      if (key == 0) return isGlobalData(map, btf) ? 0 : -EINVAL;
-      return isWholeInt(btf, key, 4) ? 0 : -EINVAL;
-    case BPF_MAP_TYPE_SK_STORAGE:
-    case BPF_MAP_TYPE_INODE_STORAGE:
-    case BPF_MAP_TYPE_TASK_STORAGE:
-    case BPF_MAP_TYPE_CGRP_STORAGE:
-      return isWholeInt(btf, key, 4) ? 0 : -EINVAL;
+      return key == 0 ? isGlobalData(map, btf) : isWholeInt(btf, key, 4);
     case BPF_MAP_TYPE_LPM_TRIE:
-      return key != 0 && kindOf(btfType(btf, key)) == BTF_KIND_STRUCT ? 0 : -EINVAL;
+      return kindAt(btf, key) == BTF_KIND_STRUCT;
     case BPF_MAP_TYPE_BLOOM_FILTER:
-      return map.btfKeyTypeId == 0 ? 0 : -EINVAL;
+      return map.btfKeyTypeId == 0;
     case BPF_MAP_TYPE_CGROUP_STORAGE:
     case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
-      return isCgroupKey(map, btf, key) ? 0 : -EINVAL;
-    case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
-    case BPF_MAP_TYPE_STACK_TRACE:
-    case BPF_MAP_TYPE_ARRAY_OF_MAPS:
-    case BPF_MAP_TYPE_HASH_OF_MAPS:
-      return -ENOTSUPP;
+      return isCgroupKey(map, btf, key);
     default:
-      return 0;
+      return true;
   }
 }
 
 /** The one element of a compiler's data section. */
 function isGlobalData(map: BpfMap, btf: Btf): bool {
   const value = skipModifiers(btf, map.btfValueTypeId);
-  const isSection = kindOf(btfType(btf, value)) == BTF_KIND_DATASEC;
+  const isSection = kindAt(btf, value) == BTF_KIND_DATASEC;
   return map.mapType == BPF_MAP_TYPE_ARRAY && map.maxEntries == 1 && isSection;
 }
 
 /** An int of `bytes` bytes that uses all its bits. */
 function isWholeInt(btf: Btf, id: u32, bytes: u32): bool {
-  if (id == 0 || kindOf(btfType(btf, id)) != BTF_KIND_INT) return false;
+  if (kindAt(btf, id) != BTF_KIND_INT) return false;
   const data = load<u32>(typeData(btfType(btf, id)));
   return btfType(btf, id).sizeOrType == bytes && (data & 0xff00ff) == bytes * 8;
 }
 
 /** u64, or struct { u64; u32 } as in struct bpf_cgroup_storage_key; signs do not matter. */
 function isCgroupKey(map: BpfMap, btf: Btf, key: u32): bool {
-  if (key == 0) return false;
   if (map.keySize == 8) return isWholeInt(btf, key, 8);
   const type = btfType(btf, key);
   if (kindOf(type) != BTF_KIND_STRUCT || vlenOf(type) != 2) return false;

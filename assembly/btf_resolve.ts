@@ -21,6 +21,7 @@ import {
   BTF_KIND_TYPEDEF,
   BTF_KIND_TYPE_TAG,
   BTF_KIND_UNION,
+  BTF_KIND_UNKN,
   BTF_KIND_VAR,
   E2BIG,
   EEXIST,
@@ -34,6 +35,8 @@ import {
   btfType,
   hasKindFlag,
   isModifier,
+  isOneOf,
+  kindAt,
   kindOf,
   sizeOf,
   skipModifiers,
@@ -48,6 +51,19 @@ const MAX_DEPTH: u32 = 32;
 const NOT_VISITED: u8 = 0;
 const VISITED: u8 = 1;
 const RESOLVED: u8 = 2;
+
+const AGGREGATES: u32 = (1 << BTF_KIND_STRUCT) | (1 << BTF_KIND_UNION) | (1 << BTF_KIND_ARRAY);
+/** Variables, sections and tags may be nobody's type. */
+const SOURCES: u32 = (1 << BTF_KIND_VAR) | (1 << BTF_KIND_DATASEC) | (1 << BTF_KIND_DECL_TAG);
+/** What a walk enters, beside modifiers. */
+const TO_RESOLVE: u32 = AGGREGATES | SOURCES | (1 << BTF_KIND_PTR) | (1 << BTF_KIND_FUNC);
+/** What has no value. */
+const VALUELESS: u32 =
+  (1 << BTF_KIND_UNKN) | (1 << BTF_KIND_FUNC) | (1 << BTF_KIND_FUNC_PROTO) | (1 << BTF_KIND_FWD);
+const RECORDS: u32 = (1 << BTF_KIND_STRUCT) | (1 << BTF_KIND_UNION);
+/** What a tag may sit on. */
+const TAGGABLE: u32 =
+  RECORDS | (1 << BTF_KIND_FUNC) | (1 << BTF_KIND_VAR) | (1 << BTF_KIND_TYPEDEF);
 
 const MODE_OPEN: u32 = 0;
 const MODE_PTR: u32 = 1;
@@ -81,7 +97,7 @@ function stateOf(walk: Walk, id: u32): u8 {
 
 /** One walk, then what functions need, which may begin further walks. */
 function resolveFrom(walk: Walk, btf: Btf, id: u32): i32 {
-  const kind = kindOf(btfType(btf, id));
+  const kind = kindAt(btf, id);
   if (needsResolve(kind) && stateOf(walk, id) == NOT_VISITED) {
     const ret = startWalk(walk, btf, id);
     if (ret != 0) return ret;
@@ -103,7 +119,7 @@ function enter(walk: Walk, btf: Btf, id: u32): i32 {
   const kind = kindOf(type);
   if (walk.mode == MODE_OPEN) {
     if (kind == BTF_KIND_PTR) walk.mode = MODE_PTR;
-    else if (isAggregate(kind)) walk.mode = MODE_AGGREGATE;
+    else if (isOneOf(AGGREGATES, kind)) walk.mode = MODE_AGGREGATE;
   }
   walk.depth++;
   const ret = resolveType(walk, btf, type, kind);
@@ -114,28 +130,18 @@ function enter(walk: Walk, btf: Btf, id: u32): i32 {
 
 /** Enters a type that another one needs, unless this walk ends there. */
 function need(walk: Walk, btf: Btf, id: u32): i32 {
-  if (id == 0 || stateOf(walk, id) == RESOLVED) return 0;
-  return isSink(walk.mode, kindOf(btfType(btf, id))) ? 0 : enter(walk, btf, id);
+  if (stateOf(walk, id) == RESOLVED) return 0;
+  return isSink(walk.mode, kindAt(btf, id)) ? 0 : enter(walk, btf, id);
 }
 
 function isSink(mode: u32, kind: u32): bool {
-  if (mode == MODE_PTR) return !isModifier(kind) && kind != BTF_KIND_PTR;
-  if (mode == MODE_AGGREGATE) return !isModifier(kind) && !isAggregate(kind);
-  return !needsResolve(kind);
-}
-
-function isAggregate(kind: u32): bool {
-  return kind == BTF_KIND_STRUCT || kind == BTF_KIND_UNION || kind == BTF_KIND_ARRAY;
+  if (isModifier(kind)) return false;
+  if (mode == MODE_PTR) return kind != BTF_KIND_PTR;
+  return !isOneOf(mode == MODE_AGGREGATE ? AGGREGATES : TO_RESOLVE, kind);
 }
 
 function needsResolve(kind: u32): bool {
-  if (isModifier(kind) || isAggregate(kind) || kind == BTF_KIND_PTR) return true;
-  return kind == BTF_KIND_FUNC || isSourceOnly(kind);
-}
-
-/** Variables, sections and tags may be nobody's type. */
-function isSourceOnly(kind: u32): bool {
-  return kind == BTF_KIND_VAR || kind == BTF_KIND_DATASEC || kind == BTF_KIND_DECL_TAG;
+  return isModifier(kind) || isOneOf(TO_RESOLVE, kind);
 }
 
 function exists(btf: Btf, id: u32): bool {
@@ -144,14 +150,12 @@ function exists(btf: Btf, id: u32): bool {
 
 /** May another type refer to this one? void may be referred to. */
 function isTarget(btf: Btf, id: u32): bool {
-  return exists(btf, id) && (id == 0 || !isSourceOnly(kindOf(btfType(btf, id))));
+  return exists(btf, id) && !isOneOf(SOURCES, kindAt(btf, id));
 }
 
 /** May a value have this type? Not void, a function, or only declared; modifiers are looked at later. */
 function isValueTarget(btf: Btf, id: u32): bool {
-  if (id == 0 || !isTarget(btf, id)) return false;
-  const kind = kindOf(btfType(btf, id));
-  return kind != BTF_KIND_FUNC && kind != BTF_KIND_FUNC_PROTO && kind != BTF_KIND_FWD;
+  return isTarget(btf, id) && !isOneOf(VALUELESS, kindAt(btf, id));
 }
 
 function resolveType(walk: Walk, btf: Btf, type: BtfType, kind: u32): i32 {
@@ -182,21 +186,20 @@ function resolveReference(walk: Walk, btf: Btf, type: BtfType): i32 {
   const id = type.sizeOrType;
   if (!isTarget(btf, id)) return -EINVAL;
   const ret = need(walk, btf, id);
-  if (ret != 0 || id == 0) return ret;
+  if (ret != 0) return ret;
   if (kindOf(type) == BTF_KIND_PTR) return needPointer(walk, btf, id);
   if (stateOf(walk, id) == RESOLVED) return 0;
-  return kindOf(btfType(btf, id)) == BTF_KIND_FUNC ? -EINVAL : 0;
+  return kindAt(btf, id) == BTF_KIND_FUNC ? -EINVAL : 0;
 }
 
 /** Behind modifiers that a walk through a struct resolved may be a pointer, at which that walk ended. */
 function needPointer(walk: Walk, btf: Btf, id: u32): i32 {
-  const kind = kindOf(btfType(btf, id));
+  const kind = kindAt(btf, id);
   if (!isModifier(kind)) {
     return kind == BTF_KIND_FUNC && stateOf(walk, id) != RESOLVED ? -EINVAL : 0;
   }
   const target = skipModifiers(btf, id);
-  if (target == 0 || kindOf(btfType(btf, target)) != BTF_KIND_PTR) return 0;
-  return need(walk, btf, target);
+  return kindAt(btf, target) == BTF_KIND_PTR ? need(walk, btf, target) : 0;
 }
 
 function resolveArray(walk: Walk, btf: Btf, type: BtfType): i32 {
@@ -213,13 +216,13 @@ function resolveArray(walk: Walk, btf: Btf, type: BtfType): i32 {
   const elemId = skipModifiers(btf, elem);
   const size = sizeOf(btf, elemId);
   if (size == NO_SIZE) return -EINVAL;
-  if (kindOf(btfType(btf, elemId)) == BTF_KIND_INT && !isRegularInt(btf, elemId)) return -EINVAL;
+  if (kindAt(btf, elemId) == BTF_KIND_INT && !isRegularInt(btf, elemId)) return -EINVAL;
   return <u64>load<u32>(array, 8) * size > 0xffffffff ? -EINVAL : 0;
 }
 
 /** An int of 1, 2, 4, 8 or 16 whole bytes, whatever room it has. */
 function isRegularInt(btf: Btf, id: u32): bool {
-  return id != 0 && kindOf(btfType(btf, id)) == BTF_KIND_INT && isRegular(btfType(btf, id));
+  return kindAt(btf, id) == BTF_KIND_INT && isRegular(btfType(btf, id));
 }
 
 function isRegular(type: BtfType): bool {
@@ -242,7 +245,7 @@ function resolveDatasec(walk: Walk, btf: Btf, type: BtfType): i32 {
   let at = typeData(type);
   for (let i: u32 = 0; i < vlenOf(type); i++) {
     const id = load<u32>(at);
-    if (!exists(btf, id) || kindOf(btfType(btf, id)) != BTF_KIND_VAR) return -EINVAL;
+    if (!exists(btf, id) || kindAt(btf, id) != BTF_KIND_VAR) return -EINVAL;
     if (stateOf(walk, id) == RESOLVED) {
       if (sizeOf(btf, id) > load<u32>(at, 8)) return -EINVAL;
     } else {
@@ -258,19 +261,20 @@ function resolveDatasec(walk: Walk, btf: Btf, type: BtfType): i32 {
 /** A tag sits on a struct, union, function, variable or typedef (component -1), a member or an argument of it. */
 function resolveDeclTag(walk: Walk, btf: Btf, type: BtfType): i32 {
   const id = type.sizeOrType;
-  if (id == 0 || !exists(btf, id)) return -EINVAL;
+  if (!exists(btf, id)) return -EINVAL;
   const target = btfType(btf, id);
   const kind = kindOf(target);
-  const isRecord = kind == BTF_KIND_STRUCT || kind == BTF_KIND_UNION;
-  const isFunc = kind == BTF_KIND_FUNC;
-  if (!isRecord && !isFunc && kind != BTF_KIND_VAR && kind != BTF_KIND_TYPEDEF) return -EINVAL;
+  if (!isOneOf(TAGGABLE, kind)) return -EINVAL;
   const ret = need(walk, btf, id);
   if (ret != 0) return ret;
   const component = load<i32>(typeData(type));
   if (component == -1) return 0;
-  if (isRecord) return <u32>component < vlenOf(target) ? 0 : -EINVAL;
-  if (!isFunc || !isFuncProto(btf, target.sizeOrType)) return -EINVAL;
-  return <u32>component < vlenOf(btfType(btf, target.sizeOrType)) ? 0 : -EINVAL;
+  let parts = target;
+  if (!isOneOf(RECORDS, kind)) {
+    if (kind != BTF_KIND_FUNC || !isFuncProto(btf, target.sizeOrType)) return -EINVAL;
+    parts = btfType(btf, target.sizeOrType);
+  }
+  return <u32>component < vlenOf(parts) ? 0 : -EINVAL;
 }
 
 // ---- members --------------------------------------------------------------------------------------------------------
@@ -306,7 +310,6 @@ function memberFits(
   bits: u32,
   isFlagged: bool,
 ): bool {
-  if (id == 0) return false;
   const type = btfType(btf, id);
   const kind = kindOf(type);
   if (kind == BTF_KIND_INT) return intFits(type, structSize, offset, bits, isFlagged);
@@ -341,7 +344,7 @@ function intFits(type: BtfType, structSize: u32, offset: u32, bits: u32, isFlagg
 // ---- functions and tags ---------------------------------------------------------------------------------------------
 
 function isFuncProto(btf: Btf, id: u32): bool {
-  return id != 0 && exists(btf, id) && kindOf(btfType(btf, id)) == BTF_KIND_FUNC_PROTO;
+  return exists(btf, id) && kindAt(btf, id) == BTF_KIND_FUNC_PROTO;
 }
 
 /** A function refers to a prototype whose arguments have names (but for the dots of a variadic one). */
@@ -370,7 +373,7 @@ function checkFuncProto(walk: Walk, btf: Btf, type: BtfType): i32 {
   for (let i: u32 = 0; i < count; i++) {
     const name = load<u32>(at);
     const id = load<u32>(at, 4);
-    if (id == 0 || (name != 0 && !isIdentifier(btf, name))) return -EINVAL;
+    if (name != 0 && !isIdentifier(btf, name)) return -EINVAL;
     ret = checkSized(walk, btf, id);
     if (ret != 0) return ret;
     at += 8;
@@ -380,7 +383,7 @@ function checkFuncProto(walk: Walk, btf: Btf, type: BtfType): i32 {
 
 function checkSized(walk: Walk, btf: Btf, id: u32): i32 {
   if (!isTarget(btf, id)) return -EINVAL;
-  if (needsResolve(kindOf(btfType(btf, id))) && stateOf(walk, id) == NOT_VISITED) {
+  if (needsResolve(kindAt(btf, id)) && stateOf(walk, id) == NOT_VISITED) {
     const ret = startWalk(walk, btf, id);
     if (ret != 0) return ret;
   }
@@ -390,8 +393,8 @@ function checkSized(walk: Walk, btf: Btf, id: u32): i32 {
 /** In a chain of modifiers the type tags come first. */
 function checkTags(btf: Btf, id: u32): i32 {
   let inTags = true;
-  while (id != 0 && isModifier(kindOf(btfType(btf, id)))) {
-    const isTag = kindOf(btfType(btf, id)) == BTF_KIND_TYPE_TAG;
+  while (isModifier(kindAt(btf, id))) {
+    const isTag = kindAt(btf, id) == BTF_KIND_TYPE_TAG;
     if (isTag && !inTags) return -EINVAL;
     inTags = isTag;
     id = btfType(btf, id).sizeOrType;

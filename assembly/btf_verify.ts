@@ -101,7 +101,7 @@ function collectTypes(btf: Btf): i32 {
   // Each type has TYPE_SIZE bytes at least.
   btf.types = <u32>allocGrow((<u64>header.typeLen / TYPE_SIZE + 2) * 4);
   if (btf.types == 0) return -ENOMEM;
-  store<u32>(btf.types, 0);
+  store<u32>(btf.types, changetype<usize>(btf) + offsetof<Btf>("voidName"));
   btf.nrTypes = 1;
   while (at < end) {
     if (end - at < TYPE_SIZE) return -EINVAL;

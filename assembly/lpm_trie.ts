@@ -74,7 +74,7 @@ import {
 } from "./lpm_node";
 import { nextElem } from "./lpm_walk";
 import { BATCH_DELETE, BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
-import { copyValueOut, flagsAllowed, freeMap, placeMap } from "./map";
+import { copyValueOut, flagsAllowed, mapOrNoMemory, placeMap } from "./map";
 
 /** struct bpf_lpm_trie_key without data: the prefix length. */
 export const KEY_HDR: u32 = 4;
@@ -136,9 +136,7 @@ export class BpfLpmTrie extends BpfMap {
     trie.maxPrefixlen = trie.dataSize << 3;
     trie.infoOff = infoOffset(attr.valueSize);
     trie.dirAt = DIR_ENTRIES;
-    if (trie.allocParts()) return ptr;
-    freeMap(trie);
-    return <usize>-ENOMEM;
+    return mapOrNoMemory(trie, <usize>trie.allocParts());
   }
 
   private allocParts(): bool {

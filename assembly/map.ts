@@ -8,8 +8,17 @@ import {
   BPF_F_LOCK,
   BPF_F_RDONLY,
   BPF_F_WRONLY,
+  BPF_MAP_TYPE_ARRAY_OF_MAPS,
+  BPF_MAP_TYPE_CGROUP_STORAGE,
+  BPF_MAP_TYPE_CGRP_STORAGE,
+  BPF_MAP_TYPE_HASH_OF_MAPS,
+  BPF_MAP_TYPE_INODE_STORAGE,
+  BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+  BPF_MAP_TYPE_SK_STORAGE,
+  BPF_MAP_TYPE_TASK_STORAGE,
   EFAULT,
   EINVAL,
+  ENOMEM,
   ENOTSUPP,
 } from "../ts/uapi";
 import { Btf, btfPut } from "./btf";
@@ -175,11 +184,6 @@ export abstract class BpfMap extends RegionOwner {
     return -ENOTSUPP;
   }
 
-  /** May programs update and delete with the element helpers? Storages have helpers of their own. */
-  hasElemHelpers(): bool {
-    return true;
-  }
-
   /** Bytes of a value at bpf(2). */
   userValueSize(): u32 {
     return this.valueSize;
@@ -204,11 +208,6 @@ export abstract class BpfMap extends RegionOwner {
 
   /** May this map take the place of the template `meta` in a map of maps? Type, sizes and flags are equal already. */
   innerMapMatches(meta: BpfMap): bool {
-    return true;
-  }
-
-  /** Can maps of this type be inner maps at all? */
-  canBeInner(): bool {
     return true;
   }
 
@@ -255,6 +254,25 @@ export function isErr(ptr: usize): bool {
   return <u32>ptr > <u32>0xfffff000;
 }
 
+// ---- sets of types --------------------------------------------------------------------------------------------------
+
+/** Sets of map types have a bit for each; there are less than 64. */
+export const TYPE: u64 = 1;
+export const LOCAL_STORAGES: u64 =
+  (TYPE << BPF_MAP_TYPE_SK_STORAGE) |
+  (TYPE << BPF_MAP_TYPE_INODE_STORAGE) |
+  (TYPE << BPF_MAP_TYPE_TASK_STORAGE) |
+  (TYPE << BPF_MAP_TYPE_CGRP_STORAGE);
+export const CGROUP_STORAGES: u64 =
+  (TYPE << BPF_MAP_TYPE_CGROUP_STORAGE) | (TYPE << BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE);
+export const MAPS_OF_MAPS: u64 =
+  (TYPE << BPF_MAP_TYPE_ARRAY_OF_MAPS) | (TYPE << BPF_MAP_TYPE_HASH_OF_MAPS);
+
+/** Is the type of a map, as it was created with, in a set? */
+export function isTypeIn(types: u64, type: u32): bool {
+  return <bool>((types >> type) & 1);
+}
+
 // ---- creation -----------------------------------------------------------------------------------------------------
 
 /** Bytes in front of an AssemblyScript object; its class id is the word at -8. */
@@ -262,16 +280,22 @@ const OBJECT_HDR: u32 = 24;
 
 /** A zeroed object of class T with its class id; 0 when out of memory. */
 export function placeObject<T extends RegionOwner>(): usize {
-  const block = allocZeroed(OBJECT_HDR + offsetof<T>());
+  return placeBytes(offsetof<T>(), idof<T>());
+}
+
+function placeBytes(bytes: u32, classId: u32): usize {
+  const block = allocZeroed(OBJECT_HDR + bytes);
   if (block == 0) return 0;
-  const ptr = block + OBJECT_HDR;
-  store<u32>(ptr - 8, idof<T>());
-  return ptr;
+  store<u32>(block + OBJECT_HDR - 8, classId);
+  return block + OBJECT_HDR;
 }
 
 /** A zeroed map structure of class T with its class id and the common attributes; 0 when out of memory. */
 export function placeMap<T extends BpfMap>(attr: MapCreateAttr): usize {
-  const ptr = placeObject<T>();
+  return initMap(placeObject<T>(), attr);
+}
+
+function initMap(ptr: usize, attr: MapCreateAttr): usize {
   if (ptr == 0) return 0;
   const map = changetype<BpfMap>(ptr);
   map.mapType = attr.mapType;
@@ -291,6 +315,18 @@ export function freeMap(map: BpfMap): void {
   map.inlineHandle = 0;
   if (map.btf != 0) btfPut(changetype<Btf>(map.btf));
   free(changetype<usize>(map) - OBJECT_HDR);
+}
+
+/** The end of a creation: the map, or -errno as an address (ret) without it. */
+export function mapOrError(map: BpfMap, ret: i32): usize {
+  if (ret == 0) return changetype<usize>(map);
+  freeMap(map);
+  return <usize>ret;
+}
+
+/** mapOrError for a map that is complete once `done` is not 0. */
+export function mapOrNoMemory(map: BpfMap, done: usize): usize {
+  return mapOrError(map, done != 0 ? 0 : -ENOMEM);
 }
 
 /** The flags every type checks alike: not both *_PROG bits, nothing outside `allowed`. */

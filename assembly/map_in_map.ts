@@ -16,8 +16,6 @@ import {
   BPF_F_NUMA_NODE,
   BPF_F_RDONLY,
   BPF_F_WRONLY,
-  BPF_MAP_TYPE_ARRAY_OF_MAPS,
-  BPF_MAP_TYPE_HASH_OF_MAPS,
   E2BIG,
   EINVAL,
   ENOENT,
@@ -31,7 +29,8 @@ import { valueAt } from "./htab_table";
 import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
 import { lock, unlock } from "./lib/lock";
 import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
-import { copyOut, freeMap, isErr, mapGet, mapPut, placeMap } from "./map";
+import { CGROUP_STORAGES, MAPS_OF_MAPS, isTypeIn } from "./map";
+import { copyOut, isErr, mapGet, mapOrError, mapOrNoMemory, mapPut, placeMap } from "./map";
 
 const ARRAY_OF_MAPS_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY;
 /** Bytes of a value: an fd going in, an id coming out. */
@@ -43,9 +42,8 @@ const INNER_AT: u32 = 232;
 
 /** May a map be the template of an outer map? EINVAL: it is an outer map itself; ENOTSUPP: its type cannot be inner. */
 function checkTemplate(map: BpfMap): i32 {
-  if (map.mapType == BPF_MAP_TYPE_ARRAY_OF_MAPS || map.mapType == BPF_MAP_TYPE_HASH_OF_MAPS)
-    return -EINVAL;
-  return map.canBeInner() ? 0 : -ENOTSUPP;
+  if (isTypeIn(MAPS_OF_MAPS, map.mapType)) return -EINVAL;
+  return isTypeIn(CGROUP_STORAGES, map.mapType) ? -ENOTSUPP : 0;
 }
 
 /**
@@ -120,9 +118,7 @@ export class BpfArrayOfMaps extends BpfMap {
     const outer = changetype<BpfArrayOfMaps>(ptr);
     outer.meta = <u32>meta;
     outer.slots = <u32>allocZeroed(<u64>attr.maxEntries * 4);
-    if (outer.slots != 0) return ptr;
-    freeMap(outer);
-    return <usize>-ENOMEM;
+    return mapOrNoMemory(outer, outer.slots);
   }
 
   private slotAt(index: u32): usize {
@@ -208,14 +204,6 @@ export class BpfArrayOfMaps extends BpfMap {
     return genericLookupBatch(this, attr, userCount);
   }
 
-  override hasElemHelpers(): bool {
-    return false;
-  }
-
-  override canBeInner(): bool {
-    return false;
-  }
-
   override release(): void {
     if (this.slots != 0) {
       for (let index: u32 = 0; index < this.maxEntries; index++) this.exchange(index, 0);
@@ -245,10 +233,7 @@ export class BpfHashOfMaps extends BpfHtab {
     const outer = changetype<BpfHashOfMaps>(ptr);
     outer.meta = <u32>meta;
     outer.ownsValues = true;
-    const ret = outer.init();
-    if (ret == 0) return ptr;
-    freeMap(outer);
-    return <usize>ret;
+    return mapOrError(outer, outer.init());
   }
 
   /** The inner map's handle. */
@@ -289,14 +274,6 @@ export class BpfHashOfMaps extends BpfHtab {
 
   override lookupAndDeleteUser(key: usize, value: u64, flags: u64): i32 {
     return -ENOTSUPP;
-  }
-
-  override hasElemHelpers(): bool {
-    return false;
-  }
-
-  override canBeInner(): bool {
-    return false;
   }
 
   override isLive(lo: u32, addr: u32, len: u32): bool {

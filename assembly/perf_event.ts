@@ -37,7 +37,7 @@ import { allocZeroed, cpu, free, kernel } from "./kernel";
 import { loadAcquire, storeRelease } from "./lib/atomic";
 import { isUserRange } from "./lib/bytes";
 import { SHARED, lock, unlock } from "./lib/lock";
-import { BpfMap, MapCreateAttr, freeMap, mapByHandle, placeMap } from "./map";
+import { BpfMap, MapCreateAttr, mapOrNoMemory, mapByHandle, placeMap } from "./map";
 import { indexAfter } from "./map_in_map";
 
 const PERF_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PRESERVE_ELEMS;
@@ -123,9 +123,7 @@ export class BpfPerfEventArray extends BpfMap {
     if (ptr == 0) return <usize>-ENOMEM;
     const map = changetype<BpfPerfEventArray>(ptr);
     map.slots = <u32>allocZeroed(<u64>attr.maxEntries * 4);
-    if (map.slots != 0) return ptr;
-    freeMap(map);
-    return <usize>-ENOMEM;
+    return mapOrNoMemory(map, map.slots);
   }
 
   /** The event of a slot; 0: empty. */
@@ -166,10 +164,6 @@ export class BpfPerfEventArray extends BpfMap {
 
   override getNextKey(key: usize, next: u64): i32 {
     return indexAfter(this.maxEntries, key, next);
-  }
-
-  override hasElemHelpers(): bool {
-    return false;
   }
 
   override release(): void {

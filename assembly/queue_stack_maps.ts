@@ -26,7 +26,7 @@ import {
   ENOENT,
   ENOMEM,
 } from "../ts/uapi";
-import { BpfMap, MapCreateAttr, copyOut, flagsAllowed, freeMap, placeMap } from "./map";
+import { BpfMap, MapCreateAttr, copyOut, flagsAllowed, mapOrNoMemory, placeMap } from "./map";
 import { allocGrow, free } from "./kernel";
 import { copyBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -56,9 +56,7 @@ export class BpfQueueStack extends BpfMap {
     if (ptr == 0) return <usize>-ENOMEM;
     const ring = changetype<BpfQueueStack>(ptr);
     ring.slots = <u32>allocGrow((<u64>attr.maxEntries + 1) * attr.valueSize);
-    if (ring.slots != 0) return ptr;
-    freeMap(ring);
-    return <usize>-ENOMEM;
+    return mapOrNoMemory(ring, ring.slots);
   }
 
   private slotAt(index: u32): usize {

@@ -60,7 +60,7 @@ import { copyBytes, isUserRange } from "./lib/bytes";
 import { wakeup } from "./lib/env";
 import { SHARED, lock, unlock } from "./lib/lock";
 import { addRegion, findRegion, regionLo, regionOwner, removeRegion } from "./lib/region";
-import { BpfMap, MapCreateAttr, freeMap, mapByHandle, mapGet, mapPut, placeMap } from "./map";
+import { BpfMap, MapCreateAttr, mapOrNoMemory, mapByHandle, mapGet, mapPut, placeMap } from "./map";
 
 const HDR: u32 = BPF_RINGBUF_HDR_SZ;
 const BUSY: u32 = BPF_RINGBUF_BUSY_BIT;
@@ -117,11 +117,10 @@ export class BpfRingbuf extends BpfMap {
       rb.data = rb.ring + DATA_AT;
       rb.marks = <u32>allocZeroed(size >> 6);
     }
-    if (rb.marks == 0 || !addRegion(rb.data, rb.data + 2 * size, ptr, true)) {
-      freeMap(rb);
-      return <usize>-ENOMEM;
-    }
-    return ptr;
+    return mapOrNoMemory(
+      rb,
+      <usize>(rb.marks != 0 && addRegion(rb.data, rb.data + 2 * size, ptr, true)),
+    );
   }
 
   /** Not a store of elements: bpf(2) does not even push. */

@@ -29,7 +29,7 @@ import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
 import { copyBytes, equalBytes, isUserRange, roundupPow2 } from "./lib/bytes";
 import { jhash } from "./lib/jhash";
 import { lock, unlock } from "./lib/lock";
-import { BpfMap, MapCreateAttr, copyOut, freeMap, mapByHandle, placeMap } from "./map";
+import { BpfMap, MapCreateAttr, copyOut, mapOrNoMemory, mapByHandle, placeMap } from "./map";
 
 const STACK_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_STACK_BUILD_ID;
 const STACKID_FLAGS: u64 =
@@ -87,9 +87,7 @@ export class BpfStackMap extends BpfMap {
     map.fresh = attr.maxEntries;
     map.buckets = <u32>allocZeroed(<u64>map.nBuckets * 4);
     if (map.buckets != 0) map.elems = <u32>allocGrow(<u64>map.elemSize * attr.maxEntries);
-    if (map.elems != 0) return ptr;
-    freeMap(map);
-    return <usize>-ENOMEM;
+    return mapOrNoMemory(map, map.elems);
   }
 
   bucketPtr(id: u32): usize {
@@ -170,10 +168,6 @@ export class BpfStackMap extends BpfMap {
     if (id == this.nBuckets) return -ENOENT;
     store<u32>(scratchPtr() + 232, id);
     return copyOut(next, scratchPtr() + 232, 4);
-  }
-
-  override hasElemHelpers(): bool {
-    return false;
   }
 
   override release(): void {

@@ -58,7 +58,11 @@ export function equalBytes(a: usize, b: usize, n: u32): bool {
 
 /** Are all n bytes from ptr on zero? */
 export function isZero(ptr: usize, n: u32): bool {
-  for (let i: u32 = 0; i < n; i++) {
+  let i: u32 = 0;
+  for (; i + 8 <= n; i += 8) {
+    if (load<u64>(ptr + i) != 0) return false;
+  }
+  for (; i < n; i++) {
     if (load<u8>(ptr + i) != 0) return false;
   }
   return true;

@@ -82,23 +82,18 @@ export function heapAddSegment(heap: Heap, base: u32, limit: u32): bool {
   limit &= ~7;
   if (limit < base || limit - base < 5 * HDR) return false;
   const end = limit - HDR;
-  if (heap.segmentEnd == base && base != 0) {
-    // The old end marker becomes the header of the new space.
-    const block = base;
-    setBlock(block, end - block, false);
-    endMark(end, block);
-    heap.segmentEnd = limit;
-    insertFree(heap, mergeFree(heap, block));
-    return true;
+  let block = base;
+  // Right behind the last segment, the old end marker becomes the header of the new space.
+  if (heap.segmentEnd != base || base == 0) {
+    store<u32>(base, heap.segments);
+    heap.segments = base;
+    block = base + 2 * HDR;
+    store<u32>(block - HDR, 0);
   }
-  store<u32>(base, heap.segments);
-  heap.segments = base;
-  const block = base + 2 * HDR;
-  store<u32>(block - HDR, 0);
   setBlock(block, end - block, false);
   endMark(end, block);
   heap.segmentEnd = limit;
-  insertFree(heap, block);
+  insertFree(heap, mergeFree(heap, block));
   return true;
 }
 

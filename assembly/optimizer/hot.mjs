@@ -1,0 +1,40 @@
+// The functions that run for every element: lookups, updates, evictions, matches, records. Everything else is cold:
+// creation, checks of arguments, user space's rarer commands, BTF, bpffs.
+//
+// Patterns of names as the compiler gives them: path in assembly/, function. Only what both ends of a call match is
+// inlined beyond the limits for the whole module (transform.mjs).
+
+export const HOT = [
+  // the table and what is in front of it
+  "fast/(?!map_(count|iter_next|get_next_key|lookup|lookup_and_delete|peek|lookup_copy|delete|update|set_many|delete_many)$|getMany[<C]|value_add64|map_by_handle)",
+  "hashtab/(?!BpfHtab(\\.|#(init|alloc|release|drop|getNextKey|lookupAndDelete|lookupBatch|forEach|is|batchOps|elemCount|lookupPercpu)))",
+  "htab_table/(?!jhash|oldestAfter|renumber|makeNewest|hashOfBucket|rank|homeNext|first|next(Behind|After|InBucket)|behind|holdsHash|hash(At|OfKey))",
+  "htab_(small|group)/(?!(small|group)(Layout|Init|Used|Overflow|Meta)|homeOf|takeBehind|lookupBehind|lookupRest|addOverflow)",
+  "htab_inline/(inlineLookup|groupLookup)",
+  "htab_update/(?!dropAllValues|writePercpu)",
+  "bpf_lru_list/(?!lruInit|lruRelease)",
+  "lib/(hash|bytes|lock|atomic)/(?!zeroBytes)",
+  "lib/pool/(poolAlloc|poolFree)",
+  // helpers
+  "helpers/(mapWithKey|forProgram|bpf_map_(lookup|update|delete|push|pop|peek)_elem|bpf_valid_range)$",
+  "map/BpfMap#(get:|set:|(lookup|update|delete|peek|push|pop)Elem@override|lookupUser@override)",
+  "map/(mapByHandle|copyMapValue|copyMapValueLocked|copyValueOut|updateFlagsLegal|copyOut)$",
+  "lib/region/(countUpTo|findRegion|region)",
+  "kernel/(kernel$|cpu$|Kernel#)",
+  // the other types
+  "arraymap/BpfArray#(get:|valueAt|lookupUser|updateElem|lookupElem)",
+  "queue_stack_maps/BpfQueueStack#(get:|set:|nextOut|slotAt|after|take|pushElem|popElem)",
+  "lpm_match/(?!map_lpm_match_many|map_lpm_match$)",
+  "lpm_dir/",
+  "lpm_node/(nodeAt|dataOf|runOf|entryAt|prefixlenOf|parentOf|nextRun|runsBefore|runCount|commonBits)$",
+  "lpm_trie/BpfLpmTrie#(lookupElem|lookupUser|descend|findExact)$",
+  "ringbuf/(?!BpfRingbuf[.](alloc)|BpfRingbuf#(mmap|release|isLive)|ringbuf_|bpf_ringbuf_query|startMirror)",
+  "bpf_(local|sk|task|inode|cgrp)_storage/(findElem|storageGet|storageByHandle|elemValue|cacheWord|bpf_[a-z]+_storage_get)$",
+  "host/hostByPtr$",
+].map((name) => new RegExp(`^(assembly/${name}|~lib/)`));
+
+/** Called by hot functions, but seldom: the call is cheaper than what it would take in each of them. */
+export const RARE = [
+  "lib/region/findRegion",
+  "ringbuf/ringByHandle",
+].map((name) => `assembly/${name}`);
