@@ -65,8 +65,8 @@ class Door {
 function lookupOther<K>(map: usize, handle: u32, a: u64, b: u64): usize {
   if (!isOpen(map, handle)) return 0;
   const h = changetype<BpfHtab>(map);
-  const pos = find<K>(h, hashKey<K>(h, a, b), a, b);
-  return pos == 0 ? 0 : htabUse(h, pos);
+  const value = find<K>(h, hashKey<K>(h, a, b), a, b);
+  return value == 0 ? 0 : htabUse(h, value);
 }
 
 function update<K>(map: usize, handle: u32, a: u64, b: u64, value: usize, flags: u32): i32 {

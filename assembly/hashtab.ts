@@ -45,7 +45,6 @@ import {
   ELEM_REF,
   behindInBucket,
   bucketOf,
-  elemAt,
   findKey,
   elemBehind,
   firstElem,
@@ -54,7 +53,9 @@ import {
   holdsHash,
   isUsed,
   keyAt,
+  hashOfKey,
   nextElem,
+  positionOfValue,
   rankAt,
   valueAt,
 } from "./htab_table";
@@ -62,7 +63,7 @@ import { inlineFits, inlineInit, inlineLayout, inlineMetaBytes } from "./htab_in
 import { LRU_ELEM_HDR, lruInit, lruRelease } from "./bpf_lru_list";
 import { callBackOnElem } from "./callback";
 import { htabLookupBatch } from "./htab_batch";
-import { dropAllValues, htabDelete, htabUpdate, removeAt } from "./htab_update";
+import { dropAllValues, htabDelete, htabUpdate, removeValue } from "./htab_update";
 import { htabCheck } from "./htab_check";
 import { allocZeroed, allocGrow, cpu, free, kernel, random64 } from "./kernel";
 import { copyBytes, isUserRange, round8, roundupPow2 } from "./lib/bytes";
@@ -273,21 +274,21 @@ export class BpfHtab extends BpfMap {
   // ---- program side ----
 
   override lookupElem(key: usize): usize {
-    const pos = findKey(this, key);
-    return pos == 0 ? 0 : htabUse(this, pos);
+    const value = findKey(this, key);
+    return value == 0 ? 0 : htabUse(this, value);
   }
 
   override peekElem(key: usize): usize {
-    const pos = findKey(this, key);
-    return pos == 0 ? 0 : valueOn(this, pos, cpu());
+    const value = findKey(this, key);
+    return value == 0 ? 0 : valueOn(this, value, cpu());
   }
 
   override lookupPercpuElem(key: usize, cpuIndex: u32): usize {
     if (!this.isPercpu || cpuIndex >= kernel().nrCpus) return 0;
-    const pos = findKey(this, key);
-    if (pos == 0) return 0;
-    htabUse(this, pos);
-    return valueOn(this, pos, cpuIndex);
+    const value = findKey(this, key);
+    if (value == 0) return 0;
+    htabUse(this, value);
+    return valueOn(this, value, cpuIndex);
   }
 
   override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
@@ -334,7 +335,7 @@ export class BpfHtab extends BpfMap {
     for (let pos = firstElem(this); pos != 0; pos = nextElem(this, pos)) {
       visited++;
       const key = keyAt(this, pos);
-      const value = valueOn(this, pos, cpu());
+      const value = valueOn(this, valueAt(this, pos), cpu());
       if (callBackOnElem(fn, handle, key, this.keySize, value, ctx) != 0) break;
       if (mapByHandle(handle) == 0) break;
     }
@@ -354,7 +355,7 @@ export class BpfHtab extends BpfMap {
         const nextRank = next == 0 ? 0 : rankAt(this, next);
         visited++;
         const key = keyAt(this, pos);
-        const value = valueOn(this, pos, cpu());
+        const value = valueOn(this, valueAt(this, pos), cpu());
         if (callBackOnElem(fn, handle, key, this.keySize, value, ctx) != 0) return visited;
         if (mapByHandle(handle) == 0) return visited;
         pos = next;
@@ -378,15 +379,15 @@ export class BpfHtab extends BpfMap {
     store<u32>(iter, pos, 8);
     store<u32>(iter, 1, 12);
     copyBytes(key, keyAt(this, pos), this.keySize);
-    return valueOn(this, pos, cpu());
+    return valueOn(this, valueAt(this, pos), cpu());
   }
 
   // ---- syscall side ----
 
   override lookupUser(key: usize, value: u64, flags: u64): i32 {
     lock(lockOf(this));
-    const pos = findKey(this, key);
-    const ret = pos == 0 ? -ENOENT : this.copyValueTo(value, pos, flags);
+    const from = findKey(this, key);
+    const ret = from == 0 ? -ENOENT : this.copyValueTo(value, from, flags);
     unlock(lockOf(this));
     return ret;
   }
@@ -394,11 +395,11 @@ export class BpfHtab extends BpfMap {
   /** The element goes before its value is copied out: a bad address loses it, as in the kernel. */
   override lookupAndDeleteUser(key: usize, value: u64, flags: u64): i32 {
     lock(lockOf(this));
-    const pos = findKey(this, key);
+    const from = findKey(this, key);
     let ret = -ENOENT;
-    if (pos != 0) {
-      ret = this.copyValueTo(value, pos, flags);
-      removeAt(this, pos, hashAt(this, pos));
+    if (from != 0) {
+      ret = this.copyValueTo(value, from, flags);
+      removeValue(this, from, hashOfKey(this, key));
     }
     unlock(lockOf(this));
     return ret;
@@ -406,7 +407,7 @@ export class BpfHtab extends BpfMap {
 
   override getNextKey(key: usize, next: u64): i32 {
     const current = key == 0 ? 0 : findKey(this, key);
-    const pos = current == 0 ? firstElem(this) : nextElem(this, current);
+    const pos = current == 0 ? firstElem(this) : nextElem(this, positionOfValue(this, current));
     return pos == 0 ? -ENOENT : copyOut(next, keyAt(this, pos), this.keySize);
   }
 
@@ -423,10 +424,10 @@ export class BpfHtab extends BpfMap {
   }
 
   /** Copies the value (all CPUs' slots) to a user address. */
-  copyValueTo(to: u64, pos: u32, flags: u64): i32 {
-    if (!this.isPercpu) return copyValueOut(this, to, valueAt(this, pos), flags);
+  copyValueTo(to: u64, value: usize, flags: u64): i32 {
+    if (!this.isPercpu) return copyValueOut(this, to, value, flags);
     if (!isUserRange(to, this.userValueSize())) return -EFAULT;
-    let slot = <usize>load<u32>(valueAt(this, pos));
+    let slot = <usize>load<u32>(value);
     for (let i: u32 = 0; i < kernel().nrCpus; i++) {
       copyBytes(<usize>to + i * this.slotSize, slot, this.slotSize);
       slot += this.cpuStride;
@@ -486,17 +487,16 @@ export function lockOf(h: BpfHtab): usize {
   return changetype<usize>(h) + offsetof<BpfHtab>("lockWord");
 }
 
-/** Address of the value of a position, of per-CPU types the slot of one CPU. */
-export function valueOn(h: BpfHtab, pos: u32, cpuIndex: u32): usize {
-  const value = valueAt(h, pos);
+/** Of a value as the table has it: its address, of per-CPU types that of one CPU's slot. */
+export function valueOn(h: BpfHtab, value: usize, cpuIndex: u32): usize {
   return h.isPercpu ? load<u32>(value) + cpuIndex * h.cpuStride : value;
 }
 
 /** valueOn for the current CPU, as a use that LRU types remember. */
-export function htabUse(h: BpfHtab, pos: u32): usize {
+export function htabUse(h: BpfHtab, value: usize): usize {
   if (h.isLru) {
-    const elem = elemAt(pos);
+    const elem = value - h.valueOff;
     if (load<u8>(elem, ELEM_REF) == 0) store<u8>(elem, 1, ELEM_REF);
   }
-  return valueOn(h, pos, cpu());
+  return valueOn(h, value, cpu());
 }

@@ -4,8 +4,8 @@
 import { EFAULT, EINVAL, ENOENT, ENOSPC } from "../ts/uapi";
 import { batchFlagsLegal } from "./batch";
 import { BpfHtab } from "./hashtab";
-import { removeAt } from "./htab_update";
-import { bucketOf, firstFrom, hashAt, keyAt, nextInBucket } from "./htab_table";
+import { removeValue } from "./htab_update";
+import { bucketOf, firstFrom, hashAt, keyAt, nextInBucket, valueAt } from "./htab_table";
 import { BatchAttr } from "./map";
 import { copyOut } from "./map";
 import { isUserRange } from "./lib/bytes";
@@ -81,8 +81,8 @@ function copyBucket(
     if (ok)
       ok =
         copyOut(key, keyAt(h, pos), h.keySize) == 0 &&
-        h.copyValueTo(value, pos, attr.elemFlags) == 0;
-    if (andDelete) removeAt(h, pos, hashAt(h, pos));
+        h.copyValueTo(value, valueAt(h, pos), attr.elemFlags) == 0;
+    if (andDelete) removeValue(h, valueAt(h, pos), hashAt(h, pos));
     pos = next;
   }
   return ok;

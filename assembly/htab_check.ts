@@ -16,6 +16,7 @@ import {
   keyAt,
   nextAfter,
   nextInBucket,
+  positionOfValue,
   overflowOf,
   tagOf,
   valueAt,
@@ -88,7 +89,8 @@ function checkElem(h: BpfHtab, pos: u32): i32 {
   if (h.isInline && h.keySize > 4) {
     if (load<u8>(groupMeta(h, pos & ~15) + (pos & 15)) != groupTag(hash)) return 3;
   }
-  if (findKey(h, keyAt(h, pos)) != pos) return 4;
+  if (findKey(h, keyAt(h, pos)) != valueAt(h, pos)) return 4;
+  if (positionOfValue(h, valueAt(h, pos)) != pos) return 4;
   if (h.isInline) return 0;
   if (hash != hashOfKey(h, keyAt(h, pos))) return 5;
   const elem = elemAt(pos);

@@ -45,14 +45,6 @@ export class InlineTable {
     if (sizeof<K>() == 4) SmallTable.publish(value, <u32>a);
     else GroupTable.publish<K>(h, hash, value, a, b);
   }
-
-  /** The position of a value; 0 for 0. */
-  @inline
-  static position<K>(h: BpfHtab, value: u32): u32 {
-    if (value == 0) return 0;
-    if (sizeof<K>() == 4) return (value & ~63) | SmallTable.slotOf(value);
-    return groupPosition(h, value - <u32>sizeof<K>());
-  }
 }
 
 /** InlineTable.lookup by the address of the key. */
@@ -79,6 +71,12 @@ export function inlinePublish(h: BpfHtab, hash: u32, value: u32, a: u64, b: u64)
   if (h.keySize == 4) SmallTable.publish(value, <u32>a);
   else if (h.keySize == 8) GroupTable.publish<u64>(h, hash, value, a, b);
   else GroupTable.publish<v128>(h, hash, value, a, b);
+}
+
+/** The position of a value, as htab_table.ts has it. */
+export function inlinePosition(h: BpfHtab, value: u32): u32 {
+  if (h.keySize == 4) return (value & ~63) | SmallTable.slotOf(value);
+  return groupPosition(h, value - h.valueOff);
 }
 
 /** Empties the slot of a value. */

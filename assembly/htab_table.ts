@@ -21,7 +21,7 @@
 // A position names a slot: chunk address | slot (chunks are 16-aligned).
 
 import { BpfHtab } from "./hashtab";
-import { InlineTable, inlineOverflow, inlineRemove, inlineUsed } from "./htab_inline";
+import { InlineTable, inlineOverflow, inlinePosition, inlineUsed } from "./htab_inline";
 import { hash16, hash4, hash8, hashBytes } from "./lib/hash";
 import { jhash, jhash16, jhash4, jhash8 } from "./lib/jhash";
 import { copyBytes, equalBytes } from "./lib/bytes";
@@ -160,18 +160,16 @@ export function hashOfKey(h: BpfHtab, key: usize): u32 {
 
 // ---- find, insert, remove -------------------------------------------------------------------------------------------
 
-/** The position of a key; 0 when absent. */
-export function find<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
+/** The address of the value of a key (valueAt); 0 when absent. */
+export function find<K>(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
   if (sizeof<K>() != 1) {
-    if (h.isInline) {
-      return InlineTable.position<K>(h, InlineTable.lookup<K>(h, hash, a, b));
-    }
+    if (h.isInline) return InlineTable.lookup<K>(h, hash, a, b);
   }
   return findSeparate<K>(h, hash, a, b);
 }
 
 /** find for a key by address. */
-export function findKey(h: BpfHtab, key: usize): u32 {
+export function findKey(h: BpfHtab, key: usize): usize {
   switch (h.keySize) {
     case 4: {
       const a = <u64>load<u32>(key);
@@ -191,15 +189,15 @@ export function findKey(h: BpfHtab, key: usize): u32 {
   }
 }
 
-function findSeparate<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
+function findSeparate<K>(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
   const tag = i8x16.splat(<i8>tagOf(hash));
   const home = chunkAt(h, homeIndex(h, hash));
   let chunk = home;
   while (true) {
     let candidates: u32 = i8x16.bitmask(i8x16.eq(v128.load(chunk), tag)) & ALL_SLOTS;
     while (candidates != 0) {
-      const pos = chunk | ctz(candidates);
-      if (keyEquals<K>(h, elemAt(pos) + h.keyOff, a, b)) return pos;
+      const elem = load<u32>(chunk + ((<u32>ctz(candidates)) << 2), CHUNK_HDR);
+      if (keyEquals<K>(h, elem + h.keyOff, a, b)) return elem + h.valueOff;
       candidates &= candidates - 1;
     }
     if (load<u16>(chunk, OVERFLOW_AT) == 0) return 0;
@@ -237,21 +235,17 @@ export function fillSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32, a: u64, b
   store<u32>(elem, hash);
   store<u8>(elem, 1, ELEM_LIVE);
   store<u32>((pos & ~15) + CHUNK_HDR + ((pos & 15) << 2), elem);
-  storeKey(h, keyAt(h, pos), a, b);
+  storeKey(h, elem + h.keyOff, a, b);
 }
 
 /** Makes a slot visible, as the newest element of its bucket. */
-export function publishSlot(h: BpfHtab, pos: u32, hash: u32): void {
-  makeNewest(h, pos, hash);
+export function publishSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32): void {
+  makeNewest(h, elem, hash);
   store<u8>((pos & ~15) + (pos & 15), tagOf(hash));
 }
 
 /** Empties a slot. */
 export function removeSlot(h: BpfHtab, pos: u32, hash: u32): void {
-  if (h.isInline) {
-    inlineRemove(h, hash, <u32>valueAt(h, pos));
-    return;
-  }
   store<u8>((pos & ~15) + (pos & 15), 0);
   let chunk = chunkAt(h, homeIndex(h, hash));
   while (chunk != (pos & ~15)) {
@@ -259,6 +253,11 @@ export function removeSlot(h: BpfHtab, pos: u32, hash: u32): void {
     if (overflow != STICKY) store<u16>(chunk, overflow - 1, OVERFLOW_AT);
     chunk = chunkAfter(h, chunk);
   }
+}
+
+/** The position of a value in the table. */
+export function positionOfValue(h: BpfHtab, value: usize): u32 {
+  return h.isInline ? inlinePosition(h, <u32>value) : positionOf(h, value - h.valueOff);
 }
 
 /** The position of a live elem (separate layout). */
@@ -283,14 +282,17 @@ export function positionOf(h: BpfHtab, elem: usize): u32 {
  * Moves an element to the front of its bucket. Without BPF_F_ZERO_SEED nobody can tell the order within a bucket: all
  * stamps are 0 then, and the order is that of the addresses.
  */
-export function makeNewest(h: BpfHtab, pos: u32, hash: u32): void {
-  if (!h.zeroSeed) return;
+export function makeNewest(h: BpfHtab, elem: usize, hash: u32): void {
+  if (h.zeroSeed) stampNewest(h, elem, hash);
+}
+
+function stampNewest(h: BpfHtab, elem: usize, hash: u32): void {
   const home = homeIndex(h, hash);
   const clockPtr = chunkAt(h, home) + CLOCK_AT;
   let clock: u32 = load<u16>(clockPtr);
   if (clock == 0xffff) clock = renumber(h, home);
   store<u16>(clockPtr, clock + 1);
-  store<u16>(elemAt(pos), clock + 1, ELEM_STAMP);
+  store<u16>(elem, clock + 1, ELEM_STAMP);
 }
 
 /** Rank of an element in iteration order: bucket, then newest first. */

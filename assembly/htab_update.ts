@@ -15,7 +15,6 @@ import { BpfHtab, lockOf } from "./hashtab";
 import {
   ELEM_LIVE,
   ELEM_REF,
-  elemAt,
   fillSlot,
   find,
   firstElem,
@@ -81,13 +80,16 @@ export function evictElem(h: BpfHtab, elem: u32): bool {
   return true;
 }
 
-/** Unlinks the element at pos; the lock is held. */
-export function removeAt(h: BpfHtab, pos: u32, hash: u32): void {
-  const elem = h.isInline ? 0 : elemAt(pos);
-  removeSlot(h, pos, hash);
+/** Unlinks the element of a value; the lock is held. */
+export function removeValue(h: BpfHtab, value: usize, hash: u32): void {
   h.count--;
-  if (h.isInline) return;
-  if (h.ownsValues) h.dropValue(elem + h.valueOff);
+  if (h.isInline) {
+    inlineRemove(h, hash, <u32>value);
+    return;
+  }
+  const elem = value - h.valueOff;
+  removeSlot(h, positionOf(h, elem), hash);
+  if (h.ownsValues) h.dropValue(value);
   giveElem(h, elem);
 }
 
@@ -101,25 +103,10 @@ export function dropAllValues(h: BpfHtab): void {
 
 /** 0 or -ENOENT. */
 export function htabDelete<K>(h: BpfHtab, a: u64, b: u64): i32 {
-  if (sizeof<K>() != 1) {
-    if (h.isInline) return deleteInline<K>(h, a, b);
-  }
   const hash = hashKey<K>(h, a, b);
   lock(lockOf(h));
-  const pos = find<K>(h, hash, a, b);
-  if (pos != 0) removeAt(h, pos, hash);
-  unlock(lockOf(h));
-  return pos == 0 ? -ENOENT : 0;
-}
-
-function deleteInline<K>(h: BpfHtab, a: u64, b: u64): i32 {
-  const hash = InlineTable.hash<K>(h, a, b);
-  lock(lockOf(h));
-  const value = InlineTable.lookup<K>(h, hash, a, b);
-  if (value != 0) {
-    inlineRemove(h, hash, value);
-    h.count--;
-  }
+  const value = find<K>(h, hash, a, b);
+  if (value != 0) removeValue(h, value, hash);
   unlock(lockOf(h));
   return value == 0 ? -ENOENT : 0;
 }
@@ -147,10 +134,10 @@ export function htabUpdate<K>(
   const node = needsNode ? lruPopFree(h, cpu()) : 0;
   let ret = -ENOMEM;
   if (node != 0 || !needsNode) {
-    const pos = find<K>(h, hash, a, b);
+    const at = find<K>(h, hash, a, b);
     ret =
-      pos != 0
-        ? updateElem(h, pos, node, hash, value, flags, syscall)
+      at != 0
+        ? updateElem(h, at, node, hash, value, flags, syscall)
         : insertElem(h, node, hash, a, b, value, flags, syscall);
   }
   unlock(lockOf(h));
@@ -195,10 +182,10 @@ function clearLock(h: BpfHtab, value: usize): void {
   if (h.lockOffset >= 0) store<u32>(value + h.lockOffset, 0);
 }
 
-/** The key is there, at pos. `node` is a fresh node of the LRU types, or 0. */
+/** The key is there, its value at `at`. `node` is a fresh node of the LRU types, or 0. */
 function updateElem(
   h: BpfHtab,
-  pos: u32,
+  at: usize,
   node: u32,
   hash: u32,
   value: usize,
@@ -206,12 +193,13 @@ function updateElem(
   syscall: bool,
 ): i32 {
   const exists = (flags & BPF_NOEXIST) != 0;
-  if (!exists) replaceValue(h, pos, hash, value, flags, syscall);
+  if (!exists) replaceValue(h, at, hash, value, flags, syscall);
   if (h.isLru) {
+    const elem = <u32>at - h.valueOff;
     if (!exists && !h.isPercpu) {
-      lruReplace(h, elemAt(pos), node);
+      lruReplace(h, elem, node);
     } else {
-      if (!exists) store<u8>(elemAt(pos), 1, ELEM_REF);
+      if (!exists) store<u8>(elem, 1, ELEM_REF);
       if (node != 0) lruPushFree(h, node);
     }
   }
@@ -246,14 +234,14 @@ function insertElem(
   if (elem == 0) return -ENOMEM;
   const pos = takeSlot(h, hash);
   fillSlot(h, pos, elem, hash, a, b);
+  const at = elem + h.valueOff;
   if (h.isPercpu) {
-    writePercpu(h, pos, value, syscall, true);
+    writePercpu(h, at, value, syscall, true);
   } else {
-    const to = valueAt(h, pos);
-    copyMapValue(h, to, value);
-    clearLock(h, to);
+    copyMapValue(h, at, value);
+    clearLock(h, at);
   }
-  publishSlot(h, pos, hash);
+  publishSlot(h, pos, elem, hash);
   h.count++;
   return 0;
 }
@@ -261,28 +249,28 @@ function insertElem(
 /** BPF_F_LOCK, and a map of maps, overwrite where the element stands; otherwise it is its bucket's newest now. */
 function replaceValue(
   h: BpfHtab,
-  pos: u32,
+  at: usize,
   hash: u32,
   value: usize,
   flags: u64,
   syscall: bool,
 ): void {
   if (h.isPercpu) {
-    writePercpu(h, pos, value, syscall, false);
+    writePercpu(h, at, value, syscall, false);
   } else if (flags & BPF_F_LOCK) {
-    copyMapValueLocked(h, valueAt(h, pos), value);
+    copyMapValueLocked(h, at, value);
   } else if (h.ownsValues) {
-    h.dropValue(valueAt(h, pos));
-    copyMapValue(h, valueAt(h, pos), value);
+    h.dropValue(at);
+    copyMapValue(h, at, value);
   } else {
-    copyMapValue(h, valueAt(h, pos), value);
-    makeNewest(h, pos, hash);
+    copyMapValue(h, at, value);
+    makeNewest(h, at - h.valueOff, hash);
   }
 }
 
 /** bpf(2) writes all slots, padding included; a program its CPU's, and an insert by a program zeroes the others. */
-function writePercpu(h: BpfHtab, pos: u32, value: usize, syscall: bool, isNew: bool): void {
-  const first = <usize>load<u32>(valueAt(h, pos));
+function writePercpu(h: BpfHtab, at: usize, value: usize, syscall: bool, isNew: bool): void {
+  const first = <usize>load<u32>(at);
   if (!syscall && !isNew) {
     copyBytes(first + cpu() * h.cpuStride, value, h.valueSize);
     return;

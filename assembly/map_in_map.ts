@@ -25,7 +25,6 @@ import {
 import { genericLookupBatch } from "./batch";
 import { fdMap } from "./fd";
 import { BpfHtab } from "./hashtab";
-import { valueAt } from "./htab_table";
 import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
 import { lock, unlock } from "./lib/lock";
 import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
@@ -252,8 +251,8 @@ export class BpfHashOfMaps extends BpfHtab {
     return value == 0 ? 0 : valueOf(load<u32>(value));
   }
 
-  override copyValueTo(to: u64, pos: u32, flags: u64): i32 {
-    return copyOut(to, valueOf(load<u32>(valueAt(this, pos))), VALUE_SIZE);
+  override copyValueTo(to: u64, value: usize, flags: u64): i32 {
+    return copyOut(to, valueOf(load<u32>(value)), VALUE_SIZE);
   }
 
   /** bpf(2) only. Order of checks: fd, then those of every hash table. */

@@ -8,7 +8,7 @@ export const HOT = [
   // the table and what is in front of it
   "fast/(?!map_(count|iter_next|get_next_key|lookup|lookup_and_delete|peek|lookup_copy|delete|update|set_many|delete_many)$|getMany[<C]|value_add64|map_by_handle)",
   "hashtab/(?!BpfHtab(\\.|#(init|alloc|release|drop|getNextKey|lookupAndDelete|lookupBatch|forEach|is|batchOps|elemCount|lookupPercpu)))",
-  "htab_table/(?!jhash|oldestAfter|renumber|makeNewest|hashOfBucket|rank|homeNext|first|next(Behind|After|InBucket)|behind|holdsHash|hash(At|OfKey))",
+  "htab_table/(?!jhash|oldestAfter|renumber|stampNewest|hashOfBucket|rank|homeNext|first|next(Behind|After|InBucket)|behind|holdsHash|hash(At|OfKey))",
   "htab_(small|group)/(?!(small|group)(Layout|Init|Used|Overflow|Meta)|homeOf|takeBehind|lookupBehind|lookupRest|addOverflow)",
   "htab_inline/(inlineLookup|groupLookup)",
   "htab_update/(?!dropAllValues|writePercpu)",
@@ -34,7 +34,6 @@ export const HOT = [
 ].map((name) => new RegExp(`^(assembly/${name}|~lib/)`));
 
 /** Called by hot functions, but seldom: the call is cheaper than what it would take in each of them. */
-export const RARE = [
-  "lib/region/findRegion",
-  "ringbuf/ringByHandle",
-].map((name) => `assembly/${name}`);
+export const RARE = ["lib/region/findRegion", "ringbuf/ringByHandle"].map(
+  (name) => `assembly/${name}`,
+);

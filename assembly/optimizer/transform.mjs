@@ -42,7 +42,8 @@ function optimizeHot(binaryen, module) {
   const stale =
     HOT.find((pattern) => !isKnown(pattern)) ??
     RARE.find((name) => !isKnown(new RegExp(`^${name}$`)));
-  if (stale !== undefined) throw new Error(`assembly/optimizer/hot.mjs: there is no function ${stale}`);
+  if (stale !== undefined)
+    throw new Error(`assembly/optimizer/hot.mjs: there is no function ${stale}`);
   const [hot, cold] = [true, false].map((wanted) =>
     functions.filter(({ name }) => HOT.some((pattern) => pattern.test(name)) === wanted),
   );
