@@ -7,13 +7,13 @@
 import { ANSWER_AT, ASK } from "../ts/abi";
 import { BPF_F_LOCK, E2BIG, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
-import { BpfHtab, htabUse, isHtab, lockOf } from "./hashtab";
+import { BpfHtab, htabUse, isHtab, lockOf, markUsed } from "./hashtab";
 import { htabDelete, htabUpdate } from "./htab_update";
 import { InlineTable, inlineLookup } from "./htab_inline";
 import { SmallTable } from "./htab_small";
-import { find, hashKey } from "./htab_table";
+import { SeparateTable, find, hashKey } from "./htab_table";
 import { scratchPtr } from "./kernel";
-import { hash4High } from "./lib/hash";
+import { hash4 } from "./lib/hash";
 import { lock, unlock } from "./lib/lock";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
 import { BpfMap, NO_LOCK, mapByHandle } from "./map";
@@ -65,6 +65,13 @@ class Door {
 function lookupOther<K>(map: usize, handle: u32, a: u64, b: u64): usize {
   if (!isOpen(map, handle)) return 0;
   const h = changetype<BpfHtab>(map);
+  if (!h.isPlain) return lookupAny<K>(h, a, b);
+  const value = SeparateTable.lookup<K>(h, SeparateTable.hash<K>(h, a, b), a, b);
+  if (value != 0 && h.isLru) markUsed(value - h.valueOff);
+  return value;
+}
+
+function lookupAny<K>(h: BpfHtab, a: u64, b: u64): usize {
   const value = find<K>(h, hashKey<K>(h, a, b), a, b);
   return value == 0 ? 0 : htabUse(h, value);
 }
@@ -318,7 +325,7 @@ function getManySmall(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
   let misses: u32 = 0;
   for (const end = keys + (count << 2); keys != end; keys += 4) {
     const key = load<u32>(keys);
-    const home = SmallTable.home(chunks, nChunks, hash4High(key, seed));
+    const home = SmallTable.home(chunks, nChunks, hash4(key, seed));
     const from = SmallTable.lookupFrom(h, home, key);
     misses += u32(from == 0);
     if (valueSize == 8) store<u64>(values, from == 0 ? 0 : load<u64>(from));

@@ -57,6 +57,7 @@ import {
 import { isKeyOfCallback } from "./callback";
 import { BpfHtab } from "./hashtab";
 import { inlineLookup } from "./htab_inline";
+import { SmallTable } from "./htab_small";
 import { bpf_cgrp_storage_delete, bpf_cgrp_storage_get } from "./bpf_cgrp_storage";
 import { bpf_inode_storage_delete, bpf_inode_storage_get } from "./bpf_inode_storage";
 import { bpf_sk_storage_delete, bpf_sk_storage_get } from "./bpf_sk_storage";
@@ -111,7 +112,9 @@ function forProgram(ret: i32): i32 {
 export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
   const map = mapWithKey(handle, key);
   if (map != 0 && changetype<BpfMap>(map).inlineHandle == handle) {
-    return inlineLookup(changetype<BpfHtab>(map), key);
+    const h = changetype<BpfHtab>(map);
+    const a = load<u32>(key);
+    return h.keySize == 4 ? SmallTable.lookup(h, SmallTable.hash(h, a), a) : inlineLookup(h, key);
   }
   return map == 0 ? 0 : changetype<BpfMap>(map).lookupElem(key);
 }

@@ -21,7 +21,7 @@ import {
   tagOf,
   valueAt,
 } from "./htab_table";
-import { groupMeta, groupTag } from "./htab_group";
+import { groupMeta } from "./htab_group";
 import { lruCheck } from "./bpf_lru_list";
 import { allocGrow, free } from "./kernel";
 import { Pool } from "./lib/pool";
@@ -38,7 +38,7 @@ export function htabCheck(h: BpfHtab): i32 {
   let ret = checkSlots(h, passed);
   if (ret == 0) ret = checkOverflow(h, passed);
   free(passed);
-  if (ret == 0) ret = h.isInline ? checkBuckets(h) : checkOrder(h);
+  if (ret == 0) ret = h.zeroSeed ? checkOrder(h) : checkBuckets(h);
   if (ret == 0 && !h.isInline && !h.isLru) ret = checkFreeElems(h);
   return ret == 0 && h.isLru ? lruCheck(h) : ret;
 }
@@ -87,7 +87,7 @@ function checkElem(h: BpfHtab, pos: u32): i32 {
   const hash = hashAt(h, pos);
   if (!h.isInline && load<u8>((pos & ~15) + (pos & 15)) != tagOf(hash)) return 3;
   if (h.isInline && h.keySize > 4) {
-    if (load<u8>(groupMeta(h, pos & ~15) + (pos & 15)) != groupTag(hash)) return 3;
+    if (load<u8>(groupMeta(h, pos & ~15) + (pos & 15)) != tagOf(hash)) return 3;
   }
   if (findKey(h, keyAt(h, pos)) != valueAt(h, pos)) return 4;
   if (positionOfValue(h, valueAt(h, pos)) != pos) return 4;

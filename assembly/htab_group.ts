@@ -11,6 +11,7 @@
 // In the shared build lookups take no lock: the tag is what makes an element visible, so it is written last.
 
 import { BpfHtab } from "./hashtab";
+import { tagOf } from "./htab_table";
 import { hash16, hash8 } from "./lib/hash";
 
 const SLOTS: u32 = 14;
@@ -60,7 +61,7 @@ export class GroupTable {
   static lookup<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
     const group = GroupTable.home(h, hash);
     const meta = h.metas + (group << META_SHIFT);
-    const slots = GroupTable.tagged(meta, groupTag(hash));
+    const slots = GroupTable.tagged(meta, tagOf(hash));
     if (slots != 0) {
       const elem = GroupTable.elem(h, group, ctz(slots));
       if (GroupTable.holds<K>(elem, a, b)) return elem + <u32>sizeof<K>();
@@ -82,13 +83,8 @@ export class GroupTable {
     const elem = value - <u32>sizeof<K>();
     store<u64>(elem, a);
     if (sizeof<K>() == 16) store<u64>(elem, b, 8);
-    store<u8>(tagPtr(h, numberOf(h, elem)), groupTag(hash));
+    store<u8>(tagPtr(h, numberOf(h, elem)), tagOf(hash));
   }
-}
-
-export function groupTag(hash: u32): u32 {
-  const tag = hash & 0xff;
-  return tag + u32(tag == 0);
 }
 
 /** Index of an element among all slots. */
@@ -111,7 +107,7 @@ function lookupRest<K>(h: BpfHtab, hash: u32, home: u32, a: u64, b: u64): u32 {
   let group = home;
   while (true) {
     const meta = h.metas + (group << META_SHIFT);
-    let slots = GroupTable.tagged(meta, groupTag(hash));
+    let slots = GroupTable.tagged(meta, tagOf(hash));
     while (slots != 0) {
       const elem = GroupTable.elem(h, group, ctz(slots));
       if (GroupTable.holds<K>(elem, a, b)) return elem + <u32>sizeof<K>();

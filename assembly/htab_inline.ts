@@ -108,8 +108,6 @@ export function inlineFits(keySize: u32, valueSize: u32, maxEntries: u32): bool 
 export function inlineLayout(h: BpfHtab): void {
   if (h.keySize == 4) smallLayout(h);
   else groupLayout(h);
-  // Homes go by the whole hash: a bucket may begin in one chunk and end in the next (htab_table.ts, nextInBucket).
-  h.hashMask = ~0;
 }
 
 /** Bytes beside the chunks. */

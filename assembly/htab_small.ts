@@ -14,7 +14,7 @@
 // In the shared build lookups take no lock: the key is what makes an element visible, so it is written last.
 
 import { BpfHtab } from "./hashtab";
-import { hash4High } from "./lib/hash";
+import { hash4 } from "./lib/hash";
 
 const CHUNK: u32 = 64;
 const SLOTS: u32 = 5;
@@ -34,7 +34,7 @@ const ROOMY_ENTRIES: u32 = 8192;
 export class SmallTable {
   @inline
   static hash(h: BpfHtab, key: u32): u32 {
-    return hash4High(key, <u32>h.seed);
+    return hash4(key, <u32>h.seed);
   }
 
   @inline

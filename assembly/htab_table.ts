@@ -9,7 +9,7 @@
 //                               | hash | stamp | live | ref | key               | value, or u32 address of CPU 0's slot |
 //     with LRU links            8: next u32, 12: prev u32, 16: cpu u16, 18: list u8 (bpf_lru_list.ts)
 //
-// tag = 0x80 | 7 low hash bits, 0 for an empty slot. overflow counts the elems that wanted this chunk and went on to a later
+// tag = the 8 low hash bits but never 0, which is an empty slot. overflow counts the elems that wanted this chunk and went on to a later
 // one (65535 sticks): a search ends at a chunk without overflow.
 //
 // The kernel's order, for iteration and batch cursors: bucket = jhash & (nBuckets - 1), within a bucket the newest first.
@@ -22,7 +22,7 @@
 
 import { BpfHtab } from "./hashtab";
 import { InlineTable, inlineOverflow, inlinePosition, inlineUsed } from "./htab_inline";
-import { hash16, hash4, hash8, hashBytes } from "./lib/hash";
+import { hash16, hash8, hashBytes } from "./lib/hash";
 import { jhash, jhash16, jhash4, jhash8 } from "./lib/jhash";
 import { copyBytes, equalBytes } from "./lib/bytes";
 
@@ -46,7 +46,7 @@ export function hashKey<K>(h: BpfHtab, a: u64, b: u64): u32 {
     return rotr<u32>(jhashKey<K>(h, a, b), h.bucketShift);
   }
   if (sizeof<K>() == 4) {
-    return h.isInline ? InlineTable.hash<K>(h, a, b) : hash4(<u32>a, h.seed);
+    return h.isInline ? InlineTable.hash<K>(h, a, b) : hash8(a, h.seed);
   }
   if (sizeof<K>() == 8) return hash8(a, h.seed);
   if (sizeof<K>() == 16) return hash16(a, b, h.seed);
@@ -189,6 +189,29 @@ export function findKey(h: BpfHtab, key: usize): usize {
   }
 }
 
+/** What looks up in front of everything else has of the separate layout: without BPF_F_ZERO_SEED, inlined. */
+export class SeparateTable {
+  @inline
+  static hash<K>(h: BpfHtab, a: u64, b: u64): u32 {
+    return sizeof<K>() == 16 ? hash16(a, b, h.seed) : hash8(a, h.seed);
+  }
+
+  /** Address of the value of a key; 0 when absent. */
+  @inline
+  static lookup<K>(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
+    const chunk = h.chunks + ((<u32>((<u64>hash * h.nChunks) >> 32)) << 6);
+    const tag = i8x16.splat(<i8>tagOf(hash));
+    const candidates: u32 = i8x16.bitmask(i8x16.eq(v128.load(chunk), tag)) & ALL_SLOTS;
+    if (candidates != 0) {
+      const elem = load<u32>(chunk + ((<u32>ctz(candidates)) << 2), CHUNK_HDR);
+      if (keyEquals<K>(h, elem + h.keyOff, a, b)) return elem + h.valueOff;
+    } else if (load<u16>(chunk, OVERFLOW_AT) == 0) {
+      return 0;
+    }
+    return findSeparate<K>(h, hash, a, b);
+  }
+}
+
 function findSeparate<K>(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
   const tag = i8x16.splat(<i8>tagOf(hash));
   const home = chunkAt(h, homeIndex(h, hash));
@@ -206,13 +229,16 @@ function findSeparate<K>(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
   }
 }
 
+/** 1..255. */
 export function tagOf(hash: u32): u32 {
-  return 0x80 | (hash & 0x7f);
+  const tag = hash & 0xff;
+  return tag + u32(tag == 0);
 }
 
 /** Slots in use, a bit each. */
 function usedSlots(h: BpfHtab, chunk: u32): u32 {
-  return h.isInline ? inlineUsed(h, chunk) : i8x16.bitmask(v128.load(chunk)) & ALL_SLOTS;
+  if (h.isInline) return inlineUsed(h, chunk);
+  return ~(<u32>i8x16.bitmask(i8x16.eq(v128.load(chunk), i8x16.splat(0)))) & ALL_SLOTS;
 }
 
 /**
@@ -366,7 +392,7 @@ export function rankAt(h: BpfHtab, pos: u32): u64 {
 
 /** The element behind the one at pos in the same bucket; 0 at its end. */
 export function nextInBucket(h: BpfHtab, pos: u32): u32 {
-  if (!h.isInline) return behindInBucket(h, rankAt(h, pos), pos);
+  if (h.zeroSeed) return behindInBucket(h, rankAt(h, pos), pos);
   const hash = hashAt(h, pos);
   const home = homeIndex(h, hash);
   let next = homeNext(h, home, rankAt(h, pos), pos);

@@ -7,16 +7,11 @@ const C2: u64 = 0xd6e8feb86659fd93;
 const C3: u64 = 0xa0761d6478bd642f;
 
 /** A key of 4 bytes for who uses the upper bits only: a multiplication of 32 bits (Fibonacci hashing). */
-export function hash4High(a: u32, seed: u32): u32 {
+export function hash4(a: u32, seed: u32): u32 {
   return (a ^ seed) * 0x9e3779b1;
 }
 
-/** A key of 4 bytes: one multiplication reaches all bits of the upper half. */
-export function hash4(a: u32, seed: u64): u32 {
-  return <u32>(((a ^ seed) * C1) >> 32);
-}
-
-/** A key of 8 bytes. */
+/** A key of 4 or 8 bytes. */
 export function hash8(a: u64, seed: u64): u32 {
   let x = (a ^ seed) * C1;
   x ^= x >> 32;
