@@ -83,21 +83,21 @@ function update<K>(map: usize, handle: u32, a: u64, b: u64, value: usize, flags:
   return htabUpdate<K>(h, a, b, value, flags, true);
 }
 
-/** BPF_ANY for 4-byte keys in an inline table, the value in a register. */
-function putSmall(h: BpfHtab, key: u32, value: u64): i32 {
-  const hash = SmallTable.hash(h, key);
+/** BPF_ANY in an inline table, a value of up to 8 bytes in a register. */
+function putInline<K>(h: BpfHtab, a: u64, value: u64): i32 {
+  const hash = InlineTable.hash<K>(h, a, 0);
   lock(lockOf(h));
-  let to = SmallTable.lookup(h, hash, key);
+  let to = InlineTable.lookup<K>(h, hash, a, 0);
   const isNew = to == 0;
   let ret = 0;
   if (isNew && h.count >= h.maxEntries) {
     ret = -E2BIG;
   } else {
-    if (isNew) to = SmallTable.take(h, hash);
+    if (isNew) to = InlineTable.take<K>(h, hash);
     if (h.valueSize == 8) store<u64>(to, value);
     else store<u32>(to, <u32>value);
     if (isNew) {
-      SmallTable.publish(to, key);
+      InlineTable.publish<K>(h, hash, to, a, 0);
       h.count++;
     }
   }
@@ -122,16 +122,20 @@ export function map_get_u64(map: usize, handle: u32, key: u64): u32 {
   return Door.numberAt(Door.lookup<u64>(map, handle, key, 0));
 }
 
+function put<K>(map: usize, handle: u32, key: u64, value: u32): i32 {
+  const h = changetype<BpfHtab>(map);
+  if (h.inlineHandle == handle && !h.frozen && h.lockOffset < 0) return putInline<K>(h, key, value);
+  return update<K>(map, handle, key, 0, inWindow(value), 0);
+}
+
 /** The maps of map_get4: BPF_ANY with a value of 32 bits. */
 export function map_put4(map: usize, handle: u32, k0: u32, value: u32): i32 {
-  const h = changetype<BpfHtab>(map);
-  if (h.inlineHandle == handle && !h.frozen && h.lockOffset < 0) return putSmall(h, k0, value);
-  return update<u32>(map, handle, k0, 0, inWindow(value), 0);
+  return put<u32>(map, handle, k0, value);
 }
 
 /** map_put4 for 8-byte keys. */
 export function map_put_u64(map: usize, handle: u32, key: u64, value: u32): i32 {
-  return update<u64>(map, handle, key, 0, inWindow(value), 0);
+  return put<u64>(map, handle, key, value);
 }
 
 /** A value as memory. */

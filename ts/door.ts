@@ -71,10 +71,6 @@ const isI32 = (key: unknown): key is number => typeof key === "number" && (key |
 const isU53 = (key: unknown): key is number =>
   typeof key === "number" && key >= 0 && Number.isSafeInteger(key);
 
-/** A bigint that fits 64 unsigned bits. */
-const isU64 = (key: unknown): key is bigint =>
-  typeof key === "bigint" && BigInt.asUintN(64, key) === key;
-
 const isBytes = (key: unknown, size: number): key is Uint8Array =>
   key instanceof Uint8Array && key.length === size;
 
@@ -142,7 +138,9 @@ export class MapDoor<K, KI, V, VI> {
   /** Values are bytes, few enough to be copied word by word: built-in copies and loops over bytes take four times as long. */
   private readonly isShort: boolean;
   private readonly keyWords: ByteWords;
+  /** Of what values are read into, and of what is stored. */
   private readonly valueWords: ByteWords;
+  private readonly newWords: ByteWords;
   private readonly put4: CoreExports["map_put4"];
   private readonly putU64: CoreExports["map_put_u64"];
   private lookup4: CoreExports["map_lookup4"];
@@ -180,6 +178,7 @@ export class MapDoor<K, KI, V, VI> {
     this.isShort = this.valueKind === BYTES && size % 4 === 0 && size <= SHORT_COPY;
     this.keyWords = new ByteWords();
     this.valueWords = new ByteWords();
+    this.newWords = new ByteWords();
     const isNumber = this.valueKind === U32 || this.valueKind === U64_NUMBER;
     const bits = this.path === BY.U32 ? 32 : this.path === BY.U64 ? 64 : 0;
     this.numeric = isNumber && !options.isPerCpu ? bits : 0;
@@ -266,11 +265,24 @@ export class MapDoor<K, KI, V, VI> {
     const { size } = this.value;
     mem.reach(valuePtr, size);
     if (this.isShort && isBytes(value, size)) {
-      const { i32 } = mem;
-      for (let i = 0; i < size; i += 4) i32[(valuePtr + i) >>> 2] = wordOf(value, i);
+      this.encodeBytes(value);
       return;
     }
     this.value.write(mem, valuePtr, value, "value");
+  }
+
+  private encodeBytes(value: Uint8Array): void {
+    const { i32 } = this.mem;
+    const at = this.valuePtr >>> 2;
+    const words = this.newWords.of(value);
+    if (words.length === 4) {
+      i32[at] = words[0] as number;
+      i32[at + 1] = words[1] as number;
+      i32[at + 2] = words[2] as number;
+      i32[at + 3] = words[3] as number;
+      return;
+    }
+    for (let i = 0; i < value.length; i += 4) i32[at + (i >>> 2)] = wordOf(value, i);
   }
 
   /** Word i of the encoded key. */
@@ -294,12 +306,16 @@ export class MapDoor<K, KI, V, VI> {
     return mem.u32[answerPtr >>> 2] as number;
   }
 
-  // The optimiser inlines a few hundred bytecodes: what is rarer comes in methods of its own.
+  // The optimiser inlines a few hundred bytecodes: what is rarer comes in methods of its own. A bigint is passed as it was
+  // cut to 64 bits to see whether it has more: the call need not cut it again, which costs more than the question.
 
   private findOther(key: KI): number {
     switch (this.path) {
       case BY.U64:
-        if (isU64(key)) return this.lookupU64(this.map, this.handle, key) >>> 0;
+        if (typeof key === "bigint") {
+          const cut = BigInt.asUintN(64, key);
+          if (cut === key) return this.lookupU64(this.map, this.handle, cut) >>> 0;
+        }
         break;
       case BY.BYTES16:
         if (isBytes(key, 16)) return this.findBytes16(key);
@@ -370,8 +386,9 @@ export class MapDoor<K, KI, V, VI> {
   }
 
   private setOther(key: KI, value: VI): number {
-    if (this.numeric === 64 && isU32(value) && isU64(key)) {
-      return this.putU64(this.map, this.handle, key, value);
+    if (this.numeric === 64 && isU32(value) && typeof key === "bigint") {
+      const cut = BigInt.asUintN(64, key);
+      if (cut === key) return this.putU64(this.map, this.handle, cut, value);
     }
     this.encodeValue(value);
     return this.update(key, 0);
@@ -388,7 +405,10 @@ export class MapDoor<K, KI, V, VI> {
     const { map, handle, valuePtr } = this;
     switch (this.path) {
       case BY.U64:
-        if (isU64(key)) return this.updateU64(map, handle, key, valuePtr, flags);
+        if (typeof key === "bigint") {
+          const cut = BigInt.asUintN(64, key);
+          if (cut === key) return this.updateU64(map, handle, cut, valuePtr, flags);
+        }
         break;
       case BY.BYTES16:
         if (isBytes(key, 16)) return this.updateBytes16(key, flags);
@@ -404,12 +424,21 @@ export class MapDoor<K, KI, V, VI> {
   }
 
   private updateBytes16(key: Uint8Array, flags: number): number {
+    const words = this.keyWords.of(key);
+    if (words.length !== 4) return this.updateNewBytes16(key, flags);
+    const { map, handle, valuePtr } = this;
+    const a = words[0] as number;
+    const b = words[1] as number;
+    const c = words[2] as number;
+    return this.update16(map, handle, a, b, c, words[3] as number, valuePtr, flags);
+  }
+
+  private updateNewBytes16(key: Uint8Array, flags: number): number {
     const { map, handle, valuePtr } = this;
     const a = wordOf(key, 0);
     const b = wordOf(key, 4);
     const c = wordOf(key, 8);
-    const d = wordOf(key, 12);
-    return this.update16(map, handle, a, b, c, d, valuePtr, flags);
+    return this.update16(map, handle, a, b, c, wordOf(key, 12), valuePtr, flags);
   }
 
   private updateEncoded(key: KI, flags: number): number {
@@ -441,7 +470,10 @@ export class MapDoor<K, KI, V, VI> {
 
   private deleteOther(key: KI): number {
     const { map, handle } = this;
-    if (this.path === BY.U64 && isU64(key)) return this.deleteU64(map, handle, key);
+    if (this.path === BY.U64 && typeof key === "bigint") {
+      const cut = BigInt.asUintN(64, key);
+      if (cut === key) return this.deleteU64(map, handle, cut);
+    }
     this.encodeKey(key);
     switch (this.path) {
       case BY.WORDS1:

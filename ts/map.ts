@@ -193,8 +193,6 @@ function round8(bytes: number): number {
 const ASKED = ASK;
 
 const isU32 = (key: unknown): key is number => typeof key === "number" && key >>> 0 === key;
-const isU64 = (key: unknown): key is bigint =>
-  typeof key === "bigint" && BigInt.asUintN(64, key) === key;
 
 /**
  * Maps with keys: reading, writing, iterating.
@@ -250,8 +248,11 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
 
   #getOther(key: KI): V | undefined {
     const { door } = this;
-    if (door.numeric === 64 && isU64(key)) {
-      const value = door.getU64(door.map, door.handle, key);
+    if (door.numeric === 64 && typeof key === "bigint") {
+      // The cut key, not the key itself: the call need not cut it again.
+      const cut = BigInt.asUintN(64, key);
+      if (cut !== key) return this.#readFrom(door.find(key));
+      const value = door.getU64(door.map, door.handle, cut);
       return value === ASKED ? this.#readFrom(door.asked()) : ((value >>> 0) as V);
     }
     return this.#readFrom(door.find(key));

@@ -32,7 +32,7 @@ import { ratios, spread } from "./stats.mjs";
 /** @type {Readonly<Record<string, Plan>>} */
 export const PLANS = {
   normal: { warm: true, rounds: 21, warmup: 6, window: 1 << 18, entries: 2 ** 32, heavy: 7 },
-  quick: { warm: true, rounds: 7, warmup: 5, window: 1 << 18, entries: 2 ** 32, heavy: 3 },
+  quick: { warm: true, rounds: 7, warmup: 3, window: 1 << 17, entries: 2 ** 32, heavy: 3 },
   smoke: { warm: true, rounds: 3, warmup: 1, window: 1 << 12, entries: 20_000, heavy: 2 },
 };
 
