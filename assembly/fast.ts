@@ -42,9 +42,9 @@ class Door {
   @inline
   static lookup<K>(map: usize, handle: u32, a: u64, b: u64): usize {
     const h = changetype<BpfHtab>(map);
-    return h.inlineHandle == handle
-      ? InlineTable.lookup<K>(h, InlineTable.hash<K>(h, a, b), a, b)
-      : lookupOther<K>(map, handle, a, b);
+    if (h.inlineHandle == handle)
+      return InlineTable.lookup<K>(h, InlineTable.hash<K>(h, a, b), a, b);
+    return lookupOther<K>(map, handle, a, b);
   }
 
   /**

@@ -193,15 +193,21 @@ export function findKey(h: BpfHtab, key: usize): usize {
 export class SeparateTable {
   @inline
   static hash<K>(h: BpfHtab, a: u64, b: u64): u32 {
+    if (sizeof<K>() == 1) return hashBytes(<usize>a, h.keySize, h.seed);
     return sizeof<K>() == 16 ? hash16(a, b, h.seed) : hash8(a, h.seed);
+  }
+
+  /** Slots with a tag, a bit each. */
+  @inline
+  static tagged(chunk: u32, tag: u32): u32 {
+    return <u32>i8x16.bitmask(i8x16.eq(v128.load(chunk), i8x16.splat(<i8>tag))) & ALL_SLOTS;
   }
 
   /** Address of the value of a key; 0 when absent. */
   @inline
   static lookup<K>(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
     const chunk = h.chunks + ((<u32>((<u64>hash * h.nChunks) >> 32)) << 6);
-    const tag = i8x16.splat(<i8>tagOf(hash));
-    const candidates: u32 = i8x16.bitmask(i8x16.eq(v128.load(chunk), tag)) & ALL_SLOTS;
+    const candidates = SeparateTable.tagged(chunk, tagOf(hash));
     if (candidates != 0) {
       const elem = load<u32>(chunk + ((<u32>ctz(candidates)) << 2), CHUNK_HDR);
       if (keyEquals<K>(h, elem + h.keyOff, a, b)) return elem + h.valueOff;
@@ -213,11 +219,11 @@ export class SeparateTable {
 }
 
 function findSeparate<K>(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
-  const tag = i8x16.splat(<i8>tagOf(hash));
+  const tag = tagOf(hash);
   const home = chunkAt(h, homeIndex(h, hash));
   let chunk = home;
   while (true) {
-    let candidates: u32 = i8x16.bitmask(i8x16.eq(v128.load(chunk), tag)) & ALL_SLOTS;
+    let candidates = SeparateTable.tagged(chunk, tag);
     while (candidates != 0) {
       const elem = load<u32>(chunk + ((<u32>ctz(candidates)) << 2), CHUNK_HDR);
       if (keyEquals<K>(h, elem + h.keyOff, a, b)) return elem + h.valueOff;
@@ -238,7 +244,7 @@ export function tagOf(hash: u32): u32 {
 /** Slots in use, a bit each. */
 function usedSlots(h: BpfHtab, chunk: u32): u32 {
   if (h.isInline) return inlineUsed(h, chunk);
-  return ~(<u32>i8x16.bitmask(i8x16.eq(v128.load(chunk), i8x16.splat(0)))) & ALL_SLOTS;
+  return ~SeparateTable.tagged(chunk, 0) & ALL_SLOTS;
 }
 
 /**
@@ -248,7 +254,7 @@ function usedSlots(h: BpfHtab, chunk: u32): u32 {
 export function takeSlot(h: BpfHtab, hash: u32): u32 {
   let chunk = chunkAt(h, homeIndex(h, hash));
   while (true) {
-    const unused = ~usedSlots(h, chunk) & ALL_SLOTS;
+    const unused = SeparateTable.tagged(chunk, 0);
     if (unused != 0) return chunk | ctz(unused);
     const overflow: u32 = load<u16>(chunk, OVERFLOW_AT);
     if (overflow != STICKY) store<u16>(chunk, overflow + 1, OVERFLOW_AT);
@@ -266,7 +272,7 @@ export function fillSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32, a: u64, b
 
 /** Makes a slot visible, as the newest element of its bucket. */
 export function publishSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32): void {
-  makeNewest(h, elem, hash);
+  if (h.zeroSeed) stampNewest(h, elem, hash);
   store<u8>((pos & ~15) + (pos & 15), tagOf(hash));
 }
 
@@ -289,10 +295,10 @@ export function positionOfValue(h: BpfHtab, value: usize): u32 {
 /** The position of a live elem (separate layout). */
 export function positionOf(h: BpfHtab, elem: usize): u32 {
   const hash = load<u32>(elem);
-  const tag = i8x16.splat(<i8>tagOf(hash));
+  const tag = tagOf(hash);
   let chunk = chunkAt(h, homeIndex(h, hash));
   while (true) {
-    let candidates: u32 = i8x16.bitmask(i8x16.eq(v128.load(chunk), tag)) & ALL_SLOTS;
+    let candidates = SeparateTable.tagged(chunk, tag);
     while (candidates != 0) {
       const slot = ctz(candidates);
       if (load<u32>(chunk + CHUNK_HDR + (slot << 2)) == <u32>elem) return chunk | slot;

@@ -15,6 +15,7 @@ import { BpfHtab, lockOf } from "./hashtab";
 import {
   ELEM_LIVE,
   ELEM_REF,
+  SeparateTable,
   fillSlot,
   find,
   firstElem,
@@ -127,14 +128,14 @@ export function htabUpdate<K>(
     if (h.isInline && flags == 0) return updateInline<K>(h, a, b, value);
   }
   if (flags > <u64>BPF_EXIST && !updateFlagsLegal(h, flags)) return -EINVAL;
-  const hash = hashKey<K>(h, a, b);
+  const hash = h.isPlain ? SeparateTable.hash<K>(h, a, b) : hashKey<K>(h, a, b);
   lock(lockOf(h));
   // A per-CPU value is written in place, so BPF_EXIST needs no node there.
   const needsNode = h.isLru && (!h.isPercpu || flags != BPF_EXIST);
   const node = needsNode ? lruPopFree(h, cpu()) : 0;
   let ret = -ENOMEM;
   if (node != 0 || !needsNode) {
-    const at = find<K>(h, hash, a, b);
+    const at = h.isPlain ? SeparateTable.lookup<K>(h, hash, a, b) : find<K>(h, hash, a, b);
     ret =
       at != 0
         ? updateElem(h, at, node, hash, value, flags, syscall)

@@ -272,6 +272,7 @@ export class MapDoor<K, KI, V, VI> {
   }
 
   private encodeBytes(value: Uint8Array): void {
+    this.mem.reach(this.valuePtr, value.length);
     const { i32 } = this.mem;
     const at = this.valuePtr >>> 2;
     const words = this.newWords.of(value);
@@ -389,6 +390,11 @@ export class MapDoor<K, KI, V, VI> {
     if (this.numeric === 64 && isU32(value) && typeof key === "bigint") {
       const cut = BigInt.asUintN(64, key);
       if (cut === key) return this.putU64(this.map, this.handle, cut, value);
+    }
+    const isBytes16 = this.path === BY.BYTES16 && this.isShort;
+    if (isBytes16 && isBytes(key, 16) && isBytes(value, this.value.size)) {
+      this.encodeBytes(value);
+      return this.updateBytes16(key, 0);
     }
     this.encodeValue(value);
     return this.update(key, 0);
