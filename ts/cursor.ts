@@ -2,6 +2,7 @@
 
 import { KIND } from "./codec.js";
 import type { Aimable, Codec } from "./codec.js";
+import type { CoreExports } from "./core.js";
 import type { MapDoor } from "./door.js";
 import { BpfError } from "./errors.js";
 import { unwatch, watch } from "./holdings.js";
@@ -35,6 +36,7 @@ export function fieldsView(codec: Codec<unknown, never>): Aimable {
 export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
   readonly #holdings: Holdings;
   readonly #door: MapDoor<K, never, V, never>;
+  readonly #iterNext: CoreExports["map_iter_next"];
   readonly #result: { done: boolean; value: MapCursor<K, V> };
   #block: number;
   #fields: Aimable | undefined;
@@ -46,6 +48,7 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
   constructor(holdings: Holdings, door: MapDoor<K, never, V, never>) {
     this.#holdings = holdings;
     this.#door = door;
+    this.#iterNext = holdings.runtime.exports.map_iter_next;
     const block = holdings.take(ITER_BYTES + door.key.size);
     door.mem.reach(block, ITER_BYTES);
     door.mem.u8.fill(0, block, block + ITER_BYTES);
@@ -65,9 +68,7 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
    */
   get key(): K {
     this.#mustStandOnElement();
-    const { mem, key } = this.#door;
-    mem.reach(this.keyPtr, key.size);
-    return key.read(mem, this.keyPtr);
+    return this.#door.readKey(this.keyPtr);
   }
 
   /**
@@ -115,8 +116,8 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
   step(): boolean {
     if (this.#block === 0) return false;
     if (!this.#holdings.isOpen) throw this.#closed();
-    const { exports } = this.#holdings.runtime;
-    this.valuePtr = exports.map_iter_next(this.#door.handle, this.#block, this.keyPtr) >>> 0;
+    const block = this.#block;
+    this.valuePtr = this.#iterNext(this.#door.handle, block, block + ITER_BYTES) >>> 0;
     if (this.valuePtr !== 0) return true;
     this.close();
     return false;

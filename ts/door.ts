@@ -527,6 +527,14 @@ export class MapDoor<K, KI, V, VI> {
     return value.readInto === undefined ? this.read(ptr) : value.readInto(mem, ptr, out);
   }
 
+  /** Decodes the key at an address. */
+  readKey(ptr: number): K {
+    const { mem, key } = this;
+    mem.reach(ptr, key.size);
+    if (this.path === BY.U32) return mem.u32[ptr >>> 2] as K;
+    return key.read(mem, ptr);
+  }
+
   /** Decodes the value at an address the core returned. A read beyond stale views gives undefined: then again. */
   read(ptr: number): V {
     const { mem, valueKind } = this;
