@@ -111,12 +111,12 @@ function forProgram(ret: i32): i32 {
 /** Address of the value on the current CPU, or 0. LRU types: the entry is now referenced. */
 export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
   const map = mapWithKey(handle, key);
-  if (map != 0 && changetype<BpfMap>(map).inlineHandle == handle) {
-    const h = changetype<BpfHtab>(map);
-    const a = load<u32>(key);
-    return h.keySize == 4 ? SmallTable.lookup(h, SmallTable.hash(h, a), a) : inlineLookup(h, key);
-  }
-  return map == 0 ? 0 : changetype<BpfMap>(map).lookupElem(key);
+  if (map == 0) return 0;
+  const h = changetype<BpfHtab>(map);
+  if (h.inlineHandle != handle) return changetype<BpfMap>(map).lookupElem(key);
+  if (h.keySize != 4) return inlineLookup(h, key);
+  const a = load<u32>(key);
+  return SmallTable.lookup(h, SmallTable.hash(h, a), a);
 }
 
 /** Address of the value in one CPU's slot, or 0: absent, no such CPU, or not a per-CPU type. */

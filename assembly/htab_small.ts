@@ -11,7 +11,8 @@
 // At 56 % of the slots in use one element in 30 is not in its home. Fuller tables lose by it: a branch that was predicted
 // wrong waits for the memory it depends on. Emptier ones lose by their size, unless they fit the caches anyway.
 //
-// In the shared build lookups take no lock: the key is what makes an element visible, so it is written last.
+// In the shared build lookups take no lock. In its home the key is what makes an element visible, elsewhere `used`; so they
+// are written in this order, behind the value, and withdrawn in the other one.
 
 import { BpfHtab } from "./hashtab";
 import { hash4 } from "./lib/hash";
@@ -85,9 +86,9 @@ export class SmallTable {
   static publish(value: u32, key: u32): void {
     const chunk = value & ~63;
     const slot = SmallTable.slotOf(value);
+    store<u32>(chunk + (slot << 2), key);
     const used: u32 = load<u8>(chunk, USED_AT);
     store<u8>(chunk, used | (1 << slot), USED_AT);
-    store<u32>(chunk + (slot << 2), key);
   }
 }
 
@@ -138,9 +139,9 @@ function addOverflow(chunk: u32, change: u32): void {
 
 /** Marks a slot as not in use. */
 function clearSlot(h: BpfHtab, chunk: u32, slot: u32): void {
-  store<u32>(chunk + (slot << 2), chunk == h.emptyHome ? h.emptyKey : 0);
   const used: u32 = load<u8>(chunk, USED_AT);
   store<u8>(chunk, used & ~(1 << slot), USED_AT);
+  store<u32>(chunk + (slot << 2), chunk == h.emptyHome ? h.emptyKey : 0);
 }
 
 export function smallUsed(chunk: u32): u32 {

@@ -11,7 +11,8 @@ export function memoryBytes(): u64 {
 /** May a caller's [ptr, ptr + len) be touched? NULL may not. */
 export function isUserRange(ptr: u64, len: u64): bool {
   const size = memoryBytes();
-  return ptr != 0 && ptr <= size && len <= size - ptr;
+  // ptr - 1: NULL becomes the largest number.
+  return len <= size && ptr - 1 < size - len;
 }
 
 export function round8(n: u32): u32 {
