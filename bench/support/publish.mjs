@@ -1,5 +1,6 @@
 // Writes a report to bench/results and between the markers of the READMEs.
 
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { repositoryFile } from "./ours.mjs";
@@ -61,4 +62,6 @@ export function publish(report) {
   );
   replaceSection("bench/README.md", "bench", fullMarkdown(report));
   replaceSection("README.md", "bench", shortMarkdown(report, charts));
+  const formatter = repositoryFile("node_modules/.bin/oxfmt");
+  execFileSync(formatter, ["README.md", "bench/README.md"], { cwd: repositoryFile(".") });
 }
