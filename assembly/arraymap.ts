@@ -93,10 +93,8 @@ export class BpfArray extends BpfMap {
     if (mmapable) bytes = (bytes + PAGE_SIZE - 1) & ~(<u64>PAGE_SIZE - 1);
     array.values = <u32>allocZeroed(bytes, mmapable ? PAGE_SIZE : percpu ? 64 : 8);
     const values = <usize>array.values;
-    return mapOrNoMemory(
-      array,
-      <usize>(values != 0 && addRegion(values, values + <usize>bytes, ptr, true)),
-    );
+    const end = values + <usize>bytes;
+    return mapOrNoMemory(array, values != 0 && addRegion(values, end, ptr, true));
   }
 
   private valueAt(index: u32, cpuIndex: u32): usize {

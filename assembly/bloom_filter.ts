@@ -61,7 +61,7 @@ export class BpfBloomFilter extends BpfMap {
     bloom.seed = attr.mapFlags & BPF_F_ZERO_SEED ? 0 : <u32>random64();
     bloom.bitMask = maskFor(attr.maxEntries, bloom.nHashes);
     bloom.bits = <u32>allocZeroed((<u64>bloom.bitMask + 1) >> 3);
-    return mapOrNoMemory(bloom, bloom.bits);
+    return mapOrNoMemory(bloom, bloom.bits != 0);
   }
 
   /** The bit that hash function i picks for a value. */

@@ -152,6 +152,10 @@ export abstract class LocalStorage extends BpfMap {
     return ret;
   }
 
+  override hasElemHelpers(): bool {
+    return false;
+  }
+
   override isLive(lo: u32, addr: u32, len: u32): bool {
     const elem = poolElemAt(changetype<Pool>(this.pool), lo, addr);
     if (elem == 0 || changetype<Elem>(elem).owner == 0 || addr < elem + VALUE_OFF) return false;

@@ -8,14 +8,20 @@ import {
   BPF_F_RDONLY_PROG,
   BPF_F_WRONLY_PROG,
   BPF_MAP_TYPE_ARRAY,
+  BPF_MAP_TYPE_ARRAY_OF_MAPS,
   BPF_MAP_TYPE_BLOOM_FILTER,
   BPF_MAP_TYPE_CGROUP_STORAGE,
+  BPF_MAP_TYPE_CGRP_STORAGE,
   BPF_MAP_TYPE_HASH,
+  BPF_MAP_TYPE_HASH_OF_MAPS,
+  BPF_MAP_TYPE_INODE_STORAGE,
   BPF_MAP_TYPE_LPM_TRIE,
   BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
   BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+  BPF_MAP_TYPE_SK_STORAGE,
   BPF_MAP_TYPE_STACK_TRACE,
+  BPF_MAP_TYPE_TASK_STORAGE,
   BTF_KIND_DATASEC,
   BTF_KIND_INT,
   BTF_KIND_STRUCT,
@@ -40,24 +46,27 @@ import {
 import { FIELDS_OF_MAPS, FIELD_SPIN_LOCK, Fields, findFields } from "./btf_fields";
 import { FD_BTF, FD_FREE, fdKind, fdObject } from "./fd";
 import { allocZeroed, free } from "./kernel";
-import {
-  BpfMap,
-  CGROUP_STORAGES,
-  LOCAL_STORAGES,
-  MAPS_OF_MAPS,
-  MapCreateAttr,
-  TYPE,
-  isTypeIn,
-} from "./map";
+import { BpfMap, MapCreateAttr } from "./map";
 
+/** Sets of map types have a bit for each; there are less than 64. */
+const TYPE: u64 = 1;
+const LOCAL_STORAGES: u64 =
+  (TYPE << BPF_MAP_TYPE_SK_STORAGE) |
+  (TYPE << BPF_MAP_TYPE_INODE_STORAGE) |
+  (TYPE << BPF_MAP_TYPE_TASK_STORAGE) |
+  (TYPE << BPF_MAP_TYPE_CGRP_STORAGE);
 /** These take no BTF. */
 const WITHOUT_BTF: u64 =
-  (TYPE << BPF_MAP_TYPE_PERF_EVENT_ARRAY) | (TYPE << BPF_MAP_TYPE_STACK_TRACE) | MAPS_OF_MAPS;
+  (TYPE << BPF_MAP_TYPE_PERF_EVENT_ARRAY) |
+  (TYPE << BPF_MAP_TYPE_STACK_TRACE) |
+  (TYPE << BPF_MAP_TYPE_ARRAY_OF_MAPS) |
+  (TYPE << BPF_MAP_TYPE_HASH_OF_MAPS);
 /** Types that look at their BTF themselves may be without a key type. */
 const MAY_LACK_KEY: u64 =
   LOCAL_STORAGES |
-  CGROUP_STORAGES |
   WITHOUT_BTF |
+  (TYPE << BPF_MAP_TYPE_CGROUP_STORAGE) |
+  (TYPE << BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE) |
   (TYPE << BPF_MAP_TYPE_ARRAY) |
   (TYPE << BPF_MAP_TYPE_PERCPU_ARRAY) |
   (TYPE << BPF_MAP_TYPE_LPM_TRIE) |
@@ -67,6 +76,10 @@ const MAY_HAVE_LOCK: u64 =
   (TYPE << BPF_MAP_TYPE_HASH) |
   (TYPE << BPF_MAP_TYPE_ARRAY) |
   (TYPE << BPF_MAP_TYPE_CGROUP_STORAGE);
+
+function isTypeIn(types: u64, type: u32): bool {
+  return <bool>((types >> type) & 1);
+}
 
 /** Step 15 of a creation. The map holds the BTF from here on. @returns 0 or -errno */
 export function checkBtf(map: BpfMap, attr: MapCreateAttr): i32 {

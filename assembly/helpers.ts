@@ -39,8 +39,6 @@ import {
   BPF_FUNC_user_ringbuf_drain,
   BPF_FUNC_task_storage_delete,
   BPF_FUNC_task_storage_get,
-  BPF_MAP_TYPE_PERF_EVENT_ARRAY,
-  BPF_MAP_TYPE_STACK_TRACE,
   EFAULT,
   EINVAL,
   ENOTSUPP,
@@ -66,15 +64,7 @@ import { bpf_get_local_storage } from "./local_storage";
 import { cpu, ktimeGetNs, random64 } from "./kernel";
 import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
-import {
-  BpfMap,
-  CGROUP_STORAGES,
-  LOCAL_STORAGES,
-  MAPS_OF_MAPS,
-  TYPE,
-  isTypeIn,
-  mapByHandle,
-} from "./map";
+import { BpfMap, mapByHandle } from "./map";
 import { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
 import {
   bpf_ringbuf_discard,
@@ -86,14 +76,6 @@ import {
 } from "./ringbuf";
 import { bpf_perf_event_output } from "./perf_event";
 import { bpf_get_stackid } from "./stackmap";
-
-/** Types whose elements programs update and delete with helpers of their own, or not at all. */
-const OWN_HELPERS: u64 =
-  LOCAL_STORAGES |
-  CGROUP_STORAGES |
-  MAPS_OF_MAPS |
-  (TYPE << BPF_MAP_TYPE_PERF_EVENT_ARRAY) |
-  (TYPE << BPF_MAP_TYPE_STACK_TRACE);
 
 /** The map of a handle when `key` can be read as its key; 0 otherwise. */
 function mapWithKey(handle: u32, key: u32): usize {
@@ -115,6 +97,7 @@ export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
   const h = changetype<BpfHtab>(map);
   if (h.inlineHandle != handle) return changetype<BpfMap>(map).lookupElem(key);
   if (h.keySize != 4) return inlineLookup(h, key);
+  // inlineLookup again, for the commonest size without the call.
   const a = load<u32>(key);
   return SmallTable.lookup(h, SmallTable.hash(h, a), a);
 }
@@ -130,7 +113,7 @@ export function bpf_map_update_elem(handle: u32, key: u32, value: u32, flags: u6
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  if (map.keySize == 0 || isTypeIn(OWN_HELPERS, map.mapType)) return -EINVAL;
+  if (map.keySize == 0 || !map.hasElemHelpers()) return -EINVAL;
   if (!isUserRange(key, map.keySize) || !isUserRange(value, map.valueSize)) return -EFAULT;
   return forProgram(map.updateElem(key, value, flags, false));
 }
@@ -140,7 +123,7 @@ export function bpf_map_delete_elem(handle: u32, key: u32): i32 {
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  if (map.keySize == 0 || isTypeIn(OWN_HELPERS, map.mapType)) return -EINVAL;
+  if (map.keySize == 0 || !map.hasElemHelpers()) return -EINVAL;
   return isUserRange(key, map.keySize) ? forProgram(map.deleteElem(key)) : -EFAULT;
 }
 

@@ -136,7 +136,7 @@ export class BpfLpmTrie extends BpfMap {
     trie.maxPrefixlen = trie.dataSize << 3;
     trie.infoOff = infoOffset(attr.valueSize);
     trie.dirAt = DIR_ENTRIES;
-    return mapOrNoMemory(trie, <usize>trie.allocParts());
+    return mapOrNoMemory(trie, trie.allocParts());
   }
 
   private allocParts(): bool {

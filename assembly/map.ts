@@ -8,14 +8,6 @@ import {
   BPF_F_LOCK,
   BPF_F_RDONLY,
   BPF_F_WRONLY,
-  BPF_MAP_TYPE_ARRAY_OF_MAPS,
-  BPF_MAP_TYPE_CGROUP_STORAGE,
-  BPF_MAP_TYPE_CGRP_STORAGE,
-  BPF_MAP_TYPE_HASH_OF_MAPS,
-  BPF_MAP_TYPE_INODE_STORAGE,
-  BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
-  BPF_MAP_TYPE_SK_STORAGE,
-  BPF_MAP_TYPE_TASK_STORAGE,
   EFAULT,
   EINVAL,
   ENOMEM,
@@ -184,6 +176,11 @@ export abstract class BpfMap extends RegionOwner {
     return -ENOTSUPP;
   }
 
+  /** May programs update and delete with the element helpers? Storages have helpers of their own. */
+  hasElemHelpers(): bool {
+    return true;
+  }
+
   /** Bytes of a value at bpf(2). */
   userValueSize(): u32 {
     return this.valueSize;
@@ -208,6 +205,11 @@ export abstract class BpfMap extends RegionOwner {
 
   /** May this map take the place of the template `meta` in a map of maps? Type, sizes and flags are equal already. */
   innerMapMatches(meta: BpfMap): bool {
+    return true;
+  }
+
+  /** Can maps of this type be inner maps at all? */
+  canBeInner(): bool {
     return true;
   }
 
@@ -252,25 +254,6 @@ export abstract class BpfMap extends RegionOwner {
 /** -errno in the range of addresses: the allocator never hands out the last page. */
 export function isErr(ptr: usize): bool {
   return <u32>ptr > <u32>0xfffff000;
-}
-
-// ---- sets of types --------------------------------------------------------------------------------------------------
-
-/** Sets of map types have a bit for each; there are less than 64. */
-export const TYPE: u64 = 1;
-export const LOCAL_STORAGES: u64 =
-  (TYPE << BPF_MAP_TYPE_SK_STORAGE) |
-  (TYPE << BPF_MAP_TYPE_INODE_STORAGE) |
-  (TYPE << BPF_MAP_TYPE_TASK_STORAGE) |
-  (TYPE << BPF_MAP_TYPE_CGRP_STORAGE);
-export const CGROUP_STORAGES: u64 =
-  (TYPE << BPF_MAP_TYPE_CGROUP_STORAGE) | (TYPE << BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE);
-export const MAPS_OF_MAPS: u64 =
-  (TYPE << BPF_MAP_TYPE_ARRAY_OF_MAPS) | (TYPE << BPF_MAP_TYPE_HASH_OF_MAPS);
-
-/** Is the type of a map, as it was created with, in a set? */
-export function isTypeIn(types: u64, type: u32): bool {
-  return <bool>((types >> type) & 1);
 }
 
 // ---- creation -----------------------------------------------------------------------------------------------------
@@ -324,9 +307,9 @@ export function mapOrError(map: BpfMap, ret: i32): usize {
   return <usize>ret;
 }
 
-/** mapOrError for a map that is complete once `done` is not 0. */
-export function mapOrNoMemory(map: BpfMap, done: usize): usize {
-  return mapOrError(map, done != 0 ? 0 : -ENOMEM);
+/** mapOrError for a map that is complete unless memory was short. */
+export function mapOrNoMemory(map: BpfMap, isComplete: bool): usize {
+  return mapOrError(map, isComplete ? 0 : -ENOMEM);
 }
 
 /** The flags every type checks alike: not both *_PROG bits, nothing outside `allowed`. */

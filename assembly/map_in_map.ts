@@ -16,6 +16,8 @@ import {
   BPF_F_NUMA_NODE,
   BPF_F_RDONLY,
   BPF_F_WRONLY,
+  BPF_MAP_TYPE_ARRAY_OF_MAPS,
+  BPF_MAP_TYPE_HASH_OF_MAPS,
   E2BIG,
   EINVAL,
   ENOENT,
@@ -28,7 +30,6 @@ import { BpfHtab } from "./hashtab";
 import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
 import { lock, unlock } from "./lib/lock";
 import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
-import { CGROUP_STORAGES, MAPS_OF_MAPS, isTypeIn } from "./map";
 import { copyOut, isErr, mapGet, mapOrError, mapOrNoMemory, mapPut, placeMap } from "./map";
 
 const ARRAY_OF_MAPS_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY;
@@ -41,8 +42,9 @@ const INNER_AT: u32 = 232;
 
 /** May a map be the template of an outer map? EINVAL: it is an outer map itself; ENOTSUPP: its type cannot be inner. */
 function checkTemplate(map: BpfMap): i32 {
-  if (isTypeIn(MAPS_OF_MAPS, map.mapType)) return -EINVAL;
-  return isTypeIn(CGROUP_STORAGES, map.mapType) ? -ENOTSUPP : 0;
+  if (map.mapType == BPF_MAP_TYPE_ARRAY_OF_MAPS || map.mapType == BPF_MAP_TYPE_HASH_OF_MAPS)
+    return -EINVAL;
+  return map.canBeInner() ? 0 : -ENOTSUPP;
 }
 
 /**
@@ -117,7 +119,7 @@ export class BpfArrayOfMaps extends BpfMap {
     const outer = changetype<BpfArrayOfMaps>(ptr);
     outer.meta = <u32>meta;
     outer.slots = <u32>allocZeroed(<u64>attr.maxEntries * 4);
-    return mapOrNoMemory(outer, outer.slots);
+    return mapOrNoMemory(outer, outer.slots != 0);
   }
 
   private slotAt(index: u32): usize {
@@ -203,6 +205,14 @@ export class BpfArrayOfMaps extends BpfMap {
     return genericLookupBatch(this, attr, userCount);
   }
 
+  override hasElemHelpers(): bool {
+    return false;
+  }
+
+  override canBeInner(): bool {
+    return false;
+  }
+
   override release(): void {
     if (this.slots != 0) {
       for (let index: u32 = 0; index < this.maxEntries; index++) this.exchange(index, 0);
@@ -273,6 +283,14 @@ export class BpfHashOfMaps extends BpfHtab {
 
   override lookupAndDeleteUser(key: usize, value: u64, flags: u64): i32 {
     return -ENOTSUPP;
+  }
+
+  override hasElemHelpers(): bool {
+    return false;
+  }
+
+  override canBeInner(): bool {
+    return false;
   }
 
   override isLive(lo: u32, addr: u32, len: u32): bool {

@@ -123,7 +123,7 @@ export class BpfPerfEventArray extends BpfMap {
     if (ptr == 0) return <usize>-ENOMEM;
     const map = changetype<BpfPerfEventArray>(ptr);
     map.slots = <u32>allocZeroed(<u64>attr.maxEntries * 4);
-    return mapOrNoMemory(map, map.slots);
+    return mapOrNoMemory(map, map.slots != 0);
   }
 
   /** The event of a slot; 0: empty. */
@@ -164,6 +164,10 @@ export class BpfPerfEventArray extends BpfMap {
 
   override getNextKey(key: usize, next: u64): i32 {
     return indexAfter(this.maxEntries, key, next);
+  }
+
+  override hasElemHelpers(): bool {
+    return false;
   }
 
   override release(): void {

@@ -56,7 +56,7 @@ export class BpfQueueStack extends BpfMap {
     if (ptr == 0) return <usize>-ENOMEM;
     const ring = changetype<BpfQueueStack>(ptr);
     ring.slots = <u32>allocGrow((<u64>attr.maxEntries + 1) * attr.valueSize);
-    return mapOrNoMemory(ring, ring.slots);
+    return mapOrNoMemory(ring, ring.slots != 0);
   }
 
   private slotAt(index: u32): usize {

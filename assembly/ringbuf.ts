@@ -117,10 +117,7 @@ export class BpfRingbuf extends BpfMap {
       rb.data = rb.ring + DATA_AT;
       rb.marks = <u32>allocZeroed(size >> 6);
     }
-    return mapOrNoMemory(
-      rb,
-      <usize>(rb.marks != 0 && addRegion(rb.data, rb.data + 2 * size, ptr, true)),
-    );
+    return mapOrNoMemory(rb, rb.marks != 0 && addRegion(rb.data, rb.data + 2 * size, ptr, true));
   }
 
   /** Not a store of elements: bpf(2) does not even push. */

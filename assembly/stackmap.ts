@@ -87,7 +87,7 @@ export class BpfStackMap extends BpfMap {
     map.fresh = attr.maxEntries;
     map.buckets = <u32>allocZeroed(<u64>map.nBuckets * 4);
     if (map.buckets != 0) map.elems = <u32>allocGrow(<u64>map.elemSize * attr.maxEntries);
-    return mapOrNoMemory(map, map.elems);
+    return mapOrNoMemory(map, map.elems != 0);
   }
 
   bucketPtr(id: u32): usize {
@@ -168,6 +168,10 @@ export class BpfStackMap extends BpfMap {
     if (id == this.nBuckets) return -ENOENT;
     store<u32>(scratchPtr() + 232, id);
     return copyOut(next, scratchPtr() + 232, 4);
+  }
+
+  override hasElemHelpers(): bool {
+    return false;
   }
 
   override release(): void {
