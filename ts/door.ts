@@ -5,7 +5,7 @@
 // through a window in linear memory. No code is generated at run time.
 
 import { ANSWER_AT } from "./abi.js";
-import { ByteWords } from "./byte-words.js";
+import { ByteWords, writeBytes } from "./byte-words.js";
 import { KIND } from "./codec.js";
 import type { Codec, CodecKind } from "./codec.js";
 import { roundUp } from "./codec/base.js";
@@ -73,25 +73,6 @@ const isU53 = (key: unknown): key is number =>
 
 const isBytes = (key: unknown, size: number): key is Uint8Array =>
   key instanceof Uint8Array && key.length === size;
-
-/** Copies whole words from an address to bytes. */
-const copyWords = (words: Int32Array, ptr: number, to: Uint8Array): void => {
-  const { length } = to;
-  for (let at = 0; at < length; at += 4) {
-    const word = words[(ptr + at) >>> 2] as number;
-    to[at] = word;
-    to[at + 1] = word >>> 8;
-    to[at + 2] = word >>> 16;
-    to[at + 3] = word >>> 24;
-  }
-};
-
-/** Four bytes as a little-endian i32. */
-const wordOf = (bytes: Uint8Array, at: number): number =>
-  (bytes[at] as number) |
-  ((bytes[at + 1] as number) << 8) |
-  ((bytes[at + 2] as number) << 16) |
-  ((bytes[at + 3] as number) << 24);
 
 /** What a door needs to know of its map. */
 export interface DoorOptions<K, KI, V, VI> {
@@ -176,9 +157,9 @@ export class MapDoor<K, KI, V, VI> {
     this.valueKind = options.value.kind;
     const { size } = options.value;
     this.isShort = this.valueKind === BYTES && size % 4 === 0 && size <= SHORT_COPY;
-    this.keyWords = new ByteWords();
-    this.valueWords = new ByteWords();
-    this.newWords = new ByteWords();
+    this.keyWords = new ByteWords(this.path === BY.BYTES16 ? 16 : 0);
+    this.valueWords = new ByteWords(this.isShort ? size : 0);
+    this.newWords = new ByteWords(this.isShort ? size : 0);
     const isNumber = this.valueKind === U32 || this.valueKind === U64_NUMBER;
     const bits = this.path === BY.U32 ? 32 : this.path === BY.U64 ? 64 : 0;
     this.numeric = isNumber && !options.isPerCpu ? bits : 0;
@@ -263,27 +244,29 @@ export class MapDoor<K, KI, V, VI> {
       }
     }
     const { size } = this.value;
-    mem.reach(valuePtr, size);
     if (this.isShort && isBytes(value, size)) {
       this.encodeBytes(value);
       return;
     }
+    mem.reach(valuePtr, size);
     this.value.write(mem, valuePtr, value, "value");
   }
 
   private encodeBytes(value: Uint8Array): void {
-    this.mem.reach(this.valuePtr, value.length);
-    const { i32 } = this.mem;
+    const { mem } = this;
+    mem.reach(this.valuePtr, value.length);
+    const { i32 } = mem;
+    const words = this.newWords.read(value);
     const at = this.valuePtr >>> 2;
-    const words = this.newWords.of(value);
-    if (words.length === 4) {
-      i32[at] = words[0] as number;
+    const { length } = words;
+    i32[at] = words[0] as number;
+    if (length === 4) {
       i32[at + 1] = words[1] as number;
       i32[at + 2] = words[2] as number;
       i32[at + 3] = words[3] as number;
-      return;
+    } else {
+      for (let i = 1; i < length; i++) i32[at + i] = words[i] as number;
     }
-    for (let i = 0; i < value.length; i += 4) i32[at + (i >>> 2)] = wordOf(value, i);
   }
 
   /** Word i of the encoded key. */
@@ -335,19 +318,11 @@ export class MapDoor<K, KI, V, VI> {
   }
 
   private findBytes16(key: Uint8Array): number {
-    const words = this.keyWords.of(key);
-    if (words.length !== 4) return this.findNewBytes16(key);
+    const words = this.keyWords.read(key);
     const a = words[0] as number;
     const b = words[1] as number;
     const c = words[2] as number;
     return this.lookup16(this.map, this.handle, a, b, c, words[3] as number) >>> 0;
-  }
-
-  private findNewBytes16(key: Uint8Array): number {
-    const a = wordOf(key, 0);
-    const b = wordOf(key, 4);
-    const c = wordOf(key, 8);
-    return this.lookup16(this.map, this.handle, a, b, c, wordOf(key, 12)) >>> 0;
   }
 
   /** A key that is not what its codec takes goes this way too: the codec says what is wrong with it. */
@@ -356,11 +331,9 @@ export class MapDoor<K, KI, V, VI> {
     const { map, handle } = this;
     switch (this.path) {
       case BY.WORDS1:
-      case BY.I32:
         return this.lookup4(map, handle, this.word(0)) >>> 0;
       case BY.WORDS2:
       case BY.I64:
-      case BY.U53:
         return this.lookup8(map, handle, this.word(0), this.word(1)) >>> 0;
       case BY.WORDS4:
         return (
@@ -430,21 +403,12 @@ export class MapDoor<K, KI, V, VI> {
   }
 
   private updateBytes16(key: Uint8Array, flags: number): number {
-    const words = this.keyWords.of(key);
-    if (words.length !== 4) return this.updateNewBytes16(key, flags);
     const { map, handle, valuePtr } = this;
+    const words = this.keyWords.read(key);
     const a = words[0] as number;
     const b = words[1] as number;
     const c = words[2] as number;
     return this.update16(map, handle, a, b, c, words[3] as number, valuePtr, flags);
-  }
-
-  private updateNewBytes16(key: Uint8Array, flags: number): number {
-    const { map, handle, valuePtr } = this;
-    const a = wordOf(key, 0);
-    const b = wordOf(key, 4);
-    const c = wordOf(key, 8);
-    return this.update16(map, handle, a, b, c, wordOf(key, 12), valuePtr, flags);
   }
 
   private updateEncoded(key: KI, flags: number): number {
@@ -452,11 +416,9 @@ export class MapDoor<K, KI, V, VI> {
     const { map, handle, valuePtr } = this;
     switch (this.path) {
       case BY.WORDS1:
-      case BY.I32:
         return this.update4(map, handle, this.word(0), valuePtr, flags);
       case BY.WORDS2:
       case BY.I64:
-      case BY.U53:
         return this.update8(map, handle, this.word(0), this.word(1), valuePtr, flags);
       case BY.WORDS4: {
         const a = this.word(0);
@@ -508,17 +470,7 @@ export class MapDoor<K, KI, V, VI> {
   private copyInto(ptr: number, out: Uint8Array): void {
     const { mem } = this;
     mem.reach(ptr, out.length);
-    const { i32 } = mem;
-    const words = this.valueWords.of(out);
-    const from = ptr >>> 2;
-    if (words.length === 4) {
-      words[0] = i32[from] as number;
-      words[1] = i32[from + 1] as number;
-      words[2] = i32[from + 2] as number;
-      words[3] = i32[from + 3] as number;
-    } else {
-      copyWords(i32, ptr, out);
-    }
+    this.valueWords.write(out, mem.i32, ptr >>> 2);
   }
 
   private readIntoOther(ptr: number, out: V): V {
@@ -568,7 +520,7 @@ export class MapDoor<K, KI, V, VI> {
 
   private readBytes(ptr: number): V {
     const bytes = new Uint8Array(this.value.size);
-    copyWords(this.mem.i32, ptr, bytes);
+    writeBytes(bytes, this.mem.i32, ptr >>> 2);
     return bytes as V;
   }
 }
