@@ -9,6 +9,7 @@ import { BPF_F_LOCK, E2BIG, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
 import { BpfHtab, htabUse, isHtab, lockOf, markUsed } from "./hashtab";
 import { htabDelete, htabUpdate } from "./htab_update";
+import { Chunks } from "./htab_chunk";
 import { InlineTable, inlineLookup } from "./htab_inline";
 import { SmallTable } from "./htab_small";
 import { SeparateTable, find, hashKey } from "./htab_table";
@@ -66,7 +67,7 @@ function lookupOther<K>(map: usize, handle: u32, a: u64, b: u64): usize {
   if (!isOpen(map, handle)) return 0;
   const h = changetype<BpfHtab>(map);
   if (!h.isPlain) return lookupAny<K>(h, a, b);
-  const value = SeparateTable.lookup<K>(h, SeparateTable.hash<K>(h, a, b), a, b);
+  const value = SeparateTable.lookup<K>(h, Chunks.hash<K>(h, a, b), a, b);
   if (value != 0 && h.isLru) markUsed(value - h.valueOff);
   return value;
 }

@@ -38,11 +38,12 @@ import {
   MapCreateAttr,
   mapByHandle,
 } from "./map";
-import { copyOut, copyValueOut, flagsAllowed, freeMap, placeMap } from "./map";
+import { copyOut, copyValueOut, flagsAllowed, mapOrError, placeMap } from "./map";
 import { PERCPU_VALUE_MAX } from "./arraymap";
 import {
   ELEM_LIVE,
   ELEM_REF,
+  SEPARATE_SLOTS,
   behindInBucket,
   bucketOf,
   findKey,
@@ -59,6 +60,7 @@ import {
   rankAt,
   valueAt,
 } from "./htab_table";
+import { chunkCount } from "./htab_chunk";
 import { inlineFits, inlineInit, inlineLayout, inlineMetaBytes } from "./htab_inline";
 import { LRU_ELEM_HDR, lruInit, lruRelease } from "./bpf_lru_list";
 import { callBackOnElem } from "./callback";
@@ -153,10 +155,8 @@ export class BpfHtab extends BpfMap {
   static alloc(attr: MapCreateAttr): usize {
     const ptr = placeMap<BpfHtab>(attr);
     if (ptr == 0) return <usize>-ENOMEM;
-    const ret = changetype<BpfHtab>(ptr).init();
-    if (ret == 0) return ptr;
-    freeMap(changetype<BpfMap>(ptr));
-    return <usize>ret;
+    const h = changetype<BpfHtab>(ptr);
+    return mapOrError(h, h.init());
   }
 
   /** Sizes the table and allocates it. */
@@ -182,14 +182,10 @@ export class BpfHtab extends BpfMap {
     // end in the next (htab_table.ts, nextInBucket).
     this.hashMask = ~0;
     if (this.zeroSeed) this.hashMask = this.bucketShift == 0 ? 0 : ~0 << (32 - this.bucketShift);
-    this.isPlain = !this.isPercpu && !this.zeroSeed;
-    this.isInline =
-      this.isPlain &&
-      this.isPrealloc &&
-      !this.isLru &&
-      !this.ownsValues &&
-      inlineFits(this.keySize, this.valueSize, this.maxEntries);
-    if (this.isInline) this.isPlain = false;
+    const isSimple = !this.isPercpu && !this.zeroSeed;
+    const mayBeInline = isSimple && this.isPrealloc && !this.isLru && !this.ownsValues;
+    this.isInline = mayBeInline && inlineFits(this.keySize, this.valueSize, this.maxEntries);
+    this.isPlain = isSimple && !this.isInline;
     return this.isInline ? this.initInline() : this.initSeparate();
   }
 
@@ -212,9 +208,9 @@ export class BpfHtab extends BpfMap {
     this.slotSize = round8(this.valueSize);
     this.elemSize = this.valueOff + (this.isPercpu ? 8 : this.slotSize);
     this.chunkSize = 64;
-    // A load of 58 %, seven of twelve slots: one chunk in 30 was ever full, so a search for an absent key, as in front of
-    // each insertion, seldom goes on. Half of that where the tables stay small.
-    this.nChunks = this.maxEntries / (this.maxEntries <= 8192 ? 4 : 7) + 1;
+    // Seven of twelve slots in use: a search for an absent key, as in front of each insertion, seldom meets a chunk that
+    // was full once, and goes on. Small tables: four of twelve.
+    this.nChunks = chunkCount(this, SEPARATE_SLOTS, 171, 300);
     if (!this.allocChunks(false)) return -ENOMEM;
     if (!this.isPrealloc) {
       this.pool = <u32>allocZeroed(offsetof<Pool>());

@@ -18,16 +18,13 @@ import {
   nextInBucket,
   positionOfValue,
   overflowOf,
-  tagOf,
   valueAt,
 } from "./htab_table";
+import { STICKY, tagOf } from "./htab_chunk";
 import { groupMeta } from "./htab_group";
 import { lruCheck } from "./bpf_lru_list";
 import { allocGrow, free } from "./kernel";
 import { Pool } from "./lib/pool";
-
-/** overflow stays at this once it got there. */
-const STICKY: u32 = 0xffff;
 
 /** @returns 0, or the number of the first invariant that does not hold; -1: no memory to check with */
 export function htabCheck(h: BpfHtab): i32 {

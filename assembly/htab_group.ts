@@ -6,38 +6,24 @@
 //   32 bytes, 14 a group         | key | value | ...
 //
 // The tags of a million elements fit the caches, and an element is in one cache line: a lookup costs one line of memory.
-// Two lookups in a hundred compare a wrong element first.
+// With 11 other tags of 255 kinds, two lookups in a hundred compare a wrong element first.
 //
 // In the shared build lookups take no lock: the tag is what makes an element visible, so it is written last.
 
 import { BpfHtab } from "./hashtab";
-import { tagOf } from "./htab_table";
-import { hash16, hash8 } from "./lib/hash";
+import { Chunks, addOverflow, chunkCount, tagOf } from "./htab_chunk";
 
 const SLOTS: u32 = 14;
 const ALL_SLOTS: u32 = 0x3fff;
 const META_SHIFT: u32 = 4;
 const OVERFLOW_AT: u32 = 14;
-const STICKY: u32 = 0xffff;
 
-/** Slots for 100 entries: 80 % of them in use, one element in 30 not in its home. */
-const SLOTS_PERCENT: u64 = 125;
-/** The same for tables that stay below half a megabyte. */
-const ROOMY_PERCENT: u64 = 200;
-const ROOMY_ENTRIES: u32 = 8192;
+/** Slots for 100 entries: 80 % of them in use. Fuller and emptier tables were slower. */
+const SLOTS_PERCENT: u32 = 125;
+const ROOMY_PERCENT: u32 = 200;
 
 /** Inlined where it is used. A key is (a, b), as in htab_table.ts; K is u64 or v128. */
 export class GroupTable {
-  @inline
-  static hash<K>(h: BpfHtab, a: u64, b: u64): u32 {
-    return sizeof<K>() == 8 ? hash8(a, h.seed) : hash16(a, b, h.seed);
-  }
-
-  @inline
-  static home(h: BpfHtab, hash: u32): u32 {
-    return <u32>((<u64>hash * h.nChunks) >> 32);
-  }
-
   /** Addresses of elements are those of their keys. */
   @inline
   static elem(h: BpfHtab, group: u32, slot: u32): u32 {
@@ -53,13 +39,13 @@ export class GroupTable {
   /** Slots with a tag, a bit each. */
   @inline
   static tagged(meta: u32, tag: u32): u32 {
-    return <u32>i8x16.bitmask(i8x16.eq(v128.load(meta), i8x16.splat(<i8>tag))) & ALL_SLOTS;
+    return Chunks.tagged(meta, tag) & ALL_SLOTS;
   }
 
   /** Address of the value of a key; 0 when absent. */
   @inline
   static lookup<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
-    const group = GroupTable.home(h, hash);
+    const group = Chunks.index(hash, h.nChunks);
     const meta = h.metas + (group << META_SHIFT);
     const slots = GroupTable.tagged(meta, tagOf(hash));
     if (slots != 0) {
@@ -74,7 +60,7 @@ export class GroupTable {
   /** Takes a slot for an absent key, not yet visible. @returns the address of its value */
   @inline
   static take<K>(h: BpfHtab, hash: u32): u32 {
-    return takeElem(h, GroupTable.home(h, hash)) + <u32>sizeof<K>();
+    return takeElem(h, Chunks.index(hash, h.nChunks)) + <u32>sizeof<K>();
   }
 
   /** Makes the slot of a value visible. */
@@ -128,7 +114,7 @@ function takeElem(h: BpfHtab, group: u32): u32 {
   while (true) {
     const unused = GroupTable.tagged(h.metas + (group << META_SHIFT), 0);
     if (unused != 0) return GroupTable.elem(h, group, ctz(unused));
-    addOverflow(h, group, 1);
+    addOverflow(h.metas + (group << META_SHIFT) + OVERFLOW_AT, 1);
     group = groupAfter(h, group);
   }
 }
@@ -137,17 +123,11 @@ function takeElem(h: BpfHtab, group: u32): u32 {
 export function groupRemove(h: BpfHtab, hash: u32, elem: u32): void {
   const number = numberOf(h, elem);
   store<u8>(tagPtr(h, number), 0);
-  let group = GroupTable.home(h, hash);
+  let group = Chunks.index(hash, h.nChunks);
   while (group != number / SLOTS) {
-    addOverflow(h, group, -1);
+    addOverflow(h.metas + (group << META_SHIFT) + OVERFLOW_AT, -1);
     group = groupAfter(h, group);
   }
-}
-
-function addOverflow(h: BpfHtab, group: u32, change: u32): void {
-  const meta = h.metas + (group << META_SHIFT);
-  const overflow: u32 = load<u16>(meta, OVERFLOW_AT);
-  if (overflow != STICKY) store<u16>(meta, overflow + change, OVERFLOW_AT);
 }
 
 /** The tags and the overflow of the group that begins at `chunk`. */
@@ -171,6 +151,5 @@ export function groupLayout(h: BpfHtab): void {
   h.valueStride = h.keyStride;
   h.slotCount = SLOTS;
   h.chunkSize = SLOTS << h.elemShift;
-  const percent = h.maxEntries <= ROOMY_ENTRIES ? ROOMY_PERCENT : SLOTS_PERCENT;
-  h.nChunks = <u32>((<u64>h.maxEntries * percent) / (100 * SLOTS)) + 2;
+  h.nChunks = chunkCount(h, SLOTS, SLOTS_PERCENT, ROOMY_PERCENT);
 }

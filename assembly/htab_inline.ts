@@ -3,6 +3,7 @@
 // common, for code that is generic in the key: (a, b), K as in htab_table.ts.
 
 import { BpfHtab } from "./hashtab";
+import { Chunks } from "./htab_chunk";
 import {
   GroupTable,
   groupLayout,
@@ -23,7 +24,7 @@ import {
 export class InlineTable {
   @inline
   static hash<K>(h: BpfHtab, a: u64, b: u64): u32 {
-    return sizeof<K>() == 4 ? SmallTable.hash(h, <u32>a) : GroupTable.hash<K>(h, a, b);
+    return sizeof<K>() == 4 ? SmallTable.hash(h, <u32>a) : Chunks.hash<K>(h, a, b);
   }
 
   /** Address of the value of a key; 0 when absent. */
@@ -57,20 +58,7 @@ export function inlineLookup(h: BpfHtab, key: usize): u32 {
 }
 
 function groupLookup<K>(h: BpfHtab, a: u64, b: u64): u32 {
-  return GroupTable.lookup<K>(h, GroupTable.hash<K>(h, a, b), a, b);
-}
-
-/** InlineTable.take for keys of any size. */
-export function inlineTake(h: BpfHtab, hash: u32): u32 {
-  if (h.keySize == 4) return SmallTable.take(h, hash);
-  return GroupTable.take<u64>(h, hash) - 8 + h.keySize;
-}
-
-/** InlineTable.publish for keys of any size. */
-export function inlinePublish(h: BpfHtab, hash: u32, value: u32, a: u64, b: u64): void {
-  if (h.keySize == 4) SmallTable.publish(value, <u32>a);
-  else if (h.keySize == 8) GroupTable.publish<u64>(h, hash, value, a, b);
-  else GroupTable.publish<v128>(h, hash, value, a, b);
+  return GroupTable.lookup<K>(h, Chunks.hash<K>(h, a, b), a, b);
 }
 
 /** The position of a value, as htab_table.ts has it. */

@@ -8,13 +8,14 @@
 // key's home a match needs no look at `used`. That key is 0, and `h.emptyKey` in the home of 0. Further chunks of a
 // search are checked.
 //
-// At 56 % of the slots in use one element in 30 is not in its home. Fuller tables lose by it: a branch that was predicted
+// At 56 % of the slots in use one element in 25 is not in its home. Fuller tables lose by it: a branch that was predicted
 // wrong waits for the memory it depends on. Emptier ones lose by their size, unless they fit the caches anyway.
 //
 // In the shared build lookups take no lock. In its home the key is what makes an element visible, elsewhere `used`; so they
 // are written in this order, behind the value, and withdrawn in the other one.
 
 import { BpfHtab } from "./hashtab";
+import { Chunks, addOverflow, chunkCount } from "./htab_chunk";
 import { hash4 } from "./lib/hash";
 
 const CHUNK: u32 = 64;
@@ -23,13 +24,10 @@ const ALL_SLOTS: u32 = 31;
 const OVERFLOW_AT: u32 = 20;
 const USED_AT: u32 = 22;
 const VALUES_AT: u32 = 24;
-const STICKY: u32 = 0xffff;
 
-/** Slots for 100 entries: 23 bytes an entry. */
-const SLOTS_PERCENT: u64 = 179;
-/** The same for tables that stay below half a megabyte. */
-const ROOMY_PERCENT: u64 = 300;
-const ROOMY_ENTRIES: u32 = 8192;
+/** Slots for 100 entries: 23 bytes an entry; roomy tables 38. */
+const SLOTS_PERCENT: u32 = 179;
+const ROOMY_PERCENT: u32 = 300;
 
 /** Inlined where it is used, because the calls would cost a fifth of it. */
 export class SmallTable {
@@ -40,7 +38,7 @@ export class SmallTable {
 
   @inline
   static home(chunks: u32, nChunks: u32, hash: u32): u32 {
-    return chunks + ((<u32>((<u64>hash * nChunks) >> 32)) << 6);
+    return chunks + (Chunks.index(hash, nChunks) << 6);
   }
 
   /** Slots of a chunk that hold the key, a bit each. */
@@ -114,7 +112,7 @@ function takeBehind(h: BpfHtab, home: u32): u32 {
   let chunk = home;
   let used: u32 = 0;
   do {
-    addOverflow(chunk, 1);
+    addOverflow(chunk + OVERFLOW_AT, 1);
     chunk = chunkAfter(h, chunk);
     used = load<u8>(chunk, USED_AT);
   } while (used == ALL_SLOTS);
@@ -127,14 +125,9 @@ export function smallRemove(h: BpfHtab, hash: u32, value: u32): void {
   clearSlot(h, chunk, SmallTable.slotOf(value));
   let home = SmallTable.home(h.chunks, h.nChunks, hash);
   while (home != chunk) {
-    addOverflow(home, -1);
+    addOverflow(home + OVERFLOW_AT, -1);
     home = chunkAfter(h, home);
   }
-}
-
-function addOverflow(chunk: u32, change: u32): void {
-  const overflow: u32 = load<u16>(chunk, OVERFLOW_AT);
-  if (overflow != STICKY) store<u16>(chunk, overflow + change, OVERFLOW_AT);
 }
 
 /** Marks a slot as not in use. */
@@ -161,8 +154,7 @@ export function smallLayout(h: BpfHtab): void {
   h.valueStride = 8;
   h.slotCount = SLOTS;
   h.chunkSize = CHUNK;
-  const percent = h.maxEntries <= ROOMY_ENTRIES ? ROOMY_PERCENT : SLOTS_PERCENT;
-  h.nChunks = <u32>((<u64>h.maxEntries * percent) / (100 * SLOTS)) + 2;
+  h.nChunks = chunkCount(h, SLOTS, SLOTS_PERCENT, ROOMY_PERCENT);
 }
 
 /** Prepares the zeroed chunks: finds the keys of empty slots. */

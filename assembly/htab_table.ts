@@ -9,8 +9,8 @@
 //                               | hash | stamp | live | ref | key               | value, or u32 address of CPU 0's slot |
 //     with LRU links            8: next u32, 12: prev u32, 16: cpu u16, 18: list u8 (bpf_lru_list.ts)
 //
-// tag = the 8 low hash bits but never 0, which is an empty slot. overflow counts the elems that wanted this chunk and went on to a later
-// one (65535 sticks): a search ends at a chunk without overflow.
+// tag = the 8 low hash bits but never 0, which is an empty slot. overflow counts the elems that wanted this chunk and went
+// on to a later one (65535 sticks): a search ends at a chunk without overflow.
 //
 // The kernel's order, for iteration and batch cursors: bucket = jhash & (nBuckets - 1), within a bucket the newest first.
 // Our hashes carry the bucket in their top bits (jhash is rotated accordingly), the tag in the low ones. The home chunk
@@ -21,8 +21,8 @@
 // A position names a slot: chunk address | slot (chunks are 16-aligned).
 
 import { BpfHtab } from "./hashtab";
+import { Chunks, addOverflow, tagOf } from "./htab_chunk";
 import { InlineTable, inlineOverflow, inlinePosition, inlineUsed } from "./htab_inline";
-import { hash16, hash8, hashBytes } from "./lib/hash";
 import { jhash, jhash16, jhash4, jhash8 } from "./lib/jhash";
 import { copyBytes, equalBytes } from "./lib/bytes";
 
@@ -30,7 +30,6 @@ export const SEPARATE_SLOTS: u32 = 12;
 export const CHUNK_HDR: u32 = 16;
 const OVERFLOW_AT: u32 = 12;
 const CLOCK_AT: u32 = 14;
-const STICKY: u32 = 0xffff;
 const ALL_SLOTS: u32 = 0xfff;
 
 export const ELEM_STAMP: u32 = 4;
@@ -46,11 +45,9 @@ export function hashKey<K>(h: BpfHtab, a: u64, b: u64): u32 {
     return rotr<u32>(jhashKey<K>(h, a, b), h.bucketShift);
   }
   if (sizeof<K>() == 4) {
-    return h.isInline ? InlineTable.hash<K>(h, a, b) : hash8(a, h.seed);
+    if (h.isInline) return InlineTable.hash<K>(h, a, b);
   }
-  if (sizeof<K>() == 8) return hash8(a, h.seed);
-  if (sizeof<K>() == 16) return hash16(a, b, h.seed);
-  return hashBytes(<usize>a, h.keySize, h.seed);
+  return Chunks.hash<K>(h, a, b);
 }
 
 function jhashKey<K>(h: BpfHtab, a: u64, b: u64): u32 {
@@ -88,7 +85,7 @@ function storeKey(h: BpfHtab, at: usize, a: u64, b: u64): void {
 
 /** Index of the home chunk: the bucket, scaled to the number of chunks. */
 export function homeIndex(h: BpfHtab, hash: u32): u32 {
-  return <u32>((<u64>(hash & h.hashMask) * h.nChunks) >> 32);
+  return Chunks.index(hash & h.hashMask, h.nChunks);
 }
 
 /** The kernel's bucket of a hash. */
@@ -189,24 +186,18 @@ export function findKey(h: BpfHtab, key: usize): usize {
   }
 }
 
-/** What looks up in front of everything else has of the separate layout: without BPF_F_ZERO_SEED, inlined. */
+/** What the hot functions have of the separate layout, inlined. lookup: without BPF_F_ZERO_SEED only. */
 export class SeparateTable {
-  @inline
-  static hash<K>(h: BpfHtab, a: u64, b: u64): u32 {
-    if (sizeof<K>() == 1) return hashBytes(<usize>a, h.keySize, h.seed);
-    return sizeof<K>() == 16 ? hash16(a, b, h.seed) : hash8(a, h.seed);
-  }
-
   /** Slots with a tag, a bit each. */
   @inline
   static tagged(chunk: u32, tag: u32): u32 {
-    return <u32>i8x16.bitmask(i8x16.eq(v128.load(chunk), i8x16.splat(<i8>tag))) & ALL_SLOTS;
+    return Chunks.tagged(chunk, tag) & ALL_SLOTS;
   }
 
   /** Address of the value of a key; 0 when absent. */
   @inline
   static lookup<K>(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
-    const chunk = h.chunks + ((<u32>((<u64>hash * h.nChunks) >> 32)) << 6);
+    const chunk = h.chunks + (Chunks.index(hash, h.nChunks) << 6);
     const candidates = SeparateTable.tagged(chunk, tagOf(hash));
     if (candidates != 0) {
       const elem = load<u32>(chunk + ((<u32>ctz(candidates)) << 2), CHUNK_HDR);
@@ -215,6 +206,15 @@ export class SeparateTable {
       return 0;
     }
     return findSeparate<K>(h, hash, a, b);
+  }
+
+  /**
+   * Moves an element to the front of its bucket. Without BPF_F_ZERO_SEED nobody can tell the order within a bucket: all
+   * stamps are 0 then, and the order is that of the addresses.
+   */
+  @inline
+  static makeNewest(h: BpfHtab, elem: usize, hash: u32): void {
+    if (h.zeroSeed) stampNewest(h, elem, hash);
   }
 }
 
@@ -235,12 +235,6 @@ function findSeparate<K>(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
   }
 }
 
-/** 1..255. */
-export function tagOf(hash: u32): u32 {
-  const tag = hash & 0xff;
-  return tag + u32(tag == 0);
-}
-
 /** Slots in use, a bit each. */
 function usedSlots(h: BpfHtab, chunk: u32): u32 {
   if (h.isInline) return inlineUsed(h, chunk);
@@ -256,8 +250,7 @@ export function takeSlot(h: BpfHtab, hash: u32): u32 {
   while (true) {
     const unused = SeparateTable.tagged(chunk, 0);
     if (unused != 0) return chunk | ctz(unused);
-    const overflow: u32 = load<u16>(chunk, OVERFLOW_AT);
-    if (overflow != STICKY) store<u16>(chunk, overflow + 1, OVERFLOW_AT);
+    addOverflow(chunk + OVERFLOW_AT, 1);
     chunk = chunkAfter(h, chunk);
   }
 }
@@ -272,7 +265,7 @@ export function fillSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32, a: u64, b
 
 /** Makes a slot visible, as the newest element of its bucket. */
 export function publishSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32): void {
-  if (h.zeroSeed) stampNewest(h, elem, hash);
+  SeparateTable.makeNewest(h, elem, hash);
   store<u8>((pos & ~15) + (pos & 15), tagOf(hash));
 }
 
@@ -281,8 +274,7 @@ export function removeSlot(h: BpfHtab, pos: u32, hash: u32): void {
   store<u8>((pos & ~15) + (pos & 15), 0);
   let chunk = chunkAt(h, homeIndex(h, hash));
   while (chunk != (pos & ~15)) {
-    const overflow: u32 = load<u16>(chunk, OVERFLOW_AT);
-    if (overflow != STICKY) store<u16>(chunk, overflow - 1, OVERFLOW_AT);
+    addOverflow(chunk + OVERFLOW_AT, -1);
     chunk = chunkAfter(h, chunk);
   }
 }
@@ -309,14 +301,6 @@ export function positionOf(h: BpfHtab, elem: usize): u32 {
 }
 
 // ---- order ----------------------------------------------------------------------------------------------------------
-
-/**
- * Moves an element to the front of its bucket. Without BPF_F_ZERO_SEED nobody can tell the order within a bucket: all
- * stamps are 0 then, and the order is that of the addresses.
- */
-export function makeNewest(h: BpfHtab, elem: usize, hash: u32): void {
-  if (h.zeroSeed) stampNewest(h, elem, hash);
-}
 
 function stampNewest(h: BpfHtab, elem: usize, hash: u32): void {
   const home = homeIndex(h, hash);

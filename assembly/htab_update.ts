@@ -20,7 +20,6 @@ import {
   find,
   firstElem,
   hashKey,
-  makeNewest,
   nextElem,
   positionOf,
   publishSlot,
@@ -28,7 +27,8 @@ import {
   takeSlot,
   valueAt,
 } from "./htab_table";
-import { InlineTable, inlinePublish, inlineRemove, inlineTake } from "./htab_inline";
+import { Chunks } from "./htab_chunk";
+import { InlineTable, inlineRemove } from "./htab_inline";
 import { cpu, kernel } from "./kernel";
 import { copyBytes, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -113,7 +113,8 @@ export function htabDelete<K>(h: BpfHtab, a: u64, b: u64): i32 {
 }
 
 // ---- update ---------------------------------------------------------------------------------------------------------
-// Only hashing and finding know how a key travels (K); what follows is the same code for all.
+// Inline tables have an update of their own. Of the others only hashing and finding know how a key travels (K); what
+// follows is the same code for all.
 
 /** Order of checks: flags; then, for LRU types, a node is taken (which may evict); then the key. */
 export function htabUpdate<K>(
@@ -124,11 +125,11 @@ export function htabUpdate<K>(
   flags: u64,
   syscall: bool,
 ): i32 {
-  if (sizeof<K>() != 1) {
-    if (h.isInline && flags == 0) return updateInline<K>(h, a, b, value);
-  }
   if (flags > <u64>BPF_EXIST && !updateFlagsLegal(h, flags)) return -EINVAL;
-  const hash = h.isPlain ? SeparateTable.hash<K>(h, a, b) : hashKey<K>(h, a, b);
+  if (sizeof<K>() != 1) {
+    if (h.isInline) return updateInline<K>(h, a, b, value, flags);
+  }
+  const hash = h.isPlain ? Chunks.hash<K>(h, a, b) : hashKey<K>(h, a, b);
   lock(lockOf(h));
   // A per-CPU value is written in place, so BPF_EXIST needs no node there.
   const needsNode = h.isLru && (!h.isPercpu || flags != BPF_EXIST);
@@ -145,23 +146,26 @@ export function htabUpdate<K>(
   return ret;
 }
 
-/** htabUpdate with BPF_ANY for inline tables. */
-function updateInline<K>(h: BpfHtab, a: u64, b: u64, value: usize): i32 {
+/** htabUpdate for inline tables; the flags are legal. */
+function updateInline<K>(h: BpfHtab, a: u64, b: u64, value: usize, flags: u64): i32 {
   const hash = InlineTable.hash<K>(h, a, b);
   lock(lockOf(h));
-  let to = InlineTable.lookup<K>(h, hash, a, b);
-  const isNew = to == 0;
+  const at = InlineTable.lookup<K>(h, hash, a, b);
   let ret = 0;
-  if (isNew && h.count >= h.maxEntries) {
+  if (at != 0) {
+    if (flags & BPF_NOEXIST) ret = -EEXIST;
+    else if (flags & BPF_F_LOCK) copyMapValueLocked(h, at, value);
+    else storeInline(h, at, value);
+  } else if (flags & BPF_EXIST) {
+    ret = -ENOENT;
+  } else if (h.count >= h.maxEntries) {
     ret = -E2BIG;
   } else {
-    if (isNew) to = InlineTable.take<K>(h, hash);
+    const to = InlineTable.take<K>(h, hash);
     storeInline(h, to, value);
-    if (isNew) {
-      clearLock(h, to);
-      InlineTable.publish<K>(h, hash, to, a, b);
-      h.count++;
-    }
+    clearLock(h, to);
+    InlineTable.publish<K>(h, hash, to, a, b);
+    h.count++;
   }
   unlock(lockOf(h));
   return ret;
@@ -223,14 +227,6 @@ function insertElem(
     return -ENOENT;
   }
   if (!h.isLru && h.count >= h.maxEntries) return -E2BIG;
-  if (h.isInline) {
-    const to = inlineTake(h, hash);
-    storeInline(h, to, value);
-    clearLock(h, to);
-    inlinePublish(h, hash, to, a, b);
-    h.count++;
-    return 0;
-  }
   const elem: usize = h.isLru ? node : takeElem(h);
   if (elem == 0) return -ENOMEM;
   const pos = takeSlot(h, hash);
@@ -265,7 +261,7 @@ function replaceValue(
     copyMapValue(h, at, value);
   } else {
     copyMapValue(h, at, value);
-    makeNewest(h, at - h.valueOff, hash);
+    SeparateTable.makeNewest(h, at - h.valueOff, hash);
   }
 }
 

@@ -1,0 +1,50 @@
+// What the chunks of all layouts have in common: their number, homes, tags, and the count of elements that went on.
+
+import { BpfHtab } from "./hashtab";
+import { hash16, hash8, hashBytes } from "./lib/hash";
+
+/** An overflow count that got here stays. */
+export const STICKY: u32 = 0xffff;
+
+/** Tables of up to this many entries get more room: they stay small enough for the caches all the same. */
+const ROOMY_ENTRIES: u32 = 8192;
+
+/** Inlined where they are used. */
+export class Chunks {
+  /** The index of a hash among `count`, monotone in the hash. */
+  @inline
+  static index(hash: u32, count: u32): u32 {
+    return <u32>((<u64>hash * count) >> 32);
+  }
+
+  /** 16 tags at once: those equal to `tag`, a bit each. */
+  @inline
+  static tagged(tags: usize, tag: u32): u32 {
+    return i8x16.bitmask(i8x16.eq(v128.load(tags), i8x16.splat(<i8>tag)));
+  }
+
+  /** The hash of a key where the order does not show; (a, b) and K as in htab_table.ts. */
+  @inline
+  static hash<K>(h: BpfHtab, a: u64, b: u64): u32 {
+    if (sizeof<K>() == 1) return hashBytes(<usize>a, h.keySize, h.seed);
+    return sizeof<K>() == 16 ? hash16(a, b, h.seed) : hash8(a, h.seed);
+  }
+}
+
+/** 1..255, from the low bits of a hash. */
+export function tagOf(hash: u32): u32 {
+  const tag = hash & 0xff;
+  return tag + u32(tag == 0);
+}
+
+/** Changes the overflow count (u16) of a chunk by 1 or -1. */
+export function addOverflow(count: usize, change: u32): void {
+  const overflow: u32 = load<u16>(count);
+  if (overflow != STICKY) store<u16>(count, overflow + change);
+}
+
+/** Number of chunks of `slots` slots, for a table with so many slots for 100 entries. */
+export function chunkCount(h: BpfHtab, slots: u32, percent: u32, roomyPercent: u32): u32 {
+  const wanted = <u64>h.maxEntries * (h.maxEntries <= ROOMY_ENTRIES ? roomyPercent : percent);
+  return <u32>(wanted / (100 * slots)) + 2;
+}
