@@ -356,6 +356,33 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
     for (const element of this.cursor()) callback(element.value, element.key, this);
   }
 
+  // ---- for types with deletion ----
+
+  /** @internal The number of elements; the kernel's bpf_map_sum_elem_count. */
+  protected countElems(): number {
+    this.mustAllow("bpf_map_sum_elem_count", 0);
+    const count = this.core.map_count(this.door.handle);
+    if (count < 0) throw this.failed("bpf_map_sum_elem_count", count);
+    return count;
+  }
+
+  /** @internal Was the key there? */
+  protected deleteElem(key: KI): boolean {
+    const ret = this.door.delete(key);
+    if (ret === 0) return true;
+    if (ret === -uapi.ENOENT) return false;
+    throw this.failed("bpf_map_delete_elem", ret);
+  }
+
+  /** @internal */
+  protected deleteAll(): void {
+    this.mustAllow("bpf_map_delete_elem", FMODE_READ | FMODE_WRITE);
+    for (const element of this.cursor()) {
+      const ret = this.core.map_delete(this.door.handle, element.keyPtr);
+      if (ret !== 0 && ret !== -uapi.ENOENT) throw this.failed("bpf_map_delete_elem", ret);
+    }
+  }
+
   // ---- as the kernel ----
 
   /**

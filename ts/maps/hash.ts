@@ -17,10 +17,7 @@ import { checkCpu, sumOf } from "./per-cpu.js";
 export abstract class HashLikeMap<K, KI, V, VI> extends BatchedMap<K, KI, V, VI> {
   /** Number of elements; the kernel's bpf_map_sum_elem_count. */
   get size(): number {
-    this.mustAllow("bpf_map_sum_elem_count", 0);
-    const count = this.core.map_count(this.door.handle);
-    if (count < 0) throw this.failed("bpf_map_sum_elem_count", count);
-    return count;
+    return this.countElems();
   }
 
   /**
@@ -29,10 +26,7 @@ export abstract class HashLikeMap<K, KI, V, VI> extends BatchedMap<K, KI, V, VI>
    * @throws {BpfError} EPERM: frozen
    */
   delete(key: KI): boolean {
-    const ret = this.door.delete(key);
-    if (ret === 0) return true;
-    if (ret === -uapi.ENOENT) return false;
-    throw this.failed("bpf_map_delete_elem", ret);
+    return this.deleteElem(key);
   }
 
   /**
@@ -40,11 +34,7 @@ export abstract class HashLikeMap<K, KI, V, VI> extends BatchedMap<K, KI, V, VI>
    * @throws {BpfError} EPERM: frozen, or the fd is not open for reading and writing
    */
   clear(): void {
-    this.mustAllow("bpf_map_delete_elem", FMODE_READ | FMODE_WRITE);
-    for (const element of this.cursor()) {
-      const ret = this.core.map_delete(this.door.handle, element.keyPtr);
-      if (ret !== 0 && ret !== -uapi.ENOENT) throw this.failed("bpf_map_delete_elem", ret);
-    }
+    this.deleteAll();
   }
 
   /**

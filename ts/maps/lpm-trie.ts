@@ -3,11 +3,10 @@
 import { KIND } from "../codec.js";
 import type { Codec } from "../codec.js";
 import type { CoreExports } from "../core.js";
-import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
+import { FMODE_READ } from "../holdings.js";
 import { KeyedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import type { BpfRuntime } from "../runtime.js";
-import * as uapi from "../uapi.js";
 
 /** Bytes of a key before its data. */
 const PREFIXLEN_SIZE = 4;
@@ -101,8 +100,7 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, 
 
   /** Number of prefixes. */
   get size(): number {
-    this.mustAllow("bpf_map_sum_elem_count", 0);
-    return this.core.map_count(this.door.handle);
+    return this.countElems();
   }
 
   /**
@@ -111,18 +109,11 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, 
    * @throws {BpfError} EPERM: frozen
    */
   delete(key: KI): boolean {
-    const ret = this.door.delete(key);
-    if (ret === 0) return true;
-    if (ret === -uapi.ENOENT) return false;
-    throw this.failed("bpf_map_delete_elem", ret);
+    return this.deleteElem(key);
   }
 
   /** Deletes all prefixes. */
   clear(): void {
-    this.mustAllow("bpf_map_delete_elem", FMODE_READ | FMODE_WRITE);
-    for (const element of this.cursor()) {
-      const ret = this.core.map_delete(this.door.handle, element.keyPtr);
-      if (ret !== 0 && ret !== -uapi.ENOENT) throw this.failed("bpf_map_delete_elem", ret);
-    }
+    this.deleteAll();
   }
 }
