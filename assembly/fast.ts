@@ -4,12 +4,13 @@
 // The doors with a key size in the name are for hash types with keys of that size, array_lookup for ARRAY: the caller
 // knows what it has. All others are for any type.
 
-import { ANSWER_AT, ASK } from "../ts/abi";
+import { ABSENT, ASK, ASK_AT } from "../ts/abi";
 import { BPF_F_LOCK, E2BIG, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
 import { BpfHtab, htabUse, isHtab, lockOf, markUsed } from "./hashtab";
 import { htabDelete, htabUpdate } from "./htab_update";
 import { Chunks } from "./htab_chunk";
+import { GroupTable } from "./htab_group";
 import { InlineTable, inlineLookup } from "./htab_inline";
 import { SmallTable } from "./htab_small";
 import { SeparateTable, find, hashKey } from "./htab_table";
@@ -46,20 +47,6 @@ class Door {
     if (h.inlineHandle == handle)
       return InlineTable.lookup<K>(h, InlineTable.hash<K>(h, a, b), a, b);
     return lookupOther<K>(map, handle, a, b);
-  }
-
-  /**
-   * The value at `at` (0: there is none) as a number of 32 bits. ASK when it is that or larger, and when there is none.
-   * Behind a 4-byte value in its 8 bytes there are zeros.
-   */
-  @inline
-  static numberAt(at: usize): u32 {
-    if (at != 0) {
-      const value = load<u64>(at);
-      if (value < <u64>(<u32>ASK)) return <u32>value;
-    }
-    store<u32>(scratchPtr(), at, ANSWER_AT);
-    return ASK;
   }
 }
 
@@ -113,14 +100,39 @@ function remove<K>(map: usize, handle: u32, a: u64, b: u64): i32 {
   return htabDelete<K>(h, a, b);
 }
 
-/** Hash maps with 4-byte keys and values of 4 or 8 bytes, no per-CPU types: the value, or ASK. */
-export function map_get4(map: usize, handle: u32, k0: u32): u32 {
-  return Door.numberAt(Door.lookup<u32>(map, handle, k0, 0));
+/** Are the elements of this map in the table itself? */
+export function map_is_inline(handle: u32): bool {
+  const map = mapByHandle(handle);
+  return map != 0 && changetype<BpfMap>(map).isInline;
 }
 
-/** map_get4 for 8-byte keys. */
-export function map_get_u64(map: usize, handle: u32, key: u64): u32 {
-  return Door.numberAt(Door.lookup<u64>(map, handle, key, 0));
+/** Inline tables with 4-byte keys and values of 4 or 8 bytes: the value, ABSENT, or ASK. */
+export function map_get4(map: usize, handle: u32, k0: u32): u32 {
+  const h = changetype<BpfHtab>(map);
+  return h.inlineHandle == handle ? SmallTable.number(h, k0) : <u32>ASK;
+}
+
+/** map_get4 for all hash types except the per-CPU ones, at any length. */
+export function map_use4(map: usize, handle: u32, k0: u32): u32 {
+  const at = map_lookup4(map, handle, k0);
+  if (at == 0) return isOpen(map, handle) ? <u32>ABSENT : <u32>ASK;
+  // Behind a 4-byte value in its 8 bytes there are zeros.
+  const value = load<u64>(at);
+  return value < <u64>ABSENT ? <u32>value : <u32>ASK;
+}
+
+/** Inline tables with 8-byte keys: address of the value, 0 when absent, or ASK_AT. */
+export function map_at_u64(map: usize, handle: u32, key: u64): usize {
+  const h = changetype<BpfHtab>(map);
+  return h.inlineHandle == handle ? GroupTable.lookupFirst<u64>(h, key, 0) : ASK_AT;
+}
+
+/** map_at_u64 for 16-byte keys. */
+export function map_at16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): usize {
+  const h = changetype<BpfHtab>(map);
+  return h.inlineHandle == handle
+    ? GroupTable.lookupFirst<v128>(h, key64(k0, k1), key64(k2, k3))
+    : ASK_AT;
 }
 
 function put<K>(map: usize, handle: u32, key: u64, value: u32): i32 {

@@ -10,6 +10,7 @@
 //
 // In the shared build lookups take no lock: the tag is what makes an element visible, so it is written last.
 
+import { ASK_AT } from "../ts/abi";
 import { BpfHtab } from "./hashtab";
 import { Chunks, addOverflow, chunkCount, tagOf } from "./htab_chunk";
 
@@ -55,6 +56,21 @@ export class GroupTable {
       return 0;
     }
     return lookupRest<K>(h, hash, group, a, b);
+  }
+
+  /** lookup by the first candidate alone, ASK_AT when that does not tell. Calls nothing (SmallTable.number). */
+  @inline
+  static lookupFirst<K>(h: BpfHtab, a: u64, b: u64): u32 {
+    const hash = Chunks.hash<K>(h, a, b);
+    const group = Chunks.index(hash, h.nChunks);
+    const meta = h.metas + (group << META_SHIFT);
+    const slots = GroupTable.tagged(meta, tagOf(hash));
+    if (slots != 0) {
+      const elem = GroupTable.elem(h, group, ctz(slots));
+      if (GroupTable.holds<K>(elem, a, b)) return elem + <u32>sizeof<K>();
+    }
+    const isLast = (slots & (slots - 1)) == 0;
+    return isLast && load<u16>(meta, OVERFLOW_AT) == 0 ? 0 : <u32>ASK_AT;
   }
 
   /** Takes a slot for an absent key, not yet visible. @returns the address of its value */

@@ -14,6 +14,7 @@
 // In the shared build lookups take no lock. In its home the key is what makes an element visible, elsewhere `used`; so they
 // are written in this order, behind the value, and withdrawn in the other one.
 
+import { ABSENT, ASK } from "../ts/abi";
 import { BpfHtab } from "./hashtab";
 import { Chunks, addOverflow, chunkCount } from "./htab_chunk";
 import { hash4 } from "./lib/hash";
@@ -69,6 +70,26 @@ export class SmallTable {
     const found = SmallTable.candidates(home, key);
     if (found != 0) return SmallTable.valueOf(home, ctz(found));
     return load<u16>(home, OVERFLOW_AT) == 0 ? 0 : lookupBehind(h, home, key);
+  }
+
+  /**
+   * The value of a key as map_get4 has it. Looks at no more than two chunks and calls nothing: a function of this alone
+   * needs neither a frame nor a stack check, a fifth of its instructions.
+   */
+  @inline
+  static number(h: BpfHtab, key: u32): u32 {
+    let chunk = SmallTable.home(h.chunks, h.nChunks, SmallTable.hash(h, key));
+    let found = SmallTable.candidates(chunk, key);
+    if (found == 0) {
+      if (load<u16>(chunk, OVERFLOW_AT) == 0) return <u32>ABSENT;
+      chunk += CHUNK;
+      if (chunk == h.chunksEnd) return <u32>ASK;
+      found = SmallTable.candidates(chunk, key) & load<u8>(chunk, USED_AT);
+      if (found == 0) return <u32>ASK;
+    }
+    // Behind a 4-byte value in its 8 bytes there are zeros.
+    const value = load<u64>(chunk + (ctz(found) << 3), VALUES_AT);
+    return value < <u64>ABSENT ? <u32>value : <u32>ASK;
   }
 
   /** Takes a slot for an absent key, not yet visible. @returns the address of its value */

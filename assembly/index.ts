@@ -107,6 +107,8 @@ export {
 export { bpf_get_stackid } from "./stackmap";
 export {
   array_lookup,
+  map_at16,
+  map_at_u64,
   map_by_handle,
   map_count,
   map_delete,
@@ -118,6 +120,7 @@ export {
   map_get4,
   map_get_many,
   map_get_next_key,
+  map_is_inline,
   map_iter_next,
   map_lookup,
   map_lookup16,
@@ -128,7 +131,6 @@ export {
   map_lookup_u64,
   map_peek,
   map_put4,
-  map_get_u64,
   map_put_u64,
   map_set_many,
   map_update,
@@ -136,6 +138,7 @@ export {
   map_update4,
   map_update8,
   map_update_u64,
+  map_use4,
   value_add64,
 } from "./fast";
 export { map_lpm_get4, map_lpm_match, map_lpm_match4, map_lpm_match_many } from "./lpm_match";

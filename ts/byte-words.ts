@@ -14,8 +14,9 @@ const wordOf = (bytes: Uint8Array, at: number): number =>
 /** Sees arrays of one length, whole words, as words. Remembers one array at a time. */
 export class ByteWords {
   private readonly copies: Int32Array;
-  private bytes: Uint8Array;
-  private words: Int32Array;
+  /** The array that is remembered, and its words: none when it is unaligned, or its buffer went elsewhere. */
+  bytes: Uint8Array;
+  words: Int32Array;
   private candidate: Uint8Array;
 
   /** @param size bytes of the arrays */

@@ -124,9 +124,12 @@ export interface CoreExports {
   ringbuf_pages(map: number): number;
   ringbuf_wakeup_word(map: number): number;
   ringbuf_await(map: number, isAwaited: number): void;
+  map_is_inline(handle: number): number;
+  map_at16(map: number, handle: number, k0: number, k1: number, k2: number, k3: number): number;
   map_get4(map: number, handle: number, k0: number): number;
+  map_use4(map: number, handle: number, k0: number): number;
   map_put4(map: number, handle: number, k0: number, value: number): number;
-  map_get_u64(map: number, handle: number, key: bigint): number;
+  map_at_u64(map: number, handle: number, key: bigint): number;
   map_put_u64(map: number, handle: number, key: bigint, value: number): number;
   map_lookup4(map: number, handle: number, k0: number): number;
   map_lookup8(map: number, handle: number, k0: number, k1: number): number;

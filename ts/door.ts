@@ -4,7 +4,6 @@
 // How a key travels is decided once, at creation: keys of 4, 8 and 16 bytes of the hash types go as arguments, all others
 // through a window in linear memory. No code is generated at run time.
 
-import { ANSWER_AT } from "./abi.js";
 import { ByteWords, writeBytes } from "./byte-words.js";
 import { KIND } from "./codec.js";
 import type { Codec, CodecKind } from "./codec.js";
@@ -62,6 +61,10 @@ function keyPath(kind: CodecKind, size: number, isHash: boolean, isArray: boolea
   return BY.ADDRESS;
 }
 
+/** What `get` and `getInto` can take a shortcut for: keys of this kind; values are numbers, or 16 bytes as well. */
+export const SHORTCUT = { NONE: 0, U32: 32, U64: 64, BYTES16: 128 } as const;
+export type Shortcut = (typeof SHORTCUT)[keyof typeof SHORTCUT];
+
 /** A 32-bit unsigned number. */
 const isU32 = (key: unknown): key is number => typeof key === "number" && key >>> 0 === key;
 
@@ -100,30 +103,28 @@ export class MapDoor<K, KI, V, VI> {
   /** Address of the map, for the sized doors; the core trusts it only together with the handle. */
   readonly map: number;
   readonly handle: number;
-  /**
-   * Bits of a key that travels as an argument while its value (u32; u64.asNumber) travels as argument and result, without
-   * views: get4 and put4, getU64 and putU64. Values beyond 32 bits go the other way. 0: not this map, or not this fd.
-   */
-  numeric: 0 | 32 | 64;
-  readonly get4: CoreExports["map_get4"];
-  readonly getU64: CoreExports["map_get_u64"];
+  /** The elements are in the table itself. */
+  readonly isInline: boolean;
+  /** Which shortcuts may be taken (shortcuts.ts); NONE: not with this map, or not with this fd. */
+  reads: Shortcut;
+  writes: Shortcut;
   readonly key: Codec<K, KI>;
   readonly value: Codec<V, VI>;
   keyPtr: number;
   valuePtr: number;
   readonly marks: boolean;
   readonly isPerCpu: boolean;
-  private readonly answerPtr: number;
   private readonly path: number;
   private readonly valueKind: CodecKind;
-  /** Values are bytes, few enough to be copied word by word: built-in copies and loops over bytes take four times as long. */
-  private readonly isShort: boolean;
-  private readonly keyWords: ByteWords;
+  /**
+   * Values are so many bytes, few enough to be copied word by word: built-in copies and loops over bytes take four times as
+   * long. 0: they are not.
+   */
+  private readonly shortSize: number;
+  readonly keyWords: ByteWords;
   /** Of what values are read into, and of what is stored. */
-  private readonly valueWords: ByteWords;
-  private readonly newWords: ByteWords;
-  private readonly put4: CoreExports["map_put4"];
-  private readonly putU64: CoreExports["map_put_u64"];
+  readonly valueWords: ByteWords;
+  readonly newWords: ByteWords;
   private lookup4: CoreExports["map_lookup4"];
   private lookup8: CoreExports["map_lookup8"];
   private lookup16: CoreExports["map_lookup16"];
@@ -156,18 +157,14 @@ export class MapDoor<K, KI, V, VI> {
     this.path = keyPath(options.key.kind, options.key.size, options.isHash, options.isArray);
     this.valueKind = options.value.kind;
     const { size } = options.value;
-    this.isShort = this.valueKind === BYTES && size % 4 === 0 && size <= SHORT_COPY;
+    const isShort = this.valueKind === BYTES && size % 4 === 0 && size <= SHORT_COPY;
+    this.shortSize = isShort ? size : 0;
     this.keyWords = new ByteWords(this.path === BY.BYTES16 ? 16 : 0);
-    this.valueWords = new ByteWords(this.isShort ? size : 0);
-    this.newWords = new ByteWords(this.isShort ? size : 0);
-    const isNumber = this.valueKind === U32 || this.valueKind === U64_NUMBER;
-    const bits = this.path === BY.U32 ? 32 : this.path === BY.U64 ? 64 : 0;
-    this.numeric = isNumber && !options.isPerCpu ? bits : 0;
-    this.answerPtr = exports.scratch() + ANSWER_AT;
-    this.get4 = exports.map_get4;
-    this.put4 = exports.map_put4;
-    this.getU64 = exports.map_get_u64;
-    this.putU64 = exports.map_put_u64;
+    this.valueWords = new ByteWords(this.shortSize);
+    this.newWords = new ByteWords(this.shortSize);
+    this.isInline = exports.map_is_inline(options.handle) !== 0;
+    this.reads = this.shortcut(options.isPerCpu);
+    this.writes = this.reads;
     this.lookup4 = exports.map_lookup4;
     this.lookup8 = exports.map_lookup8;
     this.lookup16 = exports.map_lookup16;
@@ -187,9 +184,19 @@ export class MapDoor<K, KI, V, VI> {
     this.deleteAt = exports.map_delete;
   }
 
+  /** The shortcut for keys and values of these kinds. */
+  private shortcut(isPerCpu: boolean): Shortcut {
+    const { path, valueKind } = this;
+    const isBytes16 = path === BY.BYTES16 && valueKind === BYTES && this.value.size === 16;
+    if (isBytes16 && this.isInline) return SHORTCUT.BYTES16;
+    if (isPerCpu || (valueKind !== U32 && valueKind !== U64_NUMBER)) return SHORTCUT.NONE;
+    if (path === BY.U32) return SHORTCUT.U32;
+    return path === BY.U64 ? SHORTCUT.U64 : SHORTCUT.NONE;
+  }
+
   /** From now on lookups find nothing: an fd that is not open for reading. Costs the others nothing. */
   denyReads(): void {
-    this.numeric = 0;
+    this.reads = SHORTCUT.NONE;
     this.lookup4 = findNothing;
     this.lookup8 = findNothing;
     this.lookup16 = findNothing;
@@ -201,7 +208,7 @@ export class MapDoor<K, KI, V, VI> {
 
   /** From now on updates and deletions are refused: an fd that is not open for writing. */
   denyWrites(): void {
-    this.numeric = 0;
+    this.writes = SHORTCUT.NONE;
     this.update4 = refuse;
     this.update8 = refuse;
     this.update16 = refuse;
@@ -244,7 +251,7 @@ export class MapDoor<K, KI, V, VI> {
       }
     }
     const { size } = this.value;
-    if (this.isShort && isBytes(value, size)) {
+    if (this.shortSize !== 0 && isBytes(value, size)) {
       this.encodeBytes(value);
       return;
     }
@@ -281,13 +288,6 @@ export class MapDoor<K, KI, V, VI> {
   find(key: KI): number {
     if (this.path === BY.U32 && isU32(key)) return this.lookup4(this.map, this.handle, key) >>> 0;
     return this.findOther(key);
-  }
-
-  /** After get4 or getU64 answered ASK: the address of the value, 0 when the key is absent. */
-  asked(): number {
-    const { mem, answerPtr } = this;
-    mem.reach(answerPtr);
-    return mem.u32[answerPtr >>> 2] as number;
   }
 
   // The optimiser inlines a few hundred bytecodes: what is rarer comes in methods of its own. A bigint is passed as it was
@@ -353,19 +353,9 @@ export class MapDoor<K, KI, V, VI> {
 
   /** Inserts or replaces (BPF_ANY). @returns 0 or -errno */
   set(key: KI, value: VI): number {
-    if (this.numeric === 32 && isU32(key) && isU32(value)) {
-      return this.put4(this.map, this.handle, key, value);
-    }
-    return this.setOther(key, value);
-  }
-
-  private setOther(key: KI, value: VI): number {
-    if (this.numeric === 64 && isU32(value) && typeof key === "bigint") {
-      const cut = BigInt.asUintN(64, key);
-      if (cut === key) return this.putU64(this.map, this.handle, cut, value);
-    }
-    const isBytes16 = this.path === BY.BYTES16 && this.isShort;
-    if (isBytes16 && isBytes(key, 16) && isBytes(value, this.value.size)) {
+    const { shortSize } = this;
+    const isBytes16 = this.path === BY.BYTES16 && shortSize !== 0;
+    if (isBytes16 && isBytes(key, 16) && isBytes(value, shortSize)) {
       this.encodeBytes(value);
       return this.updateBytes16(key, 0);
     }
@@ -460,7 +450,7 @@ export class MapDoor<K, KI, V, VI> {
 
   /** Decodes the value at `ptr` into `out` where its codec can; other values are just decoded. */
   readInto(ptr: number, out: V): V {
-    if (this.isShort && isBytes(out, this.value.size)) {
+    if (this.shortSize !== 0 && isBytes(out, this.shortSize)) {
       this.copyInto(ptr, out);
       return out;
     }
@@ -508,7 +498,7 @@ export class MapDoor<K, KI, V, VI> {
     mem.reach(ptr, this.value.size);
     switch (this.valueKind) {
       case BYTES:
-        return this.isShort ? this.readBytes(ptr) : this.value.read(mem, ptr);
+        return this.shortSize !== 0 ? this.readBytes(ptr) : this.value.read(mem, ptr);
       case U64:
         return mem.u64[ptr >>> 3] as V;
       case F64:

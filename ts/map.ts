@@ -4,7 +4,6 @@
 // The kernel's (lookup, update, lookupAndDelete, nextKey, batches) take flags and say what the kernel says. Errors are
 // BpfError. What a map does is decided in assembly/; here values are encoded, decoded and handed over.
 
-import { ASK } from "./abi.js";
 import type { Codec } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { MapCursor } from "./cursor.js";
@@ -13,6 +12,7 @@ import { BpfError } from "./errors.js";
 import { FMODE_READ, FMODE_WRITE, Holdings, unwatch, watch } from "./holdings.js";
 import { ValueRef } from "./ref.js";
 import type { BpfRuntime } from "./runtime.js";
+import { takeShortcuts } from "./shortcuts.js";
 import { mapFreeze, mapInfo, objPath } from "./syscall.js";
 import type { MapInfo } from "./syscall.js";
 import * as uapi from "./uapi.js";
@@ -189,11 +189,6 @@ function round8(bytes: number): number {
   return Math.ceil(bytes / 8) * 8;
 }
 
-// The module's own, as door.ts says.
-const ASKED = ASK;
-
-const isU32 = (key: unknown): key is number => typeof key === "number" && key >>> 0 === key;
-
 /**
  * Maps with keys: reading, writing, iterating.
  *
@@ -224,6 +219,7 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
       valuePtr: this.window + round8(info.keySize) * 2,
     });
     this.door = door;
+    takeShortcuts(this, door, runtime.exports);
     const { mode } = this.holdings;
     if ((mode & FMODE_READ) === 0) door.denyReads();
     if ((mode & FMODE_WRITE) === 0) door.denyWrites();
@@ -238,24 +234,7 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
    * @throws {TypeError | RangeError} the key does not fit its codec
    */
   get(key: KI): V | undefined {
-    const { door } = this;
-    if (door.numeric === 32 && isU32(key)) {
-      const value = door.get4(door.map, door.handle, key);
-      return value === ASKED ? this.#readFrom(door.asked()) : ((value >>> 0) as V);
-    }
-    return this.#getOther(key);
-  }
-
-  #getOther(key: KI): V | undefined {
-    const { door } = this;
-    if (door.numeric === 64 && typeof key === "bigint") {
-      // The cut key, not the key itself: the call need not cut it again.
-      const cut = BigInt.asUintN(64, key);
-      if (cut !== key) return this.#readFrom(door.find(key));
-      const value = door.getU64(door.map, door.handle, cut);
-      return value === ASKED ? this.#readFrom(door.asked()) : ((value >>> 0) as V);
-    }
-    return this.#readFrom(door.find(key));
+    return this.#readFrom(this.door.find(key));
   }
 
   #readFrom(ptr: number): V | undefined {

@@ -1,0 +1,211 @@
+// What takes the place of the methods in maps with small keys and values (ts/shortcuts.ts) does the same as they do.
+
+import { describe, expect, it } from "vitest";
+import { BpfError, KeyedMap, bytes, u32, u64 } from "../../ts/index.js";
+import type { BpfRuntime, Codec } from "../../ts/index.js";
+import { BPF_F_RDONLY, BPF_F_WRONLY } from "../../ts/uapi.js";
+import { describeEachBuild } from "../support/builds.js";
+
+interface Kind {
+  readonly name: string;
+  make(rt: BpfRuntime, maxEntries: number, flags?: number): Shortened;
+  /** The key of an entry, in an array used for all of them; another value for each number. */
+  key(i: number): unknown;
+  value(i: number): unknown;
+}
+
+interface Shortened {
+  readonly fd: number;
+  get(key: unknown): unknown;
+  getInto(key: unknown, out: unknown): unknown;
+  set(key: unknown, value: unknown): unknown;
+  delete(key: unknown): boolean;
+  freeze(): void;
+  close(): void;
+}
+
+const keyBytes = new Uint8Array(16);
+const valueBytes = new Uint8Array(16);
+
+/** @returns the array itself, filled with numbers made of i */
+function filled(array: Uint8Array, i: number): Uint8Array {
+  const words = new Uint32Array(array.buffer);
+  words.forEach((_, at) => (words[at] = Math.imul(i + at, 0x9e3779b1)));
+  return array;
+}
+
+type AnyCodec = Codec<unknown, unknown>;
+
+function kind(
+  type: "hash" | "lru_hash",
+  [keyName, key, keyOf]: [string, unknown, Kind["key"]],
+  [valueName, value, valueOf]: [string, unknown, Kind["value"]],
+): Kind {
+  const codecs = { type, key: key as AnyCodec, value: value as AnyCodec };
+  return {
+    name: `${type} ${keyName} -> ${valueName}`,
+    make: (rt, maxEntries, flags = 0) =>
+      rt.createMap({ ...codecs, maxEntries, flags }) as unknown as Shortened,
+    key: keyOf,
+    value: valueOf,
+  };
+}
+
+const U32: [string, unknown, Kind["key"]] = ["u32", u32, (i) => Math.imul(i, 0x9e3779b1) >>> 0];
+const U64: [string, unknown, Kind["key"]] = [
+  "u64",
+  u64,
+  (i) => BigInt.asUintN(64, BigInt(i) * 0x9e3779b97f4a7c15n),
+];
+const NUMBER: [string, unknown, Kind["value"]] = ["u64 as number", u64.asNumber, (i) => i * 3e6];
+const KINDS: Kind[] = [
+  kind("hash", U32, ["u32", u32, (i) => i]),
+  kind("hash", U32, NUMBER),
+  kind("lru_hash", U32, NUMBER),
+  kind("hash", U64, NUMBER),
+  kind("lru_hash", U64, NUMBER),
+  kind(
+    "hash",
+    ["16 bytes", bytes(16), (i) => filled(keyBytes, i)],
+    ["16 bytes", bytes(16), (i) => filled(valueBytes, i)],
+  ),
+];
+
+/** What the methods of the class say. */
+const methods = KeyedMap.prototype as unknown as Shortened;
+
+/** As `get`: bytes into an array used for all of them, and copied out of it. */
+const out = new Uint8Array(16);
+function read(map: Shortened, key: unknown, from = map): unknown {
+  if (!(key instanceof Uint8Array)) return from.get.call(map, key);
+  const value = from.getInto.call(map, key, out);
+  return value === out ? out.slice() : value;
+}
+
+/** A copy of a value that may be an array used again. */
+function kept(value: unknown): unknown {
+  return value instanceof Uint8Array ? value.slice() : value;
+}
+
+describeEachBuild("shortcuts", (build) => {
+  describe.each(KINDS)("$name", (kind) => {
+    it("read what the methods wrote, and the other way round, in full tables", async () => {
+      using rt = await build.createRuntime();
+      const entries = 300;
+      // LRU_HASH evicts a little before it is full.
+      const map = kind.make(rt, kind.name.startsWith("lru") ? 2 * entries : entries);
+      for (let i = 0; i < entries; i++) {
+        const writer = i % 2 === 0 ? map : methods;
+        expect(writer.set.call(map, kind.key(i), kind.value(i))).toBe(map);
+      }
+      for (let i = 0; i < 2 * entries; i++) {
+        const expected = i < entries ? kept(kind.value(i)) : undefined;
+        expect(read(map, kind.key(i))).toEqual(expected);
+        expect(read(map, kind.key(i), methods)).toEqual(expected);
+      }
+      for (let i = 0; i < entries; i += 3) expect(map.delete(kind.key(i))).toBe(true);
+      for (let i = 0; i < entries; i++) {
+        const expected = i % 3 === 0 ? undefined : kept(kind.value(i));
+        expect(read(map, kind.key(i))).toEqual(expected);
+      }
+    });
+
+    it("a full table, a frozen map, and fds that may not", async () => {
+      using rt = await build.createRuntime();
+      const map = kind.make(rt, 2);
+      for (let i = 0; i < 4; i++) map.set(kind.key(0), kind.value(0));
+      if (!kind.name.startsWith("lru")) {
+        map.set(kind.key(1), kind.value(1));
+        expect(() => map.set(kind.key(2), kind.value(2))).toThrow("is full (maxEntries 2)");
+      }
+      map.freeze();
+      expect(() => map.set(kind.key(0), kind.value(1))).toThrow("is frozen");
+      expect(read(map, kind.key(0))).toEqual(kept(kind.value(0)));
+      const readOnly = kind.make(rt, 2, BPF_F_RDONLY);
+      const writeOnly = kind.make(rt, 2, BPF_F_WRONLY);
+      for (let i = 0; i < 4; i++) {
+        expect(() => readOnly.set(kind.key(0), kind.value(0))).toThrow(BpfError);
+        expect(read(readOnly, kind.key(0))).toBeUndefined();
+        writeOnly.set(kind.key(0), kind.value(0));
+        expect(() => read(writeOnly, kind.key(0))).toThrow(BpfError);
+      }
+    });
+
+    it("a closed map, and one whose fd was closed behind its back", async () => {
+      using rt = await build.createRuntime();
+      const [closed, orphan] = [kind.make(rt, 8), kind.make(rt, 8)];
+      const { get, getInto, set } = closed;
+      for (const map of [closed, orphan]) {
+        for (let i = 0; i < 8; i++) map.set(kind.key(i), kind.value(i));
+        for (let i = 0; i < 8; i++) read(map, kind.key(i));
+      }
+      closed.close();
+      rt.close(orphan.fd);
+      // What takes their memory must not be seen as theirs.
+      const others = Array.from({ length: 4 }, () => kind.make(rt, 8));
+      for (const other of others) for (let i = 0; i < 8; i++) other.set(kind.key(i), kind.value(i));
+      for (const map of [closed, orphan]) {
+        expect(() => read(map, kind.key(1))).toThrow(BpfError);
+        expect(() => map.set(kind.key(1), kind.value(1))).toThrow(BpfError);
+      }
+      // The functions taken out of a map before.
+      expect(() => set.call(closed, kind.key(1), kind.value(1))).toThrow(BpfError);
+      expect(() => read(closed, kind.key(1), { ...closed, get, getInto })).toThrow(BpfError);
+    });
+
+    it("memory that grew in between", async () => {
+      using rt = await build.createRuntime();
+      const map = kind.make(rt, 64);
+      for (let i = 0; i < 64; i++) map.set(kind.key(i), kind.value(i));
+      const last = kind.name.startsWith("lru") ? 63 : 10;
+      for (let i = 0; i < 4; i++) expect(read(map, kind.key(last))).toEqual(kept(kind.value(last)));
+      rt.createMap({ type: "hash", key: u32, value: u32, maxEntries: 100_000 });
+      expect(read(map, kind.key(last))).toEqual(kept(kind.value(last)));
+      map.set(kind.key(last), kind.value(1));
+      expect(read(map, kind.key(last))).toEqual(kept(kind.value(1)));
+    });
+  });
+
+  it("a key beyond 64 bits is not the key it would be cut to", async () => {
+    using rt = await build.createRuntime();
+    const map = rt.createMap({ type: "hash", key: u64, value: u32, maxEntries: 8 });
+    map.set(5n, 1);
+    for (let i = 0; i < 4; i++) {
+      for (const key of [(1n << 64n) + 5n, 5n - (1n << 64n), (1n << 128n) + 5n]) {
+        expect(() => map.get(key)).toThrow(RangeError);
+        expect(() => map.set(key, 2)).toThrow(RangeError);
+      }
+      expect(map.get(5n)).toBe(1);
+    }
+  });
+
+  it("arrays whose memory went elsewhere after they were seen", async () => {
+    using rt = await build.createRuntime();
+    const map = rt.createMap({ type: "hash", key: bytes(16), value: bytes(16), maxEntries: 8 });
+    const arrays = () => [new Uint8Array(16), new Uint8Array(16)] as const;
+    for (const gone of [0, 1] as const) {
+      const pair = arrays();
+      for (let i = 0; i < 4; i++) {
+        map.set(pair[0], pair[1]);
+        map.getInto(pair[0], pair[1]);
+      }
+      structuredClone(pair[gone].buffer, { transfer: [pair[gone].buffer] });
+      expect(() => map.getInto(pair[0], pair[1])).toThrow();
+      expect(() => map.set(pair[0], pair[1])).toThrow();
+    }
+    expect(map.get(new Uint8Array(16))).toEqual(new Uint8Array(16));
+  });
+
+  it("one array for the key and the value", async () => {
+    using rt = await build.createRuntime();
+    const map = rt.createMap({ type: "hash", key: bytes(16), value: bytes(16), maxEntries: 8 });
+    map.set(new Uint8Array(16).fill(1), new Uint8Array(16).fill(2));
+    const both = new Uint8Array(16);
+    for (let i = 0; i < 4; i++) {
+      expect(map.getInto(both.fill(1), both)).toBe(both);
+      expect(both).toEqual(new Uint8Array(16).fill(2));
+    }
+    for (let i = 0; i < 4; i++) map.set(both.fill(3), both);
+    expect(map.get(both)).toEqual(both);
+  });
+});

@@ -1,0 +1,168 @@
+// Shortcuts of `get`, `getInto` and `set`: closures that take the place of the methods in maps with small keys and values.
+// What a closure refers to is constant to the optimiser where a loop works with one map; a method has to load it from the
+// map, again after every call. That is a tenth of a lookup (bench: goals 1 and 2).
+//
+// They do the commonest case only. What else may happen, errors included, is left to the method.
+
+import { ABSENT, ASK, ASK_AT } from "./abi.js";
+import type { CoreExports } from "./core.js";
+import { SHORTCUT } from "./door.js";
+import type { MapDoor } from "./door.js";
+
+// The module's own, as door.ts says.
+const NOTHING = ABSENT;
+const MORE = ASK;
+const NOWHERE = ASK_AT;
+const { U32, U64, BYTES16 } = SHORTCUT;
+
+const isU32 = (value: unknown): value is number =>
+  typeof value === "number" && value >>> 0 === value;
+
+type Door = MapDoor<unknown, unknown, unknown, unknown>;
+type Get = (key: unknown) => unknown;
+type GetInto = (key: unknown, out: unknown) => unknown;
+type Set<M> = (key: unknown, value: unknown) => M;
+
+/**
+ * Keys and values are numbers of 32 bits. Such a value comes from the core in any case: were one from the method among them,
+ * which may be any, the optimiser would take all for that.
+ */
+function getU32(door: Door, core: CoreExports, other: Get): Get {
+  const { map, handle, isInline } = door;
+  const { map_get4: lookup, map_use4: lookupMore } = core;
+  return (key) => {
+    if (door.reads === U32 && isU32(key)) {
+      const value = isInline ? lookup(map, handle, key) >>> 0 : MORE;
+      if (value < NOTHING) return value;
+      if (value === NOTHING) return undefined;
+      const late = lookupMore(map, handle, key) >>> 0;
+      if (late < NOTHING) return late;
+      if (late === NOTHING) return undefined;
+    }
+    return other(key);
+  };
+}
+
+function setU32<M>(self: M, door: Door, put: CoreExports["map_put4"], other: Set<M>): Set<M> {
+  const { map, handle } = door;
+  return (key, value) => {
+    if (door.writes === U32 && isU32(key) && isU32(value)) {
+      if (put(map, handle, key, value) === 0) return self;
+    }
+    return other(key, value);
+  };
+}
+
+/**
+ * Keys are bigints of 64 bits. A key is passed as it was cut to see whether it has more, and that is seen after the lookup:
+ * the comparison is a call, which would hold it up.
+ */
+function getU64(door: Door, lookup: CoreExports["map_at_u64"], other: Get): Get {
+  const { map, handle } = door;
+  return (key) => {
+    if (door.reads === U64 && typeof key === "bigint") {
+      const cut = BigInt.asUintN(64, key);
+      const ptr = lookup(map, handle, cut) >>> 0;
+      if (ptr > NOWHERE && cut === key) return door.read(ptr);
+      if (ptr === 0 && cut === key) return undefined;
+    }
+    return other(key);
+  };
+}
+
+/** Values are numbers of 32 bits. */
+function setU64<M>(self: M, door: Door, put: CoreExports["map_put_u64"], other: Set<M>): Set<M> {
+  const { map, handle } = door;
+  return (key, value) => {
+    if (door.writes === U64 && isU32(value) && typeof key === "bigint") {
+      const cut = BigInt.asUintN(64, key);
+      if (cut === key && put(map, handle, cut, value) === 0) return self;
+    }
+    return other(key, value);
+  };
+}
+
+/** Keys and values are 16 bytes, in the arrays that the door remembers: it saw to it that they are what they should be. */
+function getBytes16(door: Door, lookup: CoreExports["map_at16"], other: GetInto): GetInto {
+  const { map, handle, mem, keyWords, valueWords } = door;
+  return (key, out) => {
+    if (door.reads === BYTES16 && key === keyWords.bytes && out === valueWords.bytes) {
+      const from = keyWords.words;
+      const to = valueWords.words;
+      if (from.length === 4 && to.length === 4) {
+        const a = from[0] as number;
+        const b = from[1] as number;
+        const c = from[2] as number;
+        const ptr = lookup(map, handle, a, b, c, from[3] as number) >>> 0;
+        if (ptr > NOWHERE) {
+          mem.reach(ptr, 16);
+          copy4(to, 0, mem.i32, ptr >>> 2);
+          return out;
+        }
+      }
+    }
+    return other(key, out);
+  };
+}
+
+function setBytes16<M>(
+  self: M,
+  door: Door,
+  update: CoreExports["map_update16"],
+  other: Set<M>,
+): Set<M> {
+  const { map, handle, mem, keyWords, newWords, valuePtr } = door;
+  return (key, value) => {
+    if (door.writes === BYTES16 && key === keyWords.bytes && value === newWords.bytes) {
+      const from = keyWords.words;
+      const words = newWords.words;
+      if (from.length === 4 && words.length === 4) {
+        mem.reach(valuePtr, 16);
+        copy4(mem.i32, valuePtr >>> 2, words, 0);
+        const a = from[0] as number;
+        const b = from[1] as number;
+        const c = from[2] as number;
+        const ret = update(map, handle, a, b, c, from[3] as number, valuePtr, 0);
+        if (ret === 0) return self;
+      }
+    }
+    return other(key, value);
+  };
+}
+
+const copy4 = (to: Int32Array, at: number, words: Int32Array, from: number): void => {
+  to[at] = words[from] as number;
+  to[at + 1] = words[from + 1] as number;
+  to[at + 2] = words[from + 2] as number;
+  to[at + 3] = words[from + 3] as number;
+};
+
+/** A map with the methods the shortcuts stand for. */
+interface Shortened {
+  get: Get;
+  getInto: GetInto;
+  set: Set<Shortened>;
+}
+
+/** Gives a map the shortcuts for its keys and values. */
+export function takeShortcuts(ofMap: unknown, ofDoor: unknown, core: CoreExports): void {
+  const map = ofMap as Shortened;
+  const door = ofDoor as Door;
+  const { isInline } = door;
+  const get = map.get.bind(map);
+  const set = map.set.bind(map);
+  switch (door.reads) {
+    case U32:
+      map.get = getU32(door, core, get);
+      map.set = setU32(map, door, core.map_put4, set);
+      break;
+    case U64:
+      if (isInline) map.get = getU64(door, core.map_at_u64, get);
+      map.set = setU64(map, door, core.map_put_u64, set);
+      break;
+    case BYTES16:
+      map.getInto = getBytes16(door, core.map_at16, map.getInto.bind(map));
+      map.set = setBytes16(map, door, core.map_update16, set);
+      break;
+  }
+}
