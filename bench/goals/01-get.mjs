@@ -4,7 +4,7 @@
 // The details split the figure: "raw exports" is the same loop without the typed API, "in Wasm" the same without crossing
 // to JavaScript at all (the table alone, and a call between two instances).
 
-import { filled, getter } from "../support/contenders.mjs";
+import { filled, getter, queriesOf } from "../support/contenders.mjs";
 import { rawGetLoop } from "../support/loops.mjs";
 import { fresh } from "../support/race.mjs";
 import { uniform, zipf } from "../support/random.mjs";
@@ -39,16 +39,17 @@ function details(suite, typed, distribution) {
   const words = new Uint32Array(rt.memory.buffer);
   const { map_lookup4 } = rt.exports;
   const rawLoop = fresh(rawGetLoop);
-  const keys = /** @type {Uint32Array} */ (raw.keys);
-  const rawRun = () => raw.check(rawLoop(map_lookup4, map, handle, words, keys));
-  const { byteOffset, length } = inWasm.keys;
-  const wasmRun = () => inWasm.check(loops.get4(map, handle, byteOffset, length));
+  const rawRun = () => {
+    const keys = /** @type {Uint32Array} */ (raw.keys);
+    return raw.check(rawLoop(map_lookup4, map, handle, words, keys));
+  };
+  const wasmRun = () => inWasm.check(loops.get4(map, handle, inWasm.keys.byteOffset, inWasm.ops));
   /** @type {import("../support/race.mjs").Contender[]} */
   const contenders = [
-    { name: "raw exports", role: "detail", ops: length, before: () => raw.refill(), run: rawRun },
-    { name: "in Wasm", role: "detail", ops: length, before: () => inWasm.refill(), run: wasmRun },
+    { name: "raw exports", role: "detail", ops: raw.ops, ...queriesOf(raw), run: rawRun },
+    { name: "in Wasm", role: "detail", ops: inWasm.ops, ...queriesOf(inWasm), run: wasmRun },
   ];
-  return { contenders, free: () => rt.free(byteOffset) };
+  return { contenders, free: () => rt.free(inWasm.byteOffset) };
 }
 
 /** @param {Suite} suite */

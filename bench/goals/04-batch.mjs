@@ -1,7 +1,7 @@
 // Goal 4: getMany. Dimensions: HASH, full, u32 -> u32 and u32 -> u64 x entries; uniform, all hit. Peer: a loop of Map.get.
 // The results are added up by everybody. Detail: keys and values that lie in the runtime's memory (nothing is copied).
 
-import { filled, getter } from "../support/contenders.mjs";
+import { filled, getter, queriesOf } from "../support/contenders.mjs";
 import { sumLoop } from "../support/loops.mjs";
 import { fresh } from "../support/race.mjs";
 import { uniform } from "../support/random.mjs";
@@ -22,14 +22,13 @@ const SIZES = [
  * @param {KeyWindow} window @param {Uint32Array} out words: as many as a value has for each key
  */
 function batcher(name, role, map, window, out) {
-  const keys = /** @type {Uint32Array} */ (window.keys);
   const loop = fresh(sumLoop);
-  const step = out.length / keys.length;
+  const step = out.length / window.ops;
   const batches = () => {
-    map.getMany(keys, out);
-    return window.check(loop(out, keys.length, step));
+    map.getMany(/** @type {Uint32Array} */ (window.keys), out);
+    return window.check(loop(out, window.ops, step));
   };
-  return { name, role, ops: keys.length, before: () => window.refill(), run: batches };
+  return { name, role, ops: window.ops, ...queriesOf(window), run: batches };
 }
 
 /** @param {import("../support/suite.mjs").Suite} suite */
@@ -67,7 +66,7 @@ async function run(suite) {
       batcher("in place", "detail", narrow, inPlace, outInPlace),
     ]);
     rt.free(outPtr);
-    rt.free(inPlace.keys.byteOffset);
+    rt.free(inPlace.byteOffset);
     narrow.close();
     wide.close();
   }

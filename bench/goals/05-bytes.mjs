@@ -4,7 +4,7 @@
 // Details: a Uint8Array for each query; `get`, which also makes an array for each value; and Map when the string has to be
 // made of the bytes.
 
-import { fresh } from "../support/race.mjs";
+import { fresh, takingTurns } from "../support/race.mjs";
 import { Random, keyOf } from "../support/random.mjs";
 import { label } from "../support/suite.mjs";
 
@@ -20,22 +20,28 @@ function writeKey(to, at, i) {
     to.writeUInt32LE(keyOf(i + word * 0x1000000), at + word);
 }
 
-/** Queries as bytes, in an order of their own. @param {number} entries @param {number} count @param {number} seed */
-function byteWindow(entries, count, seed) {
-  const random = new Random(seed);
+/**
+ * Queries as bytes one behind the other, and what a contender wants to have made of them.
+ * @template T
+ * @param {number} entries @param {number} count @param {Random} random @param {(buffer: Buffer, at: number) => T} make
+ */
+function byteWindow(entries, count, random, make) {
   const buffer = Buffer.from(new ArrayBuffer(count * BYTES));
   const words = new Uint32Array(buffer.buffer);
-  const keys = Array.from(
-    { length: count },
-    (_, i) => new Uint8Array(buffer.buffer, buffer.byteOffset + i * BYTES, BYTES),
-  );
+  /** @type {T[]} */
+  const keys = [];
   const refill = () => {
     for (let i = 0; i < count; i++) writeKey(buffer, i * BYTES, random.below(entries));
+    for (let i = 0; i < count; i++) keys[i] = make(buffer, i * BYTES);
   };
-  /** @param {number} i */
-  const text = (i) => buffer.toString("latin1", i * BYTES, (i + 1) * BYTES);
-  return { buffer, words, keys, refill, text };
+  return { buffer, words, keys, refill };
 }
+
+/** @param {Buffer} buffer @param {number} at */
+const bytesAt = (buffer, at) => new Uint8Array(buffer.buffer, buffer.byteOffset + at, BYTES);
+/** @param {Buffer} buffer @param {number} at */
+const textAt = (buffer, at) => buffer.toString("latin1", at, at + BYTES);
+const nothing = () => 0;
 
 /**
  * @param {{ getInto(key: Uint8Array, out: Uint8Array): Uint8Array | undefined }} map
@@ -108,13 +114,6 @@ async function run(suite) {
     ours.set(one, one);
     map.set(one.toString("latin1"), one.toString("latin1"));
   }
-  const [a, b, c, d, e] = [1, 2, 3, 4, 5].map((seed) => byteWindow(entries, ops, seed));
-  /** @type {string[]} */
-  let texts = [];
-  const prepareTexts = () => {
-    c.refill();
-    texts = c.keys.map((_, i) => c.text(i));
-  };
   const out = new Uint8Array(BYTES);
   const key = new Uint8Array(BYTES);
   const keyWords = new Uint32Array(key.buffer);
@@ -125,43 +124,27 @@ async function run(suite) {
     text: fresh(getTextLoop),
     make: fresh(makeTextLoop),
   };
+  /**
+   * @template T
+   * @param {number} seed @param {(buffer: Buffer, at: number) => T} make
+   * @param {(queries: ReturnType<typeof byteWindow<T>>) => number} use
+   */
+  const turns = (seed, make, use) => {
+    const random = new Random(seed);
+    return takingTurns(() => byteWindow(entries, ops, random, make), ops, use);
+  };
+  const flat = turns(5, nothing, ({ words }) => loops.flat(ours, words, key, keyWords, out));
+  const text = turns(3, textAt, ({ keys }) => loops.text(map, keys));
+  const into = turns(1, bytesAt, ({ keys }) => loops.into(ours, keys, out));
+  const get = turns(2, bytesAt, ({ keys }) => loops.get(ours, keys));
+  const made = turns(4, nothing, ({ buffer }) => loops.make(map, buffer, ops, BYTES));
   /** @type {Contender[]} */
   const contenders = [
-    {
-      name: "bpfmaps getInto",
-      role: "ours",
-      ops,
-      before: e.refill,
-      run: () => loops.flat(ours, e.words, key, keyWords, out),
-    },
-    {
-      name: "Map<string>",
-      role: "peer",
-      ops,
-      before: prepareTexts,
-      run: () => loops.text(map, texts),
-    },
-    {
-      name: "bpfmaps getInto, an array a key",
-      role: "detail",
-      ops,
-      before: a.refill,
-      run: () => loops.into(ours, a.keys, out),
-    },
-    {
-      name: "bpfmaps get",
-      role: "detail",
-      ops,
-      before: b.refill,
-      run: () => loops.get(ours, b.keys),
-    },
-    {
-      name: "Map<string> of bytes",
-      role: "detail",
-      ops,
-      before: d.refill,
-      run: () => loops.make(map, d.buffer, ops, BYTES),
-    },
+    { name: "bpfmaps getInto", role: "ours", ...flat },
+    { name: "Map<string>", role: "peer", ...text },
+    { name: "bpfmaps getInto, an array a key", role: "detail", ...into },
+    { name: "bpfmaps get", role: "detail", ...get },
+    { name: "Map<string> of bytes", role: "detail", ...made },
   ];
   const workload = `get 16 B -> 16 B, ${label(entries)}`;
   await suite.race({ goal: "5", family: "bytes", workload, must: 0.25, aim: 0.14 }, contenders);

@@ -2,7 +2,7 @@
 // hit. Peer: Map with BigInt keys. The queries are BigInts of their own, not the objects that are in the map.
 
 import { getLoop } from "../support/loops.mjs";
-import { fresh } from "../support/race.mjs";
+import { fresh, takingTurns } from "../support/race.mjs";
 import { Random, wideKeyOf } from "../support/random.mjs";
 import { label } from "../support/suite.mjs";
 
@@ -15,12 +15,14 @@ const SIZES = [100_000, 1_000_000];
 function getter(name, role, map, queries, ops, seed) {
   const random = new Random(seed);
   const loop = fresh(getLoop);
-  /** @type {bigint[]} */
-  let keys = [];
-  const before = () => {
-    keys = Array.from({ length: ops }, () => queries[random.below(queries.length)]);
-  };
-  return { name, role, ops, before, run: () => loop(map, keys) };
+  const draw = () => Array.from({ length: ops }, () => queries[random.below(queries.length)]);
+  const make = () => ({
+    keys: draw(),
+    refill() {
+      this.keys = draw();
+    },
+  });
+  return { name, role, ...takingTurns(make, ops, ({ keys }) => loop(map, keys)) };
 }
 
 /** @param {import("../support/suite.mjs").Suite} suite */

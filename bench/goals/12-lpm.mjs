@@ -4,7 +4,7 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { fresh } from "../support/race.mjs";
+import { fresh, takingTurns } from "../support/race.mjs";
 import { Random } from "../support/random.mjs";
 import { fillTrie, readRoutes } from "../support/routes.mjs";
 import { label } from "../support/suite.mjs";
@@ -140,9 +140,8 @@ function lookupLoop(lookup, handle, memory, words, key) {
   return sum;
 }
 
-/** Addresses inside the prefixes, drawn anew for each round. @param {Routes} routes @param {number} ops @param {number} seed @param {boolean} asLoaded as a little-endian machine loads them */
-function addressWindow(routes, ops, seed, asLoaded) {
-  const random = new Random(seed);
+/** Addresses inside the prefixes, drawn anew for each round. @param {Routes} routes @param {number} ops @param {Random} random @param {boolean} asLoaded as a little-endian machine loads them */
+function addressWindow(routes, ops, random, asLoaded) {
   const words = new Int32Array(ops);
   const refill = () => {
     for (let i = 0; i < ops; i++) {
@@ -157,7 +156,7 @@ function addressWindow(routes, ops, seed, asLoaded) {
 
 /** Both must find the same. @param {Routes} routes @param {(words: Int32Array) => number} ours @param {(words: Int32Array) => number} theirs */
 function checkAgreement(routes, ours, theirs) {
-  const window = addressWindow(routes, 1 << 14, 99, false);
+  const window = addressWindow(routes, 1 << 14, new Random(99), false);
   window.refill();
   const [a, b] = [ours(window.words.map(swap)), theirs(window.words)];
   if (a !== b) throw new Error(`LPM: wrong values, their sum is ${a}, not ${b}`);
@@ -193,33 +192,18 @@ async function run(suite) {
   const theirs = (/** @type {Int32Array} */ words) => loops.maps(maps, masks, words);
   const ours = (/** @type {Int32Array} */ words) => loops.typed(trie, words);
   checkAgreement(routes, byDoor, theirs);
-  const [a, b, c, d] = [1, 2, 3, 4].map((seed) =>
-    addressWindow(routes, plan.window, seed, seed > 2),
-  );
+  /** @param {number} seed @param {boolean} asLoaded @param {(words: Int32Array) => number} use */
+  const turns = (seed, asLoaded, use) => {
+    const random = new Random(seed);
+    const make = () => addressWindow(routes, plan.window, random, asLoaded);
+    return takingTurns(make, plan.window, ({ words }) => use(words));
+  };
   /** @type {import("../support/race.mjs").Contender[]} */
   const contenders = [
-    { name: "bpfmaps", role: "ours", ops: plan.window, before: a.refill, run: () => ours(a.words) },
-    {
-      name: "Map per length",
-      role: "peer",
-      ops: plan.window,
-      before: b.refill,
-      run: () => theirs(b.words),
-    },
-    {
-      name: "raw exports",
-      role: "detail",
-      ops: plan.window,
-      before: d.refill,
-      run: () => byDoor(d.words),
-    },
-    {
-      name: "helper",
-      role: "detail",
-      ops: plan.window,
-      before: c.refill,
-      run: () => byHelper(c.words),
-    },
+    { name: "bpfmaps", role: "ours", ...turns(1, false, ours) },
+    { name: "Map per length", role: "peer", ...turns(2, false, theirs) },
+    { name: "raw exports", role: "detail", ...turns(4, true, byDoor) },
+    { name: "helper", role: "detail", ...turns(3, true, byHelper) },
   ];
   await suite.race(
     { goal: "12", family: "lpm", workload: `LPM, ${what}`, must: 0.3, aim: 0.2 },

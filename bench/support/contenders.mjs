@@ -15,34 +15,31 @@ export function filled(map, n) {
   return map;
 }
 
+/** How a contender comes by its queries. @param {KeyWindow} window */
+export function queriesOf(window) {
+  const next = () => window.next();
+  return { before: next, swap: next };
+}
+
 /** Gets of present keys. @param {string} name @param {Role} role @param {MapLike} map @param {KeyWindow} window */
 export function getter(name, role, map, window) {
   const loop = fresh(getLoop);
-  const { keys } = window;
-  const run = () => window.check(loop(map, keys));
-  return { name, role, ops: keys.length, before: () => window.refill(), run };
+  const run = () => window.check(loop(map, window.keys));
+  return { name, role, ops: window.ops, ...queriesOf(window), run };
 }
 
 /** Gets of keys that a cache has, nearly all. @param {string} name @param {Role} role @param {MapLike} cache @param {KeyWindow} window */
 export function reader(name, role, cache, window) {
   const loop = fresh(readLoop);
-  const { keys } = window;
-  return {
-    name,
-    role,
-    ops: keys.length,
-    before: () => window.refill(),
-    run: () => loop(cache, keys),
-  };
+  return { name, role, ops: window.ops, ...queriesOf(window), run: () => loop(cache, window.keys) };
 }
 
 /** Sets of present keys. @param {string} name @param {Role} role @param {MapLike} map @param {KeyWindow} window */
 export function setter(name, role, map, window) {
   const loop = fresh(setLoop);
-  const { keys } = window;
   let value = 0;
-  const run = () => loop(map, keys, (value = (value + 1) & 0xffff));
-  return { name, role, ops: keys.length, before: () => window.refill(), run };
+  const run = () => loop(map, window.keys, (value = (value + 1) & 0xffff));
+  return { name, role, ops: window.ops, ...queriesOf(window), run };
 }
 
 /**
@@ -81,13 +78,12 @@ export function evicter(name, role, cache, entries, ops) {
 /** Get, and set after a miss. @param {string} name @param {Role} role @param {MapLike} cache @param {KeyWindow} window */
 export function cacheAside(name, role, cache, window) {
   const loop = fresh(cacheAsideLoop);
-  const keys = /** @type {Int32Array} */ (window.keys);
   const counts = { hits: 0, accesses: 0 };
   const run = () => {
-    const hits = loop(cache, keys);
+    const hits = loop(cache, /** @type {Int32Array} */ (window.keys));
     counts.hits += hits;
-    counts.accesses += keys.length;
+    counts.accesses += window.ops;
     return hits;
   };
-  return { name, role, ops: keys.length, before: () => window.refill(), run, counts };
+  return { name, role, ops: window.ops, ...queriesOf(window), run, counts };
 }

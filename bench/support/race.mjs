@@ -8,6 +8,7 @@ import { Bench } from "tinybench";
  * @property {"ours" | "peer" | "detail"} role   "ours" is judged against the first "peer"; a "detail" is shown only
  * @property {number} ops                        operations of one round (1 when `run` answers per operation)
  * @property {(round: number) => void} [before]  prepares a round, not timed
+ * @property {() => void} [swap]                 takes the other queries that `before` prepared: quick, and touches nothing
  * @property {() => number | Promise<number | undefined>} run  one round, timed; or answers its own figure (`answers`)
  * @property {boolean} [answers]                 `run` gives the nanoseconds (bytes, ...) an operation itself
  */
@@ -15,6 +16,26 @@ import { Bench } from "tinybench";
 /** @typedef {Map<string, number[]>} Samples ns an operation, a number for each counted round */
 
 const MS_TO_NS = 1e6;
+
+/**
+ * What a contender does with queries of its own, drawn for the pass that is timed and for the one before.
+ * @template {{ refill(): void }} Q
+ * @param {() => Q} make @param {number} ops @param {(queries: Q) => number} use one pass
+ */
+export function takingTurns(make, ops, use) {
+  let [now, next] = [make(), make()];
+  return {
+    ops,
+    before: () => {
+      now.refill();
+      next.refill();
+    },
+    swap: () => {
+      [now, next] = [next, now];
+    },
+    run: () => use(now),
+  };
+}
 
 let copies = 0;
 
@@ -31,16 +52,13 @@ export function fresh(loop) {
   return new Function(`/* ${++copies} */ return ${loop.toString()}`)();
 }
 
-/** @param {Bench} bench @param {Contender} contender @param {{ round: number }} clock */
-function addTask(bench, contender, clock) {
-  const { name, run, before, answers } = contender;
+/** @param {Bench} bench @param {Contender} contender */
+function addTask(bench, contender) {
+  const { name, run, answers } = contender;
   const task = async () => ({
     overriddenDuration: (Number(await run()) * contender.ops) / MS_TO_NS,
   });
-  bench.add(name, answers ? task : run, {
-    async: answers === true,
-    beforeEach: () => before?.(clock.round),
-  });
+  bench.add(name, answers ? task : run, { async: answers === true });
 }
 
 /**
@@ -58,22 +76,26 @@ export async function race(contenders, { rounds, warmup, warm = false }) {
     retainSamples: true,
     throws: true,
   });
-  const clock = { round: 0 };
-  for (const contender of contenders) addTask(bench, contender, clock);
+  for (const contender of contenders) addTask(bench, contender);
   /** @type {Samples} */
   const samples = new Map(contenders.map(({ name }) => [name, []]));
-  for (; clock.round < warmup + rounds; clock.round++) {
+  for (let round = 0; round < warmup + rounds; round++) {
     for (let turn = 0; turn < contenders.length; turn++) {
-      const contender = contenders[(turn + clock.round) % contenders.length];
-      if (warm && !contender.answers) {
-        contender.before?.(clock.round);
-        await contender.run();
-      }
+      const contender = contenders[(turn + round) % contenders.length];
+      contender.before?.(round);
+      if (warm && !contender.answers) await warmUp(contender, round);
       const ms = await runOnce(bench, contender);
-      if (clock.round >= warmup) samples.get(contender.name)?.push((ms * MS_TO_NS) / contender.ops);
+      if (round >= warmup) samples.get(contender.name)?.push((ms * MS_TO_NS) / contender.ops);
     }
   }
   return samples;
+}
+
+/** A pass that is not timed. @param {Contender} contender @param {number} round */
+async function warmUp({ run, swap, before }, round) {
+  await run();
+  if (swap === undefined) before?.(round);
+  else swap();
 }
 
 /** @param {Bench} bench @param {Contender} contender milliseconds */

@@ -86,33 +86,65 @@ function judge(value, must, aim) {
   return value <= must ? "must" : "BELOW";
 }
 
-/** Queries of one contender: drawn anew for every round, outside the clock. */
+/** Windows of queries a contender has: enough of them that no branch predictor knows them by heart. */
+const WINDOWS = 8;
+
+/**
+ * Queries of one contender. They are drawn before the first round: drawing them between passes would push the structure
+ * under test out of the caches.
+ */
 export class KeyWindow {
+  /** The queries of the next pass. */
   keys;
   /** Sum of the entries' numbers, as 32 bits: what a loop over values must come to. */
   expected = 0;
+  /** Queries of one pass. */
+  ops;
+  /** Of the memory of all windows. */
+  byteOffset;
+  #all;
+  /** @type {number[]} */
+  #sums = [];
+  #turn = 0;
   #distribution;
   #random;
 
   /**
-   * @param {Int32Array | Uint32Array} keys the kind that suits the contender, in the memory that suits it
+   * @param {Int32Array | Uint32Array} keys room for all windows, of the kind that suits the contender, in the memory that
+   * suits it
    * @param {Distribution} distribution @param {Random} random
    */
   constructor(keys, distribution, random) {
-    this.keys = keys;
+    this.#all = keys;
+    this.ops = keys.length / WINDOWS;
+    this.keys = keys.subarray(0, this.ops);
+    this.byteOffset = keys.byteOffset;
     this.#distribution = distribution;
     this.#random = random;
   }
 
-  refill() {
-    const { keys } = this;
+  /** Takes the next window. */
+  next() {
+    for (let i = this.#sums.length; i < WINDOWS; i++) this.#sums.push(this.#draw(this.#window(i)));
+    this.keys = this.#window(this.#turn);
+    this.expected = this.#sums[this.#turn];
+    this.#turn = (this.#turn + 1) % WINDOWS;
+  }
+
+  /** @param {number} i */
+  #window(i) {
+    return this.#all.subarray(i * this.ops, (i + 1) * this.ops);
+  }
+
+  /** @param {Int32Array | Uint32Array} keys */
+  #draw(keys) {
     let sum = 0;
     for (let i = 0; i < keys.length; i++) {
       const entry = this.#distribution(this.#random);
       sum = (sum + entry) | 0;
       keys[i] = keyOf(entry);
     }
-    this.expected = sum;
+    return sum;
   }
 
   /** @param {number} sum */
@@ -187,17 +219,13 @@ export class Suite {
    * @param {Distribution} distribution @param {number} seed
    */
   window(kind, distribution, seed) {
-    const { window } = this.plan;
-    if (kind === "int32")
-      return new KeyWindow(new Int32Array(window), distribution, new Random(seed));
-    if (kind === "uint32")
-      return new KeyWindow(new Uint32Array(window), distribution, new Random(seed));
-    const ptr = this.rt.alloc(window * 4);
-    return new KeyWindow(
-      new Uint32Array(this.rt.memory.buffer, ptr, window),
-      distribution,
-      new Random(seed),
-    );
+    const count = this.plan.window * WINDOWS;
+    const random = new Random(seed);
+    if (kind === "int32") return new KeyWindow(new Int32Array(count), distribution, random);
+    if (kind === "uint32") return new KeyWindow(new Uint32Array(count), distribution, random);
+    const ptr = this.rt.alloc(count * 4);
+    const keys = new Uint32Array(this.rt.memory.buffer, ptr, count);
+    return new KeyWindow(keys, distribution, random);
   }
 
   /**
