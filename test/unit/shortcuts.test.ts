@@ -36,7 +36,7 @@ function filled(array: Uint8Array, i: number): Uint8Array {
 
 type AnyCodec = Codec<unknown, unknown>;
 
-function kind(
+function kindOf(
   type: "hash" | "lru_hash",
   [keyName, key, keyOf]: [string, unknown, Kind["key"]],
   [valueName, value, valueOf]: [string, unknown, Kind["value"]],
@@ -44,8 +44,7 @@ function kind(
   const codecs = { type, key: key as AnyCodec, value: value as AnyCodec };
   return {
     name: `${type} ${keyName} -> ${valueName}`,
-    make: (rt, maxEntries, flags = 0) =>
-      rt.createMap({ ...codecs, maxEntries, flags }) as unknown as Shortened,
+    make: (rt, maxEntries, flags = 0) => rt.createMap({ ...codecs, maxEntries, flags }),
     key: keyOf,
     value: valueOf,
   };
@@ -59,12 +58,12 @@ const U64: [string, unknown, Kind["key"]] = [
 ];
 const NUMBER: [string, unknown, Kind["value"]] = ["u64 as number", u64.asNumber, (i) => i * 3e6];
 const KINDS: Kind[] = [
-  kind("hash", U32, ["u32", u32, (i) => i]),
-  kind("hash", U32, NUMBER),
-  kind("lru_hash", U32, NUMBER),
-  kind("hash", U64, NUMBER),
-  kind("lru_hash", U64, NUMBER),
-  kind(
+  kindOf("hash", U32, ["u32", u32, (i) => i]),
+  kindOf("hash", U32, NUMBER),
+  kindOf("lru_hash", U32, NUMBER),
+  kindOf("hash", U64, NUMBER),
+  kindOf("lru_hash", U64, NUMBER),
+  kindOf(
     "hash",
     ["16 bytes", bytes(16), (i) => filled(keyBytes, i)],
     ["16 bytes", bytes(16), (i) => filled(valueBytes, i)],
