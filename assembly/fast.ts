@@ -154,8 +154,8 @@ export function map_put_u64(map: usize, handle: u32, key: u64, value: u32): i32 
 /** A value as memory. */
 function inWindow(value: u32): usize {
   const window = scratchPtr() + 232;
-  store<u32>(window, value);
-  store<u32>(window, 0, 4);
+  // One store: a wide load of what narrow stores have just written would wait for them.
+  store<u64>(window, value);
   return window;
 }
 

@@ -3,6 +3,7 @@
 import { BpfHtab } from "./hashtab";
 import {
   ELEM_LIVE,
+  ELSEWHERE,
   SEPARATE_SLOTS,
   bucketOf,
   chunkAt,
@@ -91,7 +92,8 @@ function checkElem(h: BpfHtab, pos: u32): i32 {
   if (h.isInline) return 0;
   if (hash != hashOfKey(h, keyAt(h, pos))) return 5;
   const elem = elemAt(pos);
-  if (load<u8>(elem, ELEM_LIVE) != 1) return 6;
+  const isHome = (pos & ~15) == chunkAt(h, homeIndex(h, hash));
+  if (load<u8>(elem, ELEM_LIVE) != (isHome ? (pos & 15) + 1 : ELSEWHERE)) return 6;
   if (!h.isPrealloc) return 0;
   const index = (elem - h.elems) / h.elemSize;
   if (elem < h.elems || index >= h.maxEntries || elem != h.elems + index * h.elemSize) return 7;

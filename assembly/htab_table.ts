@@ -7,6 +7,7 @@
 //
 //   elem                        0      4       6      7     8 (LRU types: 20)   valueOff
 //                               | hash | stamp | live | ref | key               | value, or u32 address of CPU 0's slot |
+//     live: 0 when the elem is in no slot, slot + 1 in its home chunk, ELSEWHERE in another one
 //     with LRU links            8: next u32, 12: prev u32, 16: cpu u16, 18: list u8 (bpf_lru_list.ts)
 //
 // tag = the 8 low hash bits but never 0, which is an empty slot. overflow counts the elems that wanted this chunk and went
@@ -35,6 +36,7 @@ const ALL_SLOTS: u32 = 0xfff;
 export const ELEM_STAMP: u32 = 4;
 export const ELEM_LIVE: u32 = 6;
 export const ELEM_REF: u32 = 7;
+export const ELSEWHERE: u32 = 255;
 
 // ---- keys in registers ----------------------------------------------------------------------------------------------
 // A key travels as (a, b): u32 and u64 keys in a, 16-byte keys in a and b (K = v128), all others by address in a (K = u8).
@@ -258,7 +260,8 @@ export function takeSlot(h: BpfHtab, hash: u32): u32 {
 /** Puts the key and the elem into a slot; publishSlot makes it visible once the value is there. */
 export function fillSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32, a: u64, b: u64): void {
   store<u32>(elem, hash);
-  store<u8>(elem, 1, ELEM_LIVE);
+  const isHome = (pos & ~15) == chunkAt(h, homeIndex(h, hash));
+  store<u8>(elem, isHome ? (pos & 15) + 1 : ELSEWHERE, ELEM_LIVE);
   store<u32>((pos & ~15) + CHUNK_HDR + ((pos & 15) << 2), elem);
   storeKey(h, elem + h.keyOff, a, b);
 }
@@ -284,11 +287,16 @@ export function positionOfValue(h: BpfHtab, value: usize): u32 {
   return h.isInline ? inlinePosition(h, <u32>value) : positionOf(h, value - h.valueOff);
 }
 
-/** The position of a live elem (separate layout). */
+/** The position of a live elem (separate layout). The elem says it, so that an eviction need not wait for the chunk. */
 export function positionOf(h: BpfHtab, elem: usize): u32 {
   const hash = load<u32>(elem);
-  const tag = tagOf(hash);
-  let chunk = chunkAt(h, homeIndex(h, hash));
+  const live: u32 = load<u8>(elem, ELEM_LIVE);
+  const home = chunkAt(h, homeIndex(h, hash));
+  return live == ELSEWHERE ? positionBehind(h, elem, home, tagOf(hash)) : home | (live - 1);
+}
+
+function positionBehind(h: BpfHtab, elem: usize, home: u32, tag: u32): u32 {
+  let chunk = chunkAfter(h, home);
   while (true) {
     let candidates = SeparateTable.tagged(chunk, tag);
     while (candidates != 0) {

@@ -94,9 +94,15 @@ function getBytes16(door: Door, lookup: CoreExports["map_at16"], other: GetInto)
         const b = from[1] as number;
         const c = from[2] as number;
         const ptr = lookup(map, handle, a, b, c, from[3] as number) >>> 0;
-        if (ptr > NOWHERE) {
-          mem.reach(ptr, 16);
-          copy4(to, 0, mem.i32, ptr >>> 2);
+        const { i32 } = mem;
+        const at = ptr >>> 2;
+        const last = i32[at + 3];
+        // Undefined: beyond views that are stale.
+        if (ptr > NOWHERE && last !== undefined) {
+          to[0] = i32[at] as number;
+          to[1] = i32[at + 1] as number;
+          to[2] = i32[at + 2] as number;
+          to[3] = last;
           return out;
         }
       }
