@@ -141,7 +141,7 @@ export {
   map_use4,
   value_add64,
 } from "./fast";
-export { map_lpm_get4, map_lpm_match, map_lpm_match4, map_lpm_match_many } from "./lpm_match";
+export { map_lpm_match, map_lpm_match4, map_lpm_match_many, map_lpm_match_u32 } from "./lpm_match";
 
 // ---- life of the kernel ---------------------------------------------------------------------------------------------
 

@@ -130,16 +130,9 @@ export function map_lpm_match4(map: usize, handle: u32, word: u32): usize {
   return elem;
 }
 
-/**
- * As map_lpm_match4 for an address as a number (10.0.0.1 is 0x0a000001) and values of 4 or 8 bytes, which come as numbers:
- * -1 no prefix, -2 too large for a number. Neither key nor value goes through memory on the caller's side.
- */
-export function map_lpm_get4(map: usize, handle: u32, address: u32): f64 {
-  const at = map_lpm_match4(map, handle, bswap<u32>(address));
-  if (at == 0) return -1;
-  if (changetype<BpfLpmTrie>(map).valueSize == 4) return load<u32>(at);
-  const value = load<u64>(at);
-  return value > 9007199254740991 ? -2 : <f64>(<i64>value);
+/** As map_lpm_match4 for an address as a number: 10.0.0.1 is 0x0a000001. */
+export function map_lpm_match_u32(map: usize, handle: u32, address: u32): usize {
+  return map_lpm_match4(map, handle, bswap<u32>(address));
 }
 
 /** LPM_TRIE of any size: as map_lpm_match4, for the data at an address the caller owns. */

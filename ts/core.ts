@@ -162,7 +162,7 @@ export interface CoreExports {
   array_lookup(map: number, handle: number, index: number): number;
   map_lookup_copy(map: number, key: number, value: number, flags: number): number;
   map_lookup_and_delete(map: number, key: number, value: number, flags: number): number;
-  map_lpm_get4(map: number, handle: number, address: number): number;
+  map_lpm_match_u32(map: number, handle: number, address: number): number;
   map_lpm_match(map: number, data: number): number;
   map_lpm_match4(map: number, handle: number, word: number): number;
   map_lpm_match_many(

@@ -61,8 +61,8 @@ function keyPath(kind: CodecKind, size: number, isHash: boolean, isArray: boolea
   return BY.ADDRESS;
 }
 
-/** What `get` and `getInto` can take a shortcut for: keys of this kind; values are numbers, or 16 bytes as well. */
-export const SHORTCUT = { NONE: 0, U32: 32, U64: 64, BYTES16: 128 } as const;
+/** What shortcuts are for: keys of this kind with values that are numbers, or 16 bytes as well; IPv4 prefixes. */
+export const SHORTCUT = { NONE: 0, U32: 32, U64: 64, BYTES16: 128, PREFIX: 1 } as const;
 export type Shortcut = (typeof SHORTCUT)[keyof typeof SHORTCUT];
 
 /** A 32-bit unsigned number. */
@@ -88,6 +88,7 @@ export interface DoorOptions<K, KI, V, VI> {
   readonly isHash: boolean;
   /** ARRAY. */
   readonly isArray: boolean;
+  readonly isLpmTrie: boolean;
   /** LRU types: reading through `find` marks the entry. */
   readonly marks: boolean;
   /** `value` is of all CPUs: a copy's layout, not that of the memory behind a value's address. */
@@ -163,7 +164,7 @@ export class MapDoor<K, KI, V, VI> {
     this.valueWords = new ByteWords(this.shortSize);
     this.newWords = new ByteWords(this.shortSize);
     this.isInline = exports.map_is_inline(options.handle) !== 0;
-    this.reads = this.shortcut(options.isPerCpu);
+    this.reads = this.shortcut(options.isPerCpu, options.isLpmTrie);
     this.writes = this.reads;
     this.lookup4 = exports.map_lookup4;
     this.lookup8 = exports.map_lookup8;
@@ -185,8 +186,9 @@ export class MapDoor<K, KI, V, VI> {
   }
 
   /** The shortcut for keys and values of these kinds. */
-  private shortcut(isPerCpu: boolean): Shortcut {
+  private shortcut(isPerCpu: boolean, isLpmTrie: boolean): Shortcut {
     const { path, valueKind } = this;
+    if (isLpmTrie) return this.key.size === 8 ? SHORTCUT.PREFIX : SHORTCUT.NONE;
     const isBytes16 = path === BY.BYTES16 && valueKind === BYTES && this.value.size === 16;
     if (isBytes16 && this.isInline) return SHORTCUT.BYTES16;
     if (isPerCpu || (valueKind !== U32 && valueKind !== U64_NUMBER)) return SHORTCUT.NONE;

@@ -213,6 +213,7 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
       value,
       isHash: HASH_TYPES.includes(info.type),
       isArray: info.type === uapi.BPF_MAP_TYPE_ARRAY,
+      isLpmTrie: info.type === uapi.BPF_MAP_TYPE_LPM_TRIE,
       marks: LRU_TYPES.includes(info.type),
       isPerCpu: PER_CPU_TYPES.includes(info.type),
       keyPtr: this.window,

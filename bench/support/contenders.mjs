@@ -3,6 +3,7 @@
 import { cacheAsideLoop, churnLoop, getLoop, readLoop, setLoop } from "./loops.mjs";
 import { fresh } from "./race.mjs";
 import { Random, keyOf } from "./random.mjs";
+import { WINDOWS } from "./suite.mjs";
 
 /** @typedef {import("./race.mjs").Contender} Contender */
 /** @typedef {import("./loops.mjs").MapLike} MapLike */
@@ -18,7 +19,7 @@ export function filled(map, n) {
 /** How a contender comes by its queries. @param {KeyWindow} window */
 export function queriesOf(window) {
   const next = () => window.next();
-  return { before: next, swap: next };
+  return { before: next, next, spare: WINDOWS - 1 };
 }
 
 /** Gets of present keys. @param {string} name @param {Role} role @param {MapLike} map @param {KeyWindow} window */

@@ -8,7 +8,8 @@ import { Bench } from "tinybench";
  * @property {"ours" | "peer" | "detail"} role   "ours" is judged against the first "peer"; a "detail" is shown only
  * @property {number} ops                        operations of one round (1 when `run` answers per operation)
  * @property {(round: number) => void} [before]  prepares a round, not timed
- * @property {() => void} [swap]                 takes the other queries that `before` prepared: quick, and touches nothing
+ * @property {() => void} [next]                 takes other queries that `before` prepared: quick, and touches nothing
+ * @property {number} [spare]                    how often it can
  * @property {() => number | Promise<number | undefined>} run  one round, timed; or answers its own figure (`answers`)
  * @property {boolean} [answers]                 `run` gives the nanoseconds (bytes, ...) an operation itself
  */
@@ -23,16 +24,17 @@ const MS_TO_NS = 1e6;
  * @param {() => Q} make @param {number} ops @param {(queries: Q) => number} use one pass
  */
 export function takingTurns(make, ops, use) {
-  let [now, next] = [make(), make()];
+  let [now, other] = [make(), make()];
   return {
     ops,
     before: () => {
       now.refill();
-      next.refill();
+      other.refill();
     },
-    swap: () => {
-      [now, next] = [next, now];
+    next: () => {
+      [now, other] = [other, now];
     },
+    spare: 1,
     run: () => use(now),
   };
 }
@@ -64,11 +66,11 @@ function addTask(bench, contender) {
 /**
  * Runs all contenders for some rounds; who begins changes from round to round. Warm-up rounds are not counted.
  * @param {readonly Contender[]} contenders
- * @param {{ rounds: number, warmup: number, warm?: boolean }} plan warm: each turn begins with a pass that is not timed, with
- * other queries: the caches are as in a program that is at work with this structure, not as the last contender left them
+ * @param {{ rounds: number, warmup: number, warm?: number }} plan warm: each turn begins with so many passes that are not timed,
+ * with other queries: the caches are as in a program that is at work with this structure, not as the last contender left them
  * @returns {Promise<Samples>}
  */
-export async function race(contenders, { rounds, warmup, warm = false }) {
+export async function race(contenders, { rounds, warmup, warm = 0 }) {
   const bench = new Bench({
     time: 0,
     iterations: 1,
@@ -83,7 +85,7 @@ export async function race(contenders, { rounds, warmup, warm = false }) {
     for (let turn = 0; turn < contenders.length; turn++) {
       const contender = contenders[(turn + round) % contenders.length];
       contender.before?.(round);
-      if (warm && !contender.answers) await warmUp(contender, round);
+      if (warm > 0 && !contender.answers) await warmUp(contender, round, warm);
       const ms = await runOnce(bench, contender);
       if (round >= warmup) samples.get(contender.name)?.push((ms * MS_TO_NS) / contender.ops);
     }
@@ -91,11 +93,16 @@ export async function race(contenders, { rounds, warmup, warm = false }) {
   return samples;
 }
 
-/** A pass that is not timed. @param {Contender} contender @param {number} round */
-async function warmUp({ run, swap, before }, round) {
-  await run();
-  if (swap === undefined) before?.(round);
-  else swap();
+/**
+ * Passes that are not timed. Where queries have to be prepared in between there is one: that takes longer than the pass.
+ * @param {Contender} contender @param {number} round @param {number} passes
+ */
+async function warmUp({ run, next, spare = 0, before }, round, passes) {
+  for (let i = 0; i < Math.min(passes, Math.max(1, spare)); i++) {
+    await run();
+    if (next === undefined) before?.(round);
+    else next();
+  }
 }
 
 /** @param {Bench} bench @param {Contender} contender milliseconds */

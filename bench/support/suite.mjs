@@ -15,7 +15,7 @@ import { ratios, spread } from "./stats.mjs";
 /**
  * How thorough a run is.
  * @typedef {object} Plan
- * @property {boolean} warm    a pass that is not timed before each turn (race.mjs)
+ * @property {number} warm     passes that are not timed before each turn (race.mjs)
  * @property {number} rounds   counted rounds
  * @property {number} warmup   rounds before
  * @property {number} window   operations of a round
@@ -31,9 +31,9 @@ import { ratios, spread } from "./stats.mjs";
 
 /** @type {Readonly<Record<string, Plan>>} */
 export const PLANS = {
-  normal: { warm: true, rounds: 21, warmup: 6, window: 1 << 18, entries: 2 ** 32, heavy: 7 },
-  quick: { warm: true, rounds: 7, warmup: 3, window: 1 << 17, entries: 2 ** 32, heavy: 3 },
-  smoke: { warm: true, rounds: 3, warmup: 1, window: 1 << 12, entries: 20_000, heavy: 2 },
+  normal: { warm: 4, rounds: 21, warmup: 6, window: 1 << 18, entries: 2 ** 32, heavy: 7 },
+  quick: { warm: 3, rounds: 7, warmup: 2, window: 1 << 17, entries: 2 ** 32, heavy: 3 },
+  smoke: { warm: 1, rounds: 3, warmup: 1, window: 1 << 12, entries: 20_000, heavy: 2 },
 };
 
 /**
@@ -87,7 +87,7 @@ function judge(value, must, aim) {
 }
 
 /** Windows of queries a contender has: enough of them that no branch predictor knows them by heart. */
-const WINDOWS = 8;
+export const WINDOWS = 8;
 
 /**
  * Queries of one contender. They are drawn before the first round: drawing them between passes would push the structure
@@ -231,7 +231,7 @@ export class Suite {
   /**
    * Runs contenders against each other and books the result.
    * @param {Workload} workload @param {readonly Contender[]} contenders
-   * @param {{ rounds: number, warmup: number, warm?: boolean }} [plan]
+   * @param {{ rounds: number, warmup: number, warm?: number }} [plan]
    */
   async race(workload, contenders, plan = this.plan) {
     const wasBusy = isBusy();

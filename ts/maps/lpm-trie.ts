@@ -1,21 +1,14 @@
 // LPM_TRIE as a typed map.
 
-import { KIND } from "../codec.js";
 import type { Codec } from "../codec.js";
-import type { CoreExports } from "../core.js";
 import { FMODE_READ } from "../holdings.js";
 import { KeyedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import type { BpfRuntime } from "../runtime.js";
+import { takeMatchShortcut } from "../shortcuts.js";
 
 /** Bytes of a key before its data. */
 const PREFIXLEN_SIZE = 4;
-
-/** The word as the core loads it: network order in memory. */
-function swap32(address: number): number {
-  const swapped = ((address & 0xff00ff) << 8) | ((address >>> 8) & 0xff00ff);
-  return (swapped << 16) | (swapped >>> 16);
-}
 
 /** What a key's data is written as: a string for `lpmKey(ipv4)`. */
 export type LpmData<KI> = KI extends { readonly data: infer D } ? D : never;
@@ -38,27 +31,10 @@ export type LpmData<KI> = KI extends { readonly data: infer D } ? D : never;
  * ```
  */
 export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, VI> {
-  // Plain fields, short paths: private names and long methods cost here.
-  private readonly map: number;
-  private readonly handle: number;
-  private readonly isIpv4: boolean;
-  /** IPv4, values that are numbers (u32, u64.asNumber), an fd that may read, not closed. */
-  private isFast: boolean;
-  private readonly get4: CoreExports["map_lpm_get4"];
-  private readonly match4: CoreExports["map_lpm_match4"];
-
   /** @internal */
   constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<K, KI>, value: Codec<V, VI>) {
     super(runtime, identity, key, value);
-    const { core, door } = this;
-    const isNumeric = value.kind === KIND.U32 || value.kind === KIND.U64_NUMBER;
-    const mayRead = (core.fd_mode(identity.fd) & FMODE_READ) !== 0;
-    this.handle = door.handle;
-    this.map = core.map_by_handle(door.handle);
-    this.isIpv4 = this.keySize === PREFIXLEN_SIZE + 4;
-    this.isFast = this.isIpv4 && isNumeric && mayRead;
-    this.get4 = core.map_lpm_get4;
-    this.match4 = core.map_lpm_match4;
+    takeMatchShortcut(this, this.door, this.core);
   }
 
   /**
@@ -79,23 +55,12 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, 
    * @throws {TypeError} a trie whose data is not 4 bytes
    */
   matchU32(address: number): V | undefined {
-    if (this.isFast) {
-      const value = this.get4(this.map, this.handle, address);
-      if (value >= 0) return value as V;
-    }
-    return this.#matchWord(address);
-  }
-
-  #matchWord(address: number): V | undefined {
-    if (!this.isIpv4) throw new TypeError("matchU32: the keys' data is not 4 bytes");
+    if (this.keySize !== PREFIXLEN_SIZE + 4)
+      throw new TypeError("matchU32: the keys' data is not 4 bytes");
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
-    const ptr = this.match4(this.map, this.handle, swap32(address)) >>> 0;
-    return ptr === 0 ? undefined : this.door.read(ptr);
-  }
-
-  override close(): void {
-    this.isFast = false;
-    super.close();
+    const { core, door } = this;
+    const ptr = core.map_lpm_match_u32(door.map, door.handle, address) >>> 0;
+    return ptr === 0 ? undefined : door.read(ptr);
   }
 
   /** Number of prefixes. */
