@@ -1,6 +1,6 @@
-// Shortcuts of `get`, `getInto`, `set` and `matchU32`: closures that take the place of the methods in maps with small keys and values.
-// What a closure refers to is constant to the optimiser where a loop works with one map; a method has to load it from the
-// map, again after every call. That is a tenth of a lookup (bench: goals 1 and 2).
+// Shortcuts of `get`, `getInto`, `set`, `delete` and `matchU32`: closures that take the place of the methods in maps with
+// small keys and values. What a closure refers to is constant to the optimiser where a loop works with one map; a method
+// has to load it from the map, again after every call. That is a tenth of a lookup (bench: goals 1 and 2).
 //
 // They do the commonest case only. What else may happen, errors included, is left to the method.
 
@@ -8,11 +8,13 @@ import { ABSENT, ASK, ASK_AT } from "./abi.js";
 import type { CoreExports } from "./core.js";
 import { SHORTCUT } from "./door.js";
 import type { MapDoor } from "./door.js";
+import { ENOENT } from "./uapi.js";
 
 // The module's own, as door.ts says.
 const NOTHING = ABSENT;
 const MORE = ASK;
 const NOWHERE = ASK_AT;
+const NO_ENTRY = -ENOENT;
 const { U32, U64, BYTES16, PREFIX } = SHORTCUT;
 
 const isU32 = (value: unknown): value is number =>
@@ -21,6 +23,7 @@ const isU32 = (value: unknown): value is number =>
 type Door = MapDoor<unknown, unknown, unknown, unknown>;
 type Get = (key: unknown) => unknown;
 type GetInto = (key: unknown, out: unknown) => unknown;
+type Delete = (key: unknown) => boolean;
 type Set<M> = (key: unknown, value: unknown) => M;
 
 /**
@@ -53,6 +56,18 @@ function setU32<M>(self: M, door: Door, put: CoreExports["map_put4"], other: Set
   };
 }
 
+function deleteU32(door: Door, remove: CoreExports["map_delete4"], other: Delete): Delete {
+  const { map, handle } = door;
+  return (key) => {
+    if (door.writes === U32 && isU32(key)) {
+      const ret = remove(map, handle, key);
+      if (ret === 0) return true;
+      if (ret === NO_ENTRY) return false;
+    }
+    return other(key);
+  };
+}
+
 /**
  * Keys are bigints of 64 bits. A key is passed as it was cut to see whether it has more, and that is seen after the lookup:
  * the comparison is a call, which would hold it up.
@@ -79,6 +94,21 @@ function setU64<M>(self: M, door: Door, put: CoreExports["map_put_u64"], other: 
       if (cut === key && put(map, handle, cut, value) === 0) return self;
     }
     return other(key, value);
+  };
+}
+
+function deleteU64(door: Door, remove: CoreExports["map_delete_u64"], other: Delete): Delete {
+  const { map, handle } = door;
+  return (key) => {
+    if (door.writes === U64 && typeof key === "bigint") {
+      const cut = BigInt.asUintN(64, key);
+      if (cut === key) {
+        const ret = remove(map, handle, cut);
+        if (ret === 0) return true;
+        if (ret === NO_ENTRY) return false;
+      }
+    }
+    return other(key);
   };
 }
 
@@ -168,6 +198,7 @@ interface Shortened {
   get: Get;
   getInto: GetInto;
   set: Set<Shortened>;
+  delete: Delete;
 }
 
 /** Gives a map the shortcuts for its keys and values. */
@@ -181,10 +212,12 @@ export function takeShortcuts(ofMap: unknown, ofDoor: unknown, core: CoreExports
     case U32:
       map.get = getU32(door, core, get);
       map.set = setU32(map, door, core.map_put4, set);
+      map.delete = deleteU32(door, core.map_delete4, map.delete.bind(map));
       break;
     case U64:
       if (isInline) map.get = getU64(door, core.map_at_u64, get);
       map.set = setU64(map, door, core.map_put_u64, set);
+      map.delete = deleteU64(door, core.map_delete_u64, map.delete.bind(map));
       break;
     case BYTES16:
       map.getInto = getBytes16(door, core.map_at16, map.getInto.bind(map));
