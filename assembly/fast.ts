@@ -11,7 +11,7 @@ import { BpfHtab, htabUse, isHtab, lockOf, markUsed } from "./hashtab";
 import { htabDelete, htabUpdate } from "./htab_update";
 import { Chunks } from "./htab_chunk";
 import { GroupTable } from "./htab_group";
-import { InlineTable, inlineLookup } from "./htab_inline";
+import { InlineTable, inlineLookup, inlineSteps } from "./htab_inline";
 import { SmallTable } from "./htab_small";
 import { SeparateTable, find, hashKey } from "./htab_table";
 import { scratchPtr } from "./kernel";
@@ -290,6 +290,19 @@ export function map_get_next_key(handle: u32, key: usize, next: u32): i32 {
 export function map_iter_next(handle: u32, iter: usize, key: usize): usize {
   const map = mapByHandle(handle);
   return map == 0 ? 0 : changetype<BpfMap>(map).iterNext(iter, key);
+}
+
+/**
+ * Inline tables: up to `max` elements behind `pos` (0: from the beginning), STEP_BYTES each (ts/abi.ts). Whoever shows them
+ * one after the other compares the map's count of removals before each. @returns how many
+ */
+export function map_iter_many(handle: u32, pos: u32, out: usize, max: u32): u32 {
+  const ptr = htabByHandle(handle);
+  if (ptr == 0 || !changetype<BpfHtab>(ptr).isInline) return 0;
+  const h = changetype<BpfHtab>(ptr);
+  return pos == 0
+    ? inlineSteps(h, h.chunks, 0, out, max)
+    : inlineSteps(h, pos & ~15, (pos & 15) + 1, out, max);
 }
 
 /** Live elements; -EINVAL for types that do not count. */

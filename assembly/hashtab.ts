@@ -28,6 +28,7 @@ import {
   ENOMEM,
   ENOTSUPP,
 } from "../ts/uapi";
+import { REMOVALS_AT } from "../ts/abi";
 import {
   BATCH_DELETE,
   BATCH_LOOKUP,
@@ -133,6 +134,8 @@ export class BpfHtab extends BpfMap {
   elemShift: u32;
   emptyHome: u32;
   emptyKey: u32;
+  /** Elements that went away, modulo 2^32: whoever has walked ahead sees that it must look again. Inline tables only. */
+  removals: u32;
 
   /** The order of the checks is the kernel's. Spec: hash-array-syscall.md 2.3, 2.4. */
   static allocCheck(attr: MapCreateAttr): i32 {
@@ -258,6 +261,7 @@ export class BpfHtab extends BpfMap {
   }
 
   override release(): void {
+    this.removals++;
     if (this.ownsValues) dropAllValues(this);
     removeRegion(this.chunks);
     free(this.metas);
@@ -478,6 +482,7 @@ export class BpfHtab extends BpfMap {
     return (offset % this.slotSize) + <u64>len <= this.valueSize;
   }
 }
+if (offsetof<BpfHtab>("removals") != REMOVALS_AT) ERROR("REMOVALS_AT: ts/abi.ts");
 
 /** Is this one of the types of this file? */
 export function isHtab(map: BpfMap): bool {

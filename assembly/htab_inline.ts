@@ -2,6 +2,7 @@
 // size of the key decides the layout: 4 bytes htab_small.ts, 8 and 16 bytes htab_group.ts. Here is what both have in
 // common, for code that is generic in the key: (a, b), K as in htab_table.ts.
 
+import { STEP_BYTES, STEP_POS_AT, STEP_VALUE_AT } from "../ts/abi";
 import { BpfHtab } from "./hashtab";
 import { Chunks } from "./htab_chunk";
 import {
@@ -80,6 +81,29 @@ export function inlineUsed(h: BpfHtab, chunk: u32): u32 {
 
 export function inlineOverflow(h: BpfHtab, chunk: u32): u32 {
   return h.keySize == 4 ? smallOverflow(chunk) : groupOverflow(h, chunk);
+}
+
+/**
+ * Walks ahead: writes up to `max` elements from slot `slot` of a chunk on to `out` (STEP_BYTES each). @returns how many
+ */
+export function inlineSteps(h: BpfHtab, chunk: u32, slot: u32, out: usize, max: u32): u32 {
+  let used = inlineUsed(h, chunk) & (~0 << slot);
+  for (let count: u32 = 0; count < max; count++) {
+    while (used == 0) {
+      chunk += h.chunkSize;
+      if (chunk == h.chunksEnd) return count;
+      used = inlineUsed(h, chunk);
+    }
+    const at: u32 = ctz(used);
+    used &= used - 1;
+    const key = chunk + at * h.keyStride;
+    store<u64>(out, load<u64>(key));
+    if (h.keySize == 16) store<u64>(out, load<u64>(key, 8), 8);
+    store<u32>(out, chunk + h.valueOff + at * h.valueStride, STEP_VALUE_AT);
+    store<u32>(out, chunk | at, STEP_POS_AT);
+    out += STEP_BYTES;
+  }
+  return max;
 }
 
 // ---- creation -------------------------------------------------------------------------------------------------------

@@ -85,6 +85,7 @@ export function evictElem(h: BpfHtab, elem: u32): bool {
 export function removeValue(h: BpfHtab, value: usize, hash: u32): void {
   h.count--;
   if (h.isInline) {
+    h.removals++;
     inlineRemove(h, hash, <u32>value);
     return;
   }

@@ -121,6 +121,7 @@ export {
   map_get_many,
   map_get_next_key,
   map_is_inline,
+  map_iter_many,
   map_iter_next,
   map_lookup,
   map_lookup16,

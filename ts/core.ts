@@ -125,6 +125,7 @@ export interface CoreExports {
   ringbuf_wakeup_word(map: number): number;
   ringbuf_await(map: number, isAwaited: number): void;
   map_is_inline(handle: number): number;
+  map_iter_many(handle: number, pos: number, out: number, max: number): number;
   map_at16(map: number, handle: number, k0: number, k1: number, k2: number, k3: number): number;
   map_get4(map: number, handle: number, k0: number): number;
   map_use4(map: number, handle: number, k0: number): number;

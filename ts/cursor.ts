@@ -1,5 +1,6 @@
 // Iteration over linear memory with one reusable object.
 
+import { REMOVALS_AT, STEP_BYTES, STEP_POS_AT, STEP_VALUE_AT } from "./abi.js";
 import { KIND } from "./codec.js";
 import type { Aimable, Codec } from "./codec.js";
 import type { CoreExports } from "./core.js";
@@ -11,6 +12,14 @@ import { EBADF, ENOENT } from "./uapi.js";
 
 /** Bytes in front of the key: what BpfMap#iterNext remembers. */
 const ITER_BYTES = 16;
+
+/** Elements that are fetched at once, at most. */
+const AHEAD = 32;
+
+// The module's own, as door.ts says.
+const STEP = STEP_BYTES;
+const STEP_VALUE = STEP_VALUE_AT >>> 2;
+const STEP_POS = STEP_POS_AT >>> 2;
 
 /** A struct codec, as far as views are concerned. */
 interface Viewable {
@@ -34,32 +43,45 @@ export function fieldsView(codec: Codec<unknown, never>): Aimable {
  * inserted on the way may or may not be, and it ends in any case.
  */
 export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
-  readonly #holdings: Holdings;
-  readonly #door: MapDoor<K, never, V, never>;
-  readonly #iterNext: CoreExports["map_iter_next"];
-  readonly #result: { done: boolean; value: MapCursor<K, V> };
-  #block: number;
-  #fields: Aimable | undefined;
+  // Plain fields: private names cost here.
+  private readonly holdings: Holdings;
+  private readonly door: MapDoor<K, never, V, never>;
+  private readonly iterNext: CoreExports["map_iter_next"];
+  private readonly iterMany: CoreExports["map_iter_many"];
+  private readonly result: { done: boolean; value: MapCursor<K, V> };
+  private block: number;
+  private fieldsOf: Aimable | undefined;
+  /** Address of the current key. */
+  private at: number;
+  // Inline tables are walked ahead: steps from `at` to `end` are in the block, and hold while nothing was removed.
+  private end = 0;
+  private ahead = 1;
+  private removals = 0;
+  private readonly removalsAt: number;
 
   /** Address of the value (per-CPU types: the current CPU's) in the runtime's memory; 0 before the first step and after the last. */
   valuePtr = 0;
 
   /** @internal */
   constructor(holdings: Holdings, door: MapDoor<K, never, V, never>) {
-    this.#holdings = holdings;
-    this.#door = door;
-    this.#iterNext = holdings.runtime.exports.map_iter_next;
-    const block = holdings.take(ITER_BYTES + door.key.size);
+    const { exports } = holdings.runtime;
+    this.holdings = holdings;
+    this.door = door;
+    this.iterNext = exports.map_iter_next;
+    this.iterMany = exports.map_iter_many;
+    const block = holdings.take(door.isInline ? AHEAD * STEP : ITER_BYTES + door.key.size);
     door.mem.reach(block, ITER_BYTES);
     door.mem.u8.fill(0, block, block + ITER_BYTES);
-    this.#block = block;
-    this.#result = { done: false, value: this };
+    this.block = block;
+    this.at = block + (door.isInline ? -STEP : ITER_BYTES);
+    this.removalsAt = (door.map + REMOVALS_AT) >>> 2;
+    this.result = { done: false, value: this };
     watch(this, () => holdings.give(block));
   }
 
-  /** Address of the key in the runtime's memory; 0 after the last step. */
+  /** Address of the key in the runtime's memory; 0 before the first step and after the last. */
   get keyPtr(): number {
-    return this.#block === 0 ? 0 : this.#block + ITER_BYTES;
+    return this.valuePtr === 0 ? 0 : this.at;
   }
 
   /**
@@ -67,8 +89,8 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
    * @throws {BpfError} ENOENT: before the first step or after the last; EBADF: the map is closed
    */
   get key(): K {
-    this.#mustStandOnElement();
-    return this.#door.readKey(this.keyPtr);
+    this.mustStandOnElement();
+    return this.door.readKey(this.keyPtr);
   }
 
   /**
@@ -76,8 +98,8 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
    * @throws {BpfError} as `key`
    */
   get value(): V {
-    this.#mustStandOnElement();
-    return this.#door.read(this.#door.isPerCpu ? this.#copy() : this.valuePtr);
+    this.mustStandOnElement();
+    return this.door.read(this.door.isPerCpu ? this.copy() : this.valuePtr);
   }
 
   /**
@@ -87,26 +109,26 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
    * @throws {BpfError} as `key`
    */
   get fields(): V {
-    this.#mustStandOnElement();
-    const { mem, value } = this.#door;
+    this.mustStandOnElement();
+    const { mem, value } = this.door;
     mem.reach(this.valuePtr, value.size);
-    this.#fields ??= fieldsView(value);
-    return this.#fields.at(mem, this.valuePtr) as V;
+    this.fieldsOf ??= fieldsView(value);
+    return this.fieldsOf.at(mem, this.valuePtr) as V;
   }
 
   /** Decodes the current key into `out` (an object, a Uint8Array) and returns it; scalars are just returned. */
   keyInto(out: K): K {
-    const { mem, key } = this.#door;
+    const { mem, key } = this.door;
     if (key.readInto === undefined) return this.key;
-    this.#mustStandOnElement();
+    this.mustStandOnElement();
     mem.reach(this.keyPtr, key.size);
     return key.readInto(mem, this.keyPtr, out);
   }
 
   /** Decodes the current value into `out` (an object, a Uint8Array) and returns it; scalars are just returned. */
   valueInto(out: V): V {
-    this.#mustStandOnElement();
-    return this.#door.readInto(this.#door.isPerCpu ? this.#copy() : this.valuePtr, out);
+    this.mustStandOnElement();
+    return this.door.readInto(this.door.isPerCpu ? this.copy() : this.valuePtr, out);
   }
 
   /**
@@ -114,19 +136,51 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
    * @throws {BpfError} EBADF: the map is closed
    */
   step(): boolean {
-    if (this.#block === 0) return false;
-    if (!this.#holdings.isOpen) throw this.#closed();
-    const block = this.#block;
-    this.valuePtr = this.#iterNext(this.#door.handle, block, block + ITER_BYTES) >>> 0;
+    if (this.block === 0) return false;
+    if (!this.holdings.isOpen) throw this.closed();
+    const { mem, isInline } = this.door;
+    if (isInline) {
+      this.at += STEP;
+      const { i32 } = mem;
+      if (this.at < this.end && i32[this.removalsAt] === this.removals) {
+        this.valuePtr = (i32[(this.at >>> 2) + STEP_VALUE] as number) >>> 0;
+        return true;
+      }
+      return this.fetch();
+    }
+    this.valuePtr = this.iterNext(this.door.handle, this.block, this.at) >>> 0;
     if (this.valuePtr !== 0) return true;
     this.close();
     return false;
   }
 
+  /** Walks ahead from the element before `at`. Twice as far each time, but not where elements are removed on the way. */
+  private fetch(): boolean {
+    const { block, ahead, door } = this;
+    const { mem, handle } = door;
+    const isFirst = this.at === block;
+    mem.reach(block, AHEAD * STEP);
+    mem.reach(this.removalsAt * 4, 4);
+    const removals = mem.i32[this.removalsAt] as number;
+    const pos = this.valuePtr === 0 ? 0 : (mem.i32[((this.at - STEP) >>> 2) + STEP_POS] as number);
+    const wanted = isFirst || removals === this.removals ? Math.min(ahead * 2, AHEAD) : 1;
+    const count = this.iterMany(handle, pos, block, wanted);
+    this.ahead = wanted;
+    this.removals = removals;
+    this.at = block;
+    this.end = block + count * STEP;
+    if (count === 0) {
+      this.close();
+      return false;
+    }
+    this.valuePtr = (mem.i32[(block >>> 2) + STEP_VALUE] as number) >>> 0;
+    return true;
+  }
+
   /** The iterator protocol; the result object is reused too. */
   next(): IteratorResult<MapCursor<K, V>> {
-    this.#result.done = !this.step();
-    return this.#result as IteratorResult<MapCursor<K, V>>;
+    this.result.done = !this.step();
+    return this.result as IteratorResult<MapCursor<K, V>>;
   }
 
   /** A loop over the cursor was left. */
@@ -142,10 +196,10 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
 
   /** Gives the cursor's memory back; the end does that too. */
   close(): void {
-    if (this.#block === 0) return;
+    if (this.block === 0) return;
     unwatch(this);
-    this.#holdings.give(this.#block);
-    this.#block = 0;
+    this.holdings.give(this.block);
+    this.block = 0;
     this.valuePtr = 0;
   }
 
@@ -155,22 +209,22 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
   }
 
   /** Copies all CPUs' values to the map's window. @returns its address */
-  #copy(): number {
-    const { handle, valuePtr } = this.#door;
-    const { exports } = this.#holdings.runtime;
+  private copy(): number {
+    const { handle, valuePtr } = this.door;
+    const { exports } = this.holdings.runtime;
     const ret = exports.map_lookup_copy(handle, this.keyPtr, valuePtr, 0);
     if (ret !== 0) throw new BpfError("bpf_map_lookup_elem", ret);
     return valuePtr;
   }
 
-  #mustStandOnElement(): void {
+  private mustStandOnElement(): void {
     if (this.valuePtr === 0) {
       throw new BpfError("bpf_map_get_next_key", -ENOENT, "the cursor is at no element");
     }
-    if (!this.#holdings.isOpen) throw this.#closed();
+    if (!this.holdings.isOpen) throw this.closed();
   }
 
-  #closed(): BpfError {
+  private closed(): BpfError {
     return new BpfError("bpf_map_get_next_key", -EBADF, "the map of the cursor is closed");
   }
 }

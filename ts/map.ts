@@ -333,7 +333,12 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
 
   /** Calls `callback` for each element, as `entries` goes. */
   forEach(callback: (value: V, key: K, map: this) => void): void {
-    for (const element of this.cursor()) callback(element.value, element.key, this);
+    const element = this.cursor();
+    try {
+      while (element.step()) callback(element.value, element.key, this);
+    } finally {
+      element.close();
+    }
   }
 
   // ---- for types with deletion ----

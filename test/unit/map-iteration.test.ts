@@ -2,8 +2,10 @@
 
 import { expect, test } from "vitest";
 import { bytes, struct, u32, u64, u8 } from "../../ts/index.js";
+import type { Codec } from "../../ts/index.js";
 import { describeEachBuild } from "../support/builds.js";
 import { codeOf } from "../support/errors.js";
+import { Random } from "../support/random.js";
 
 const Stats = struct({ packets: u64, bytes: u64.asNumber, inner: struct({ ttl: u8 }) });
 
@@ -65,6 +67,67 @@ describeEachBuild("typed maps: iteration", (build) => {
       if (map.delete(other) && !seen.has(other)) deleted.add(other);
     }
     expect(seen.size + deleted.size).toBe(100);
+  });
+
+  const KEYS = [
+    { name: "u32", codec: u32, keyOf: (i: number) => i },
+    { name: "u64", codec: u64, keyOf: (i: number) => BigInt(i) },
+    { name: "16 bytes", codec: bytes(16), keyOf: (i: number) => new Uint8Array(16).fill(i) },
+    { name: "6 bytes", codec: bytes(6), keyOf: (i: number) => new Uint8Array(6).fill(i) },
+  ] as const;
+
+  test.for(KEYS)("whatever changes on the way, with $name keys", async ({ codec, keyOf }) => {
+    using rt = await build.createRuntime();
+    const random = new Random(codec.size);
+    for (let round = 0; round < 40; round++) {
+      const map = rt.createMap({
+        type: "hash",
+        key: codec as Codec<unknown>,
+        value: u32,
+        maxEntries: 200,
+      });
+      const present = new Set<number>();
+      for (let i = 0; i < 150; i++) {
+        map.set(keyOf(i), i);
+        present.add(i);
+      }
+      const stayed = new Set(present);
+      const shown: number[] = [];
+      const probability = random.below(100);
+      for (const element of map.cursor()) {
+        const i = element.value;
+        expect(element.key).toEqual(keyOf(i));
+        expect(present.has(i)).toBe(true);
+        shown.push(i);
+        if (random.below(100) >= probability) continue;
+        // The current one, one that was shown, or one that was not.
+        const victim = random.below(3) === 0 ? i : random.below(200);
+        expect(map.delete(keyOf(victim))).toBe(present.delete(victim));
+        stayed.delete(victim);
+        if (victim === i) expect(element.key).toEqual(keyOf(i));
+        const newcomer = 200 + random.below(50);
+        if (present.size < 200) map.set(keyOf(newcomer), newcomer);
+        present.add(newcomer);
+      }
+      const first = shown.filter((i) => i < 200);
+      expect(new Set(first).size).toBe(first.length);
+      for (const i of stayed) expect(shown).toContain(i);
+      map.close();
+    }
+  });
+
+  test("a cursor whose map is closed on the way, also behind its back", async () => {
+    using rt = await build.createRuntime();
+    for (const close of ["map", "fd"] as const) {
+      const map = rt.createMap(spec);
+      for (let key = 0; key < 100; key++) map.set(key, key);
+      const cursor = map.cursor();
+      for (let i = 0; i < 40; i++) expect(cursor.step()).toBe(true);
+      if (close === "map") map.close();
+      else rt.exports.fd_close(map.fd);
+      if (close === "map") expect(() => cursor.step()).toThrow("is closed");
+      else expect(cursor.step()).toBe(false);
+    }
   });
 
   test("an iteration that inserts and deletes as it goes comes to an end", async () => {

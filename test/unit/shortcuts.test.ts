@@ -138,19 +138,21 @@ describeEachBuild("shortcuts", (build) => {
 
     it("a closed map, and one whose fd was closed behind its back", async () => {
       using rt = await build.createRuntime();
-      const [closed, orphan] = [kind.make(rt, 8), kind.make(rt, 8)];
+      const [closed, cut, orphan] = [kind.make(rt, 8), kind.make(rt, 8), kind.make(rt, 8)];
       const { get, getInto, set } = closed;
-      for (const map of [closed, orphan]) {
+      for (const map of [closed, cut, orphan]) {
         for (let i = 0; i < 8; i++) map.set(kind.key(i), kind.value(i));
         for (let i = 0; i < 8; i++) read(map, kind.key(i));
       }
       closed.close();
-      rt.close(orphan.fd);
+      rt.close(cut.fd);
+      rt.exports.fd_close(orphan.fd);
       // What takes their memory must not be seen as theirs.
       const others = Array.from({ length: 4 }, () => kind.make(rt, 8));
       for (const other of others) for (let i = 0; i < 8; i++) other.set(kind.key(i), kind.value(i));
-      for (const map of [closed, orphan]) {
-        expect(() => read(map, kind.key(1))).toThrow(BpfError);
+      for (const map of [closed, cut]) expect(() => read(map, kind.key(1))).toThrow(BpfError);
+      expect(read(orphan, kind.key(1))).toBeUndefined();
+      for (const map of [closed, cut, orphan]) {
         expect(() => map.set(kind.key(1), kind.value(1))).toThrow(BpfError);
         expect(() => map.delete(kind.key(1))).toThrow(BpfError);
       }
