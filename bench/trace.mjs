@@ -5,7 +5,7 @@
 
 import { parseArgs } from "node:util";
 import { cacheAsideLoop } from "./support/loops.mjs";
-import { describeMachine, load } from "./support/machine.mjs";
+import { CoreProbe, describeMachine, load } from "./support/machine.mjs";
 import { loadLibrary } from "./support/ours.mjs";
 import { LRU_PEERS, MapLru, Peers } from "./support/peers.mjs";
 import { replaceSection, toJson, writeCharts, writeResult } from "./support/publish.mjs";
@@ -13,7 +13,7 @@ import { fresh, race } from "./support/race.mjs";
 import { keyOf } from "./support/random.mjs";
 import { busyWarning, conditions, markdown } from "./support/report.mjs";
 import { ratios, spread } from "./support/stats.mjs";
-import { number } from "./support/suite.mjs";
+import { MOST, number } from "./support/suite.mjs";
 import { readTrace, traceFiles } from "./support/traces.mjs";
 
 /** @typedef {import("./support/loops.mjs").MapLike & { close?: () => void }} Cache */
@@ -83,7 +83,7 @@ async function replay(trace, percent, sides, plan) {
   const { keys, distinct } = trace;
   const capacity = Math.max(1, Math.floor((distinct * percent) / 100));
   const contenders = sides.map((side) => replayer(side, keys, capacity));
-  const samples = await race(contenders, plan);
+  const { samples, disturbed } = await race(contenders, plan, core);
   const figures = contenders.map(({ name, role, counts, close }) => {
     close();
     return { name, role, hits: counts.hits / keys.length, ...spread(samples.get(name) ?? []) };
@@ -103,7 +103,7 @@ async function replay(trace, percent, sides, plan) {
       range,
     ];
   });
-  return { figures, rows, workload: `${trace.name}, ${percent} %` };
+  return { figures, rows, workload: `${trace.name}, ${percent} %`, disturbed };
 }
 
 const { values, positionals } = parseArgs({
@@ -124,16 +124,17 @@ if (files.length === 0) {
 const machine = describeMachine();
 const startLoad = load();
 const sides = await makeSides(await loadLibrary());
+const core = new CoreProbe(values.quick ? 0 : 60_000);
 const plan = values.quick ? { rounds: 3, warmup: 1 } : { rounds: 7, warmup: 2 };
 const results = [];
 const table = [];
 for (const file of files) {
   const trace = renumber(readTrace(file));
   for (const percent of PERCENTS) {
-    const { rows, figures, workload } = await replay(trace, percent, sides, plan);
+    const { rows, figures, workload, disturbed } = await replay(trace, percent, sides, plan);
     for (const row of rows) console.log(row.join("  "));
     table.push(...rows);
-    const busy = load() > machine.cpus;
+    const busy = disturbed > MOST || load() > machine.cpus;
     results.push({ goal: "-", family: trace.name, workload, unit: "ns", figures, rows: [], busy });
   }
 }

@@ -63,14 +63,21 @@ function addTask(bench, contender) {
   bench.add(name, answers ? task : run, { async: answers === true });
 }
 
+/** How often a turn is taken until nobody disturbs it. */
+const TRIES = 5;
+/** Turns of so many milliseconds are always disturbed by somebody. */
+const LONG = 300;
+
 /**
- * Runs all contenders for some rounds; who begins changes from round to round. Warm-up rounds are not counted.
+ * Runs all contenders for some rounds; who begins changes from round to round. Warm-up rounds are not counted. A turn during
+ * which the core was not ours alone is taken again, as long as there is patience.
  * @param {readonly Contender[]} contenders
  * @param {{ rounds: number, warmup: number, warm?: number }} plan warm: each turn begins with so many passes that are not timed,
  * with other queries: the caches are as in a program that is at work with this structure, not as the last contender left them
- * @returns {Promise<Samples>}
+ * @param {import("./machine.mjs").CoreProbe} core
+ * @returns {Promise<{ samples: Samples, disturbed: number }>} disturbed: share of the turns that were
  */
-export async function race(contenders, { rounds, warmup, warm = 0 }) {
+export async function race(contenders, { rounds, warmup, warm = 0 }, core) {
   const bench = new Bench({
     time: 0,
     iterations: 1,
@@ -81,16 +88,44 @@ export async function race(contenders, { rounds, warmup, warm = 0 }) {
   for (const contender of contenders) addTask(bench, contender);
   /** @type {Samples} */
   const samples = new Map(contenders.map(({ name }) => [name, []]));
+  let disturbed = 0;
   for (let round = 0; round < warmup + rounds; round++) {
     for (let turn = 0; turn < contenders.length; turn++) {
       const contender = contenders[(turn + round) % contenders.length];
-      contender.before?.(round);
-      if (warm > 0 && !contender.answers) await warmUp(contender, round, warm);
-      const ms = await runOnce(bench, contender);
-      if (round >= warmup) samples.get(contender.name)?.push((ms * MS_TO_NS) / contender.ops);
+      const isCounted = round >= warmup;
+      const { ns, isCalm } = await takeTurn(
+        bench,
+        contender,
+        round,
+        warm,
+        isCounted ? core : undefined,
+      );
+      if (!isCounted) continue;
+      samples.get(contender.name)?.push(ns);
+      if (!isCalm) disturbed++;
     }
   }
-  return samples;
+  return { samples, disturbed: disturbed / (rounds * contenders.length) };
+}
+
+/**
+ * @param {Bench} bench @param {Contender} contender @param {number} round @param {number} warm
+ * @param {import("./machine.mjs").CoreProbe} [core] none: the turn does not count
+ */
+async function takeTurn(bench, contender, round, warm, core) {
+  for (let left = TRIES; ; left--) {
+    const start = performance.now();
+    contender.before?.(round);
+    if (warm > 0 && !contender.answers) await warmUp(contender, round, warm);
+    const wasCalm = core === undefined || core.isCalm();
+    const ms = await runOnce(bench, contender);
+    const isCalm = wasCalm && (core === undefined || core.isCalm());
+    const ns = (ms * MS_TO_NS) / contender.ops;
+    const took = performance.now() - start;
+    if (isCalm || left === 0 || core === undefined || took > Math.min(LONG, core.patience))
+      return { ns, isCalm };
+    core.patience -= took;
+  }
 }
 
 /**

@@ -73,10 +73,15 @@ export function summary(report) {
 }
 
 /** @param {Report} report */
-export function busyWarning({ load, machine }) {
-  if (Math.max(load.start, load.end) <= machine.cpus) return undefined;
-  const loads = `${load.start.toFixed(2)} at the start, ${load.end.toFixed(2)} at the end`;
-  return `WARNING: load average ${loads}, ${machine.cpus} CPUs: rows marked ${BUSY_MARK} mean little`;
+export function busyWarning({ load, machine, results }) {
+  const marked = `rows marked ${BUSY_MARK} mean little`;
+  if (Math.max(load.start, load.end) > machine.cpus) {
+    const loads = `${load.start.toFixed(2)} at the start, ${load.end.toFixed(2)} at the end`;
+    return `WARNING: load average ${loads}, ${machine.cpus} CPUs: ${marked}`;
+  }
+  return results.some(({ busy }) => busy)
+    ? `WARNING: most rounds of some workloads were disturbed by others on the same core: ${marked}`
+    : undefined;
 }
 
 /** @param {Report} report */

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { loadLibrary, repositoryFile } from "./ours.mjs";
-import { isBusy } from "./machine.mjs";
+import { CoreProbe, isBusy } from "./machine.mjs";
 import { Peers } from "./peers.mjs";
 import { race } from "./race.mjs";
 import { Random, keyOf } from "./random.mjs";
@@ -21,6 +21,7 @@ import { ratios, spread } from "./stats.mjs";
  * @property {number} window   operations of a round
  * @property {number} entries  larger maps are made this small
  * @property {number} heavy    counted rounds of workloads that take long (filling)
+ * @property {number} patience milliseconds for turns that are taken again because they were disturbed (CoreProbe)
  *
  * @typedef {object} Options
  * @property {Plan} plan
@@ -31,9 +32,25 @@ import { ratios, spread } from "./stats.mjs";
 
 /** @type {Readonly<Record<string, Plan>>} */
 export const PLANS = {
-  normal: { warm: 4, rounds: 21, warmup: 6, window: 1 << 18, entries: 2 ** 32, heavy: 7 },
-  quick: { warm: 3, rounds: 7, warmup: 2, window: 1 << 17, entries: 2 ** 32, heavy: 3 },
-  smoke: { warm: 1, rounds: 3, warmup: 1, window: 1 << 12, entries: 20_000, heavy: 2 },
+  normal: {
+    warm: 4,
+    rounds: 21,
+    warmup: 6,
+    window: 1 << 18,
+    entries: 2 ** 32,
+    heavy: 7,
+    patience: 600_000,
+  },
+  quick: {
+    warm: 3,
+    rounds: 7,
+    warmup: 2,
+    window: 1 << 17,
+    entries: 2 ** 32,
+    heavy: 3,
+    patience: 15_000,
+  },
+  smoke: { warm: 1, rounds: 3, warmup: 1, window: 1 << 12, entries: 20_000, heavy: 2, patience: 0 },
 };
 
 /**
@@ -85,6 +102,9 @@ function judge(value, must, aim) {
   if (aim !== null && value <= aim) return "aim";
   return value <= must ? "must" : "BELOW";
 }
+
+/** Where more of the turns were disturbed, the figures say so. */
+export const MOST = 0.5;
 
 /** Windows of queries a contender has: enough of them that no branch predictor knows them by heart. */
 export const WINDOWS = 8;
@@ -170,6 +190,7 @@ export class Suite {
   constructor(options, library, rt, loops) {
     this.options = options;
     this.plan = options.plan;
+    this.core = new CoreProbe(this.plan.patience);
     this.library = library;
     this.rt = rt;
     this.loops = loops;
@@ -236,7 +257,7 @@ export class Suite {
   async race(workload, contenders, plan = this.plan) {
     const wasBusy = isBusy();
     globalThis.gc?.();
-    const samples = await race(contenders, plan);
+    const { samples, disturbed } = await race(contenders, plan, this.core);
     const figures = contenders.map(({ name, role }) => ({
       name,
       role,
@@ -260,7 +281,7 @@ export class Suite {
         verdict: judge(ratio?.median ?? NaN, must, aim),
       };
     });
-    return this.#book(workload, figures, rows, wasBusy || isBusy());
+    return this.#book(workload, figures, rows, wasBusy || disturbed > MOST || isBusy());
   }
 
   /**
