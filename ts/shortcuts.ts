@@ -5,6 +5,7 @@
 // They do the commonest case only. What else may happen, errors included, is left to the method.
 
 import { ABSENT, ASK, ASK_AT } from "./abi.js";
+import { KIND } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { SHORTCUT } from "./door.js";
 import type { MapDoor } from "./door.js";
@@ -25,6 +26,17 @@ type Get = (key: unknown) => unknown;
 type GetInto = (key: unknown, out: unknown) => unknown;
 type Delete = (key: unknown) => boolean;
 type Set<M> = (key: unknown, value: unknown) => M;
+
+/** Reads values at addresses: 32-bit numbers without asking the door, which has to look up its views at every use. */
+function reader(door: Door): (ptr: number) => unknown {
+  const { mem } = door;
+  const isU32Value = door.value.kind === KIND.U32;
+  return (ptr) => {
+    // Undefined: beyond views that are stale.
+    const value = isU32Value ? mem.u32[ptr >>> 2] : undefined;
+    return value === undefined ? door.read(ptr) : value;
+  };
+}
 
 /**
  * Keys and values are numbers of 32 bits. Such a value comes from the core in any case: were one from the method among them,
@@ -74,11 +86,12 @@ function deleteU32(door: Door, remove: CoreExports["map_delete4"], other: Delete
  */
 function getU64(door: Door, lookup: CoreExports["map_at_u64"], other: Get): Get {
   const { map, handle } = door;
+  const read = reader(door);
   return (key) => {
     if (door.reads === U64 && typeof key === "bigint") {
       const cut = BigInt.asUintN(64, key);
       const ptr = lookup(map, handle, cut) >>> 0;
-      if (ptr > NOWHERE && cut === key) return door.read(ptr);
+      if (ptr > NOWHERE && cut === key) return read(ptr);
       if (ptr === 0 && cut === key) return undefined;
     }
     return other(key);
@@ -176,10 +189,11 @@ const copy4 = (to: Int32Array, at: number, words: Int32Array, from: number): voi
 /** Longest match of IPv4 addresses as numbers. */
 function matchU32(door: Door, match: CoreExports["map_lpm_match_u32"], other: Get): Get {
   const { map, handle } = door;
+  const read = reader(door);
   return (address) => {
     if (door.reads === PREFIX && typeof address === "number") {
       const ptr = match(map, handle, address) >>> 0;
-      if (ptr !== 0) return door.read(ptr);
+      if (ptr !== 0) return read(ptr);
     }
     return other(address);
   };
