@@ -88,8 +88,14 @@ function getU64(door: Door, lookup: CoreExports["map_at_u64"], other: Get): Get 
   const { map, handle } = door;
   const read = reader(door);
   return (key) => {
-    if (door.reads === U64 && typeof key === "bigint") {
-      const cut = BigInt.asUintN(64, key);
+    if (door.reads === U64) {
+      let cut: bigint;
+      try {
+        // As good as asking for the type, and asked for anyway.
+        cut = BigInt.asUintN(64, key as bigint);
+      } catch {
+        return other(key);
+      }
       const ptr = lookup(map, handle, cut) >>> 0;
       if (ptr > NOWHERE && cut === key) return read(ptr);
       if (ptr === 0 && cut === key) return undefined;

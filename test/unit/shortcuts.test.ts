@@ -174,7 +174,7 @@ describeEachBuild("shortcuts", (build) => {
     });
   });
 
-  it("a key beyond 64 bits is not the key it would be cut to", async () => {
+  it("a key beyond 64 bits, or no bigint, is not the key it would be cut or turned to", async () => {
     using rt = await build.createRuntime();
     const map = rt.createMap({ type: "hash", key: u64, value: u32, maxEntries: 8 });
     map.set(5n, 1);
@@ -182,6 +182,11 @@ describeEachBuild("shortcuts", (build) => {
       for (const key of [(1n << 64n) + 5n, 5n - (1n << 64n), (1n << 128n) + 5n]) {
         expect(() => map.get(key)).toThrow(RangeError);
         expect(() => map.set(key, 2)).toThrow(RangeError);
+      }
+      for (const key of [5, "5", true, undefined, null, {}, Symbol("5"), [5n]] as never[]) {
+        expect(() => map.get(key)).toThrow(TypeError);
+        expect(() => map.set(key, 2)).toThrow(TypeError);
+        expect(() => map.delete(key)).toThrow(TypeError);
       }
       expect(map.get(5n)).toBe(1);
     }
