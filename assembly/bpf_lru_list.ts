@@ -277,17 +277,19 @@ function popHead(sentinel: u32): u32 {
 /** Flushes PENDING into the set, rotates, and fills the local FREE list with up to lruTarget nodes. */
 function refillLocal(h: BpfHtab, set: u32, local: u32): void {
   const pending = local + LOCAL_PENDING;
-  while (!isEmpty(pending)) {
-    const node = prevOf(pending);
-    unlink(node);
+  let node = prevOf(pending);
+  while (node != pending) {
+    const newer = prevOf(node);
     enterSet(set, node, isReferenced(node) ? LIST_ACTIVE : LIST_INACTIVE);
+    node = newer;
   }
+  listInit(pending);
   rotate(h, set);
   let moved: u32 = 0;
   while (moved < h.lruTarget && !isEmpty(set + LIST_FREE * SENTINEL)) {
-    const node = nextOf(set + LIST_FREE * SENTINEL);
-    leaveSet(set, node);
-    enterLocal(local, node, LIST_LOCAL_FREE);
+    const unused = nextOf(set + LIST_FREE * SENTINEL);
+    leaveSet(set, unused);
+    enterLocal(local, unused, LIST_LOCAL_FREE);
     moved++;
   }
   if (moved < h.lruTarget) shrink(h, set, h.lruTarget - moved, local);

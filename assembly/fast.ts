@@ -112,11 +112,25 @@ export function map_get4(map: usize, handle: u32, k0: u32): u32 {
   return h.inlineHandle == handle ? SmallTable.number(h, k0) : <u32>ASK;
 }
 
-/** map_get4 for all hash types except the per-CPU ones, at any length. */
-export function map_use4(map: usize, handle: u32, k0: u32): u32 {
+/** map_get4 for the other hash types, no per-CPU ones: LRU types mark the entry. */
+export function map_get4_separate(map: usize, handle: u32, k0: u32): u32 {
+  const h = changetype<BpfHtab>(map);
+  if (!isOpen(map, handle) || !h.isPlain) return <u32>ASK;
+  const elem = SeparateTable.lookupFirst(h, k0);
+  if (elem <= <u32>ASK_AT) return elem == 0 ? <u32>ABSENT : <u32>ASK;
+  if (h.isLru) markUsed(elem);
+  return numberAt(elem + h.valueOff);
+}
+
+/** After map_get4 or map_get4_separate answered ASK: the same, at any length. */
+export function map_get4_any(map: usize, handle: u32, k0: u32): u32 {
   const at = map_lookup4(map, handle, k0);
   if (at == 0) return isOpen(map, handle) ? <u32>ABSENT : <u32>ASK;
-  // Behind a 4-byte value in its 8 bytes there are zeros.
+  return numberAt(at);
+}
+
+/** Behind a 4-byte value in its 8 bytes there are zeros. */
+function numberAt(at: usize): u32 {
   const value = load<u64>(at);
   return value < <u64>ABSENT ? <u32>value : <u32>ASK;
 }

@@ -21,6 +21,7 @@
 //
 // A position names a slot: chunk address | slot (chunks are 16-aligned).
 
+import { ASK_AT } from "../ts/abi";
 import { BpfHtab } from "./hashtab";
 import { Chunks, addOverflow, tagOf } from "./htab_chunk";
 import { InlineTable, inlineOverflow, inlinePosition, inlineUsed } from "./htab_inline";
@@ -211,6 +212,23 @@ export class SeparateTable {
   }
 
   /**
+   * lookup of a 4-byte key by the first candidate alone: the address of the elem; 0 when absent, ASK_AT when that does not tell.
+   * Calls nothing (SmallTable.number).
+   */
+  @inline
+  static lookupFirst(h: BpfHtab, key: u32): u32 {
+    const hash = Chunks.hash<u32>(h, key, 0);
+    const chunk = h.chunks + (Chunks.index(hash, h.nChunks) << 6);
+    const candidates = SeparateTable.tagged(chunk, tagOf(hash));
+    if (candidates != 0) {
+      const elem = load<u32>(chunk + ((<u32>ctz(candidates)) << 2), CHUNK_HDR);
+      if (load<u32>(elem + h.keyOff) == key) return elem;
+    }
+    const isLast = (candidates & (candidates - 1)) == 0;
+    return isLast && load<u16>(chunk, OVERFLOW_AT) == 0 ? 0 : <u32>ASK_AT;
+  }
+
+  /**
    * Moves an element to the front of its bucket. Without BPF_F_ZERO_SEED nobody can tell the order within a bucket: all
    * stamps are 0 then, and the order is that of the addresses.
    */
@@ -244,26 +262,24 @@ function usedSlots(h: BpfHtab, chunk: u32): u32 {
 }
 
 /**
- * A free slot for a new element, not yet visible, with its overflow marks. There is one: a table has more slots than
- * elements. Not in inline tables, nor the next two.
+ * Puts a new elem and its key into a free slot, with the overflow marks; publishSlot makes it visible once the value is there.
+ * There is a slot: a table has more than elements. Not in inline tables, nor the next two. @returns the position
  */
-export function takeSlot(h: BpfHtab, hash: u32): u32 {
-  let chunk = chunkAt(h, homeIndex(h, hash));
-  while (true) {
-    const unused = SeparateTable.tagged(chunk, 0);
-    if (unused != 0) return chunk | ctz(unused);
+export function takeSlot(h: BpfHtab, elem: usize, hash: u32, a: u64, b: u64): u32 {
+  const home = chunkAt(h, homeIndex(h, hash));
+  let chunk = home;
+  let unused = SeparateTable.tagged(chunk, 0);
+  while (unused == 0) {
     addOverflow(chunk + OVERFLOW_AT, 1);
     chunk = chunkAfter(h, chunk);
+    unused = SeparateTable.tagged(chunk, 0);
   }
-}
-
-/** Puts the key and the elem into a slot; publishSlot makes it visible once the value is there. */
-export function fillSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32, a: u64, b: u64): void {
+  const slot: u32 = ctz(unused);
   store<u32>(elem, hash);
-  const isHome = (pos & ~15) == chunkAt(h, homeIndex(h, hash));
-  store<u8>(elem, isHome ? (pos & 15) + 1 : ELSEWHERE, ELEM_LIVE);
-  store<u32>((pos & ~15) + CHUNK_HDR + ((pos & 15) << 2), elem);
+  store<u8>(elem, chunk == home ? slot + 1 : ELSEWHERE, ELEM_LIVE);
+  store<u32>(chunk + (slot << 2), elem, CHUNK_HDR);
   storeKey(h, elem + h.keyOff, a, b);
+  return chunk | slot;
 }
 
 /** Makes a slot visible, as the newest element of its bucket. */

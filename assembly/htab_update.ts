@@ -16,7 +16,6 @@ import {
   ELEM_LIVE,
   ELEM_REF,
   SeparateTable,
-  fillSlot,
   find,
   firstElem,
   hashKey,
@@ -230,8 +229,7 @@ function insertElem(
   if (!h.isLru && h.count >= h.maxEntries) return -E2BIG;
   const elem: usize = h.isLru ? node : takeElem(h);
   if (elem == 0) return -ENOMEM;
-  const pos = takeSlot(h, hash);
-  fillSlot(h, pos, elem, hash, a, b);
+  const pos = takeSlot(h, elem, hash, a, b);
   const at = elem + h.valueOff;
   if (h.isPercpu) {
     writePercpu(h, at, value, syscall, true);

@@ -118,6 +118,8 @@ export {
   map_delete_many,
   map_delete_u64,
   map_get4,
+  map_get4_any,
+  map_get4_separate,
   map_get_many,
   map_get_next_key,
   map_is_inline,
@@ -139,7 +141,6 @@ export {
   map_update4,
   map_update8,
   map_update_u64,
-  map_use4,
   value_add64,
 } from "./fast";
 export { map_lpm_match, map_lpm_match4, map_lpm_match_many, map_lpm_match_u32 } from "./lpm_match";

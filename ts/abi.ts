@@ -1,6 +1,6 @@
 // What both halves must agree on beyond the kernel's own constants (uapi.ts).
 
-/** What map_get4 and map_use4 answer instead of a value: the two largest numbers of 32 bits, so that one comparison tells. */
+/** What the map_get4 doors answer instead of a value: the two largest numbers of 32 bits, so that one comparison tells. */
 export const ABSENT = 0xfffffffe;
 /** Not found out here, or a value that has more bits: the other doors know. */
 export const ASK = 0xffffffff;

@@ -128,7 +128,8 @@ export interface CoreExports {
   map_iter_many(handle: number, pos: number, out: number, max: number): number;
   map_at16(map: number, handle: number, k0: number, k1: number, k2: number, k3: number): number;
   map_get4(map: number, handle: number, k0: number): number;
-  map_use4(map: number, handle: number, k0: number): number;
+  map_get4_separate(map: number, handle: number, k0: number): number;
+  map_get4_any(map: number, handle: number, k0: number): number;
   map_put4(map: number, handle: number, k0: number, value: number): number;
   map_at_u64(map: number, handle: number, key: bigint): number;
   map_put_u64(map: number, handle: number, key: bigint, value: number): number;

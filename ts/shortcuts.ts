@@ -4,7 +4,7 @@
 //
 // They do the commonest case only. What else may happen, errors included, is left to the method.
 
-import { ABSENT, ASK, ASK_AT } from "./abi.js";
+import { ABSENT, ASK_AT } from "./abi.js";
 import { KIND } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { SHORTCUT } from "./door.js";
@@ -13,7 +13,6 @@ import { ENOENT } from "./uapi.js";
 
 // The module's own, as door.ts says.
 const NOTHING = ABSENT;
-const MORE = ASK;
 const NOWHERE = ASK_AT;
 const NO_ENTRY = -ENOENT;
 const { U32, U64, BYTES16, PREFIX } = SHORTCUT;
@@ -43,11 +42,12 @@ function reader(door: Door): (ptr: number) => unknown {
  * which may be any, the optimiser would take all for that.
  */
 function getU32(door: Door, core: CoreExports, other: Get): Get {
-  const { map, handle, isInline } = door;
-  const { map_get4: lookup, map_use4: lookupMore } = core;
+  const { map, handle } = door;
+  const lookup = door.isInline ? core.map_get4 : core.map_get4_separate;
+  const { map_get4_any: lookupMore } = core;
   return (key) => {
     if (door.reads === U32 && isU32(key)) {
-      const value = isInline ? lookup(map, handle, key) >>> 0 : MORE;
+      const value = lookup(map, handle, key) >>> 0;
       if (value < NOTHING) return value;
       if (value === NOTHING) return undefined;
       const late = lookupMore(map, handle, key) >>> 0;
