@@ -76,45 +76,47 @@ describeEachBuild("typed maps: iteration", (build) => {
     { name: "6 bytes", codec: bytes(6), keyOf: (i: number) => new Uint8Array(6).fill(i) },
   ] as const;
 
-  test.for(KEYS)("whatever changes on the way, with $name keys", async ({ codec, keyOf }) => {
-    using rt = await build.createRuntime();
-    const random = new Random(codec.size);
-    for (let round = 0; round < 40; round++) {
-      const map = rt.createMap({
-        type: "hash",
-        key: codec as Codec<unknown>,
-        value: u32,
-        maxEntries: 200,
-      });
-      const present = new Set<number>();
-      for (let i = 0; i < 150; i++) {
-        map.set(keyOf(i), i);
-        present.add(i);
+  for (const { name, codec, keyOf } of KEYS) {
+    test(`whatever changes on the way, with ${name} keys`, async () => {
+      using rt = await build.createRuntime();
+      const random = new Random(codec.size);
+      for (let round = 0; round < 40; round++) {
+        const map = rt.createMap({
+          type: "hash",
+          key: codec as Codec<unknown>,
+          value: u32,
+          maxEntries: 200,
+        });
+        const present = new Set<number>();
+        for (let i = 0; i < 150; i++) {
+          map.set(keyOf(i), i);
+          present.add(i);
+        }
+        const stayed = new Set(present);
+        const shown: number[] = [];
+        const probability = random.below(100);
+        for (const element of map.cursor()) {
+          const i = element.value;
+          expect(element.key).toEqual(keyOf(i));
+          expect(present.has(i)).toBe(true);
+          shown.push(i);
+          if (random.below(100) >= probability) continue;
+          // The current one, one that was shown, or one that was not.
+          const victim = random.below(3) === 0 ? i : random.below(200);
+          expect(map.delete(keyOf(victim))).toBe(present.delete(victim));
+          stayed.delete(victim);
+          if (victim === i) expect(element.key).toEqual(keyOf(i));
+          const newcomer = 200 + random.below(50);
+          if (present.size < 200) map.set(keyOf(newcomer), newcomer);
+          present.add(newcomer);
+        }
+        const first = shown.filter((i) => i < 200);
+        expect(new Set(first).size).toBe(first.length);
+        for (const i of stayed) expect(shown).toContain(i);
+        map.close();
       }
-      const stayed = new Set(present);
-      const shown: number[] = [];
-      const probability = random.below(100);
-      for (const element of map.cursor()) {
-        const i = element.value;
-        expect(element.key).toEqual(keyOf(i));
-        expect(present.has(i)).toBe(true);
-        shown.push(i);
-        if (random.below(100) >= probability) continue;
-        // The current one, one that was shown, or one that was not.
-        const victim = random.below(3) === 0 ? i : random.below(200);
-        expect(map.delete(keyOf(victim))).toBe(present.delete(victim));
-        stayed.delete(victim);
-        if (victim === i) expect(element.key).toEqual(keyOf(i));
-        const newcomer = 200 + random.below(50);
-        if (present.size < 200) map.set(keyOf(newcomer), newcomer);
-        present.add(newcomer);
-      }
-      const first = shown.filter((i) => i < 200);
-      expect(new Set(first).size).toBe(first.length);
-      for (const i of stayed) expect(shown).toContain(i);
-      map.close();
-    }
-  });
+    });
+  }
 
   test("a cursor whose map is closed on the way, also behind its back", async () => {
     using rt = await build.createRuntime();
