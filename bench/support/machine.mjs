@@ -27,6 +27,8 @@ function allUnits(words, n) {
 
 /** Iterations of a probe: about 0.2 ms. */
 const PROBE = 60_000;
+/** Milliseconds of probes at the beginning: long enough to have seen a calm moment. */
+const LOOK_AROUND = 1000;
 /** A core whose other thread is at work takes 1.4 times as long. */
 const DISTURBED = 1.2;
 
@@ -44,7 +46,8 @@ export class CoreProbe {
   /** @param {number} patience */
   constructor(patience) {
     this.patience = patience;
-    for (let i = 0; i < 50; i++) this.isCalm();
+    const end = performance.now() + LOOK_AROUND;
+    while (performance.now() < end) this.isCalm();
   }
 
   isCalm() {
