@@ -334,8 +334,13 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
   /** Calls `callback` for each element, as `entries` goes. */
   forEach(callback: (value: V, key: K, map: this) => void): void {
     const element = this.cursor();
+    const { door } = this;
     try {
-      while (element.step()) callback(element.value, element.key, this);
+      while (element.step()) {
+        // As element.value and element.key, which ask again what step() has just seen.
+        const value = door.isPerCpu ? element.value : door.read(element.valuePtr);
+        callback(value, door.readKey(element.keyPtr), this);
+      }
     } finally {
       element.close();
     }
