@@ -327,3 +327,70 @@ describe("views", () => {
     expect([view.a, view.b, view.c]).toEqual([0, 0xfffffffe, 2n ** 64n - 1n]);
   });
 });
+
+describe("where members come from", () => {
+  const Pair = struct({ a: u32, b: u16 });
+  const bytesOf = (value: object) => encode(Pair, value as { a: number; b: number });
+  const expected = bytesOf({ a: 1, b: 2 });
+
+  test("objects of any shape", () => {
+    class Accessors {
+      get a(): number {
+        return 1;
+      }
+      get b(): number {
+        return 2;
+      }
+    }
+    const shapes: object[] = [
+      { b: 2, a: 1 },
+      { a: 1, b: 2, c: 3 },
+      { c: 3, a: 1, b: 2 },
+      Object.create({ a: 1, b: 2 }) as object,
+      Object.assign(Object.create({ a: 9 }) as object, { b: 2, a: 1 }),
+      Object.assign(Object.create(null) as object, { a: 1, b: 2 }),
+      new Accessors(),
+      new Proxy({ a: 1, b: 2 }, {}),
+      Object.defineProperty({ a: 1 }, "b", { value: 2, enumerable: false }),
+      Object.freeze({ a: 1, b: 2 }),
+      Object.assign([], { a: 1, b: 2 }),
+    ];
+    for (const shape of shapes) expect(bytesOf(shape)).toEqual(expected);
+    expect(() => bytesOf({ a: 1 })).toThrow("value.b");
+    expect(() => bytesOf({ b: 2 })).toThrow("value.a");
+    expect(() => bytesOf([1, 2])).toThrow("value.a");
+  });
+
+  test("a member is looked at once: what was checked is what is stored", () => {
+    let looks = 0;
+    const shifty = {
+      a: 1,
+      get b(): number {
+        looks++;
+        return looks === 1 ? 2 : 1e9;
+      },
+    };
+    expect(bytesOf(shifty)).toEqual(expected);
+    expect(looks).toBe(1);
+  });
+
+  test("a getter that encodes with the same codec, or throws, disturbs nobody", () => {
+    const nested = {
+      a: 1,
+      get b(): number {
+        expect(bytesOf({ a: 7, b: 8 })).toEqual(encode(struct({ a: u32, b: u16 }), { a: 7, b: 8 }));
+        return 2;
+      },
+    };
+    const broken = {
+      a: 5,
+      get b(): number {
+        throw new Error("no");
+      },
+    };
+    for (let i = 0; i < 3; i++) {
+      expect(bytesOf(nested)).toEqual(expected);
+      expect(() => bytesOf(broken)).toThrow("no");
+    }
+  });
+});

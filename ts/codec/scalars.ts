@@ -18,53 +18,74 @@ export function isScalar(kind: CodecKind): boolean {
   return kind !== KIND.OTHER && kind <= LAST_SCALAR;
 }
 
-/** Reads a scalar of any scalar kind at any address. */
+// Where a module's own constants are known to the optimiser, those of another are looked up at every use.
+const {
+  BOOL,
+  F32,
+  F64,
+  I16,
+  I16BE,
+  I32,
+  I32BE,
+  I64,
+  I64_NUMBER,
+  I8,
+  U16,
+  U16BE,
+  U32,
+  U32BE,
+  U64,
+  U64BE,
+  U64_NUMBER,
+  U8,
+} = KIND;
+
+/** Reads a scalar of any scalar kind at any address: the commonest kinds here, few enough to be inlined. */
 export function readScalar(
   mem: MemoryViews,
   ptr: number,
   kind: CodecKind,
 ): number | bigint | boolean {
+  if (kind === U32) return mem.dv.getUint32(ptr, true);
+  if (kind === U64) return mem.dv.getBigUint64(ptr, true);
+  if (kind === U64_NUMBER) return readSafe(mem, ptr, mem.dv.getUint32(ptr + 4, true));
+  if (kind === U16) return mem.dv.getUint16(ptr, true);
+  if (kind === U8) return mem.dv.getUint8(ptr);
+  return readOther(mem, ptr, kind);
+}
+
+const readOther = (mem: MemoryViews, ptr: number, kind: CodecKind): number | bigint | boolean => {
   switch (kind) {
-    case KIND.U32:
-      return mem.dv.getUint32(ptr, true);
-    case KIND.U64:
-      return mem.dv.getBigUint64(ptr, true);
-    case KIND.U64_NUMBER:
-      return readSafe(mem, ptr, mem.dv.getUint32(ptr + 4, true));
-    case KIND.U8:
-      return mem.dv.getUint8(ptr);
-    case KIND.U16:
-      return mem.dv.getUint16(ptr, true);
-    case KIND.I32:
+    case I32:
       return mem.dv.getInt32(ptr, true);
-    case KIND.I64:
+    case I64:
       return mem.dv.getBigInt64(ptr, true);
-    case KIND.F64:
+    case F64:
       return mem.dv.getFloat64(ptr, true);
-    case KIND.I64_NUMBER:
+    case I64_NUMBER:
       return readSafe(mem, ptr, mem.dv.getInt32(ptr + 4, true));
-    case KIND.BOOL:
+    case BOOL:
       return mem.dv.getUint8(ptr) !== 0;
-    case KIND.I8:
+    case I8:
       return mem.dv.getInt8(ptr);
-    case KIND.I16:
+    case I16:
       return mem.dv.getInt16(ptr, true);
-    case KIND.F32:
+    case F32:
       return mem.dv.getFloat32(ptr, true);
-    case KIND.U32BE:
+    case U32BE:
       return mem.dv.getUint32(ptr, false);
-    case KIND.U16BE:
+    case U16BE:
       return mem.dv.getUint16(ptr, false);
-    case KIND.I32BE:
+    case I32BE:
       return mem.dv.getInt32(ptr, false);
-    case KIND.I16BE:
+    case I16BE:
       return mem.dv.getInt16(ptr, false);
-    case KIND.U64BE:
+    case U64BE:
       return mem.dv.getBigUint64(ptr, false);
-    default: // KIND.I64BE
+    default: // I64BE
       return mem.dv.getBigInt64(ptr, false);
   }
-}
+};
 
 /** A 64-bit integer as number, from its (signed or unsigned) upper half and the lower half. */
 function readSafe(mem: MemoryViews, ptr: number, high: number): number {
@@ -77,6 +98,80 @@ function readSafe(mem: MemoryViews, ptr: number, high: number): number {
   return value;
 }
 
+/** Stores a value that passed its codec's check: the commonest kinds, few enough to be inlined. */
+const store = (
+  mem: MemoryViews,
+  ptr: number,
+  kind: CodecKind,
+  value: number | bigint | boolean,
+): void => {
+  if (kind === U32) mem.dv.setUint32(ptr, value as number, true);
+  else if (kind === U64) mem.dv.setBigUint64(ptr, value as bigint, true);
+  else if (kind === U16) mem.dv.setUint16(ptr, value as number, true);
+  else if (kind === U8) mem.dv.setUint8(ptr, value as number);
+  else storeOther(mem, ptr, kind, value);
+};
+
+const storeOther = (
+  mem: MemoryViews,
+  ptr: number,
+  kind: CodecKind,
+  value: number | bigint | boolean,
+): void => {
+  switch (kind) {
+    case I32:
+      return mem.dv.setUint32(ptr, value as number, true);
+    case I64:
+      return mem.dv.setBigUint64(ptr, value as bigint, true);
+    case U64_NUMBER:
+    case I64_NUMBER:
+      mem.dv.setUint32(ptr, value as number, true);
+      // Rounding down keeps the two's complement of negative numbers right.
+      return mem.dv.setUint32(ptr + 4, Math.floor((value as number) / TWO_32), true);
+    case I8:
+      return mem.dv.setUint8(ptr, value as number);
+    case I16:
+      return mem.dv.setUint16(ptr, value as number, true);
+    case F64:
+      return mem.dv.setFloat64(ptr, value as number, true);
+    case F32:
+      return mem.dv.setFloat32(ptr, value as number, true);
+    case BOOL:
+      return mem.dv.setUint8(ptr, value === true ? 1 : 0);
+    case U32BE:
+    case I32BE:
+      return mem.dv.setUint32(ptr, value as number, false);
+    case U16BE:
+    case I16BE:
+      return mem.dv.setUint16(ptr, value as number, false);
+    default: // U64BE, I64BE
+      return mem.dv.setBigUint64(ptr, value as bigint, false);
+  }
+};
+
+/** What storing a member of a struct needs. */
+interface Place {
+  readonly offset: number;
+  readonly kind: CodecKind;
+  readonly isScalar: boolean;
+  readonly codec: BaseCodec<unknown, unknown>;
+}
+
+/** Stores values that passed their codecs' checks, each at its place behind `ptr`. */
+export function putMembers(
+  mem: MemoryViews,
+  ptr: number,
+  places: readonly Place[],
+  values: readonly unknown[],
+): void {
+  for (let i = 0; i < places.length; i++) {
+    const { isScalar: isPlain, offset, kind, codec } = places[i] as Place;
+    const value = values[i];
+    if (isPlain) store(mem, ptr + offset, kind, value as number | bigint | boolean);
+    else codec.put(mem, ptr + offset, value);
+  }
+}
+
 /** Stores a value that passed its codec's check. */
 export function putScalar(
   mem: MemoryViews,
@@ -84,39 +179,7 @@ export function putScalar(
   kind: CodecKind,
   value: number | bigint | boolean,
 ): void {
-  switch (kind) {
-    case KIND.U32:
-    case KIND.I32:
-      return mem.dv.setUint32(ptr, value as number, true);
-    case KIND.U64:
-    case KIND.I64:
-      return mem.dv.setBigUint64(ptr, value as bigint, true);
-    case KIND.U64_NUMBER:
-    case KIND.I64_NUMBER:
-      mem.dv.setUint32(ptr, value as number, true);
-      // Rounding down keeps the two's complement of negative numbers right.
-      return mem.dv.setUint32(ptr + 4, Math.floor((value as number) / TWO_32), true);
-    case KIND.U8:
-    case KIND.I8:
-      return mem.dv.setUint8(ptr, value as number);
-    case KIND.U16:
-    case KIND.I16:
-      return mem.dv.setUint16(ptr, value as number, true);
-    case KIND.F64:
-      return mem.dv.setFloat64(ptr, value as number, true);
-    case KIND.F32:
-      return mem.dv.setFloat32(ptr, value as number, true);
-    case KIND.BOOL:
-      return mem.dv.setUint8(ptr, value === true ? 1 : 0);
-    case KIND.U32BE:
-    case KIND.I32BE:
-      return mem.dv.setUint32(ptr, value as number, false);
-    case KIND.U16BE:
-    case KIND.I16BE:
-      return mem.dv.setUint16(ptr, value as number, false);
-    default: // KIND.U64BE, KIND.I64BE
-      return mem.dv.setBigUint64(ptr, value as bigint, false);
-  }
+  store(mem, ptr, kind, value);
 }
 
 /** Integers that are numbers: 8 to 32 bits, and 64 bits within +-(2^53-1). */

@@ -4,15 +4,15 @@
 // alignment; packed: no gaps, alignment 1. Bit-fields follow the System V ABI (see `placeBits`).
 //
 // Speed: offsets, kinds and ranges of scalar fields are computed once and sit in one array of
-// FieldPlan objects, so that a scalar field costs a switch and no call. Decoded objects come from a
-// constructor of the struct's own, which gives all of them one hidden class with the declared order
+// FieldPlan objects, so that a scalar field costs a switch and no call. Members are taken out of an
+// object once, to be checked and stored (see Members). Decoded objects come from a constructor of the struct's own, which gives all of them one hidden class with the declared order
 // of keys. Code is not generated: this works under a strict content-security policy.
 
 import { BaseCodec, KIND, memberCodec, roundUp } from "./base.js";
 import type { AnyCodec, CodecKind, Infer, InferInput, MemberCodec, MemoryViews } from "./base.js";
 import { BitField, PlacedBits } from "./bits.js";
 import { locate, Problem } from "./problem.js";
-import { IntCodec, isScalar, putScalar, readScalar } from "./scalars.js";
+import { IntCodec, isScalar, putMembers, readScalar } from "./scalars.js";
 import { readMember } from "./sequences.js";
 import { viewClass } from "./struct-view.js";
 import type { StructView } from "./struct-view.js";
@@ -169,6 +169,38 @@ function clearedBytes(layout: Layout): number[] {
   return [...isWhole.keys()].filter((index) => !isWhole[index]);
 }
 
+/** Takes the members out of objects, in the order of the plans. */
+class Members {
+  private readonly names: readonly string[];
+  /** An array to put them into. While it is lent out, by a getter that encodes as well, there is none. */
+  private spare: unknown[] | undefined;
+
+  constructor(plans: readonly FieldPlan[]) {
+    this.names = plans.map(({ name }) => name);
+  }
+
+  /**
+   * Objects with the members in the order of declaration and nothing else are walked by for-in: the engine then knows where
+   * each member lies, while a look-up by a name that changes costs as much as the rest.
+   */
+  of(value: PlainObject): unknown[] {
+    const { names } = this;
+    const members = this.spare ?? names.map(() => undefined);
+    this.spare = undefined;
+    let count = 0;
+    for (const name in value) {
+      if (name !== names[count]) break;
+      members[count++] = value[name];
+    }
+    for (let i = count; i < names.length; i++) members[i] = value[names[i] as string];
+    return members;
+  }
+
+  giveBack(members: unknown[]): void {
+    this.spare = members;
+  }
+}
+
 /** A C struct; made by `struct`. */
 export class StructCodec<M extends StructMembers> extends BaseCodec<
   StructValue<M>,
@@ -178,6 +210,7 @@ export class StructCodec<M extends StructMembers> extends BaseCodec<
   readonly fields: readonly StructField[];
   readonly packed: boolean;
   readonly #plans: readonly FieldPlan[];
+  readonly #members: Members;
   readonly #cleared: readonly number[];
   readonly #construct = plainObjectConstructor();
   #View: (new () => StructView<M>) | undefined;
@@ -190,6 +223,7 @@ export class StructCodec<M extends StructMembers> extends BaseCodec<
     this.packed = packed;
     this.fields = layout.fields;
     this.#plans = layout.plans;
+    this.#members = new Members(layout.plans);
     this.#cleared = clearedBytes(layout);
     this.#settleShape();
   }
@@ -255,8 +289,17 @@ export class StructCodec<M extends StructMembers> extends BaseCodec<
     if (typeof value !== "object" || value === null) {
       return Problem.type(`an object {${this.#plans.map((plan) => plan.name).join(", ")}}`, value);
     }
-    for (const { name, min, max, codec } of this.#plans) {
-      const member = (value as PlainObject)[name];
+    const members = this.#members.of(value as PlainObject);
+    const problem = this.#check(members);
+    this.#members.giveBack(members);
+    return problem;
+  }
+
+  #check(members: readonly unknown[]): Problem | undefined {
+    const plans = this.#plans;
+    for (let i = 0; i < plans.length; i++) {
+      const { name, min, max, codec } = plans[i] as FieldPlan;
+      const member = members[i];
       if (
         typeof member === "number" &&
         member >= min &&
@@ -274,17 +317,30 @@ export class StructCodec<M extends StructMembers> extends BaseCodec<
   }
 
   put(mem: MemoryViews, ptr: number, value: StructInput<M>): void {
-    for (const offset of this.#cleared) {
-      mem.u8[ptr + offset] = 0;
+    const members = this.#members.of(value);
+    this.#put(mem, ptr, members);
+    this.#members.giveBack(members);
+  }
+
+  #put(mem: MemoryViews, ptr: number, members: readonly unknown[]): void {
+    const cleared = this.#cleared;
+    for (let i = 0; i < cleared.length; i++) {
+      mem.u8[ptr + (cleared[i] as number)] = 0;
     }
-    for (const plan of this.#plans) {
-      const member = (value as PlainObject)[plan.name];
-      if (plan.isScalar) {
-        putScalar(mem, ptr + plan.offset, plan.kind, member as number | bigint | boolean);
-      } else {
-        plan.codec.put(mem, ptr + plan.offset, member);
-      }
+    putMembers(mem, ptr, this.#plans, members);
+  }
+
+  /** As that of the base, with one look at each member: what was checked is what is put. */
+  override write(mem: MemoryViews, ptr: number, value: StructInput<M>, name = "value"): void {
+    if (typeof value !== "object" || value === null) {
+      super.write(mem, ptr, value, name);
+      return;
     }
+    const members = this.#members.of(value);
+    const problem = this.#check(members);
+    if (problem === undefined) this.#put(mem, ptr, members);
+    this.#members.giveBack(members);
+    if (problem !== undefined) throw problem.toError(name);
   }
 
   /**
