@@ -1,5 +1,7 @@
 // What has no goal but a peer. Dimensions:
 //   iteration  HASH u32 -> u64, 100k entries: forEach and cursor against Map.forEach
+//   structs    HASH, key of 5 fields (16 bytes) -> value of 2 numbers, 1k entries, read into an object at hand; against Map
+//              with the fields joined to a string
 //   bloom      100k u32 values in it, 4 hash functions, half of the queries present, against npm bloomfilter of that size
 //   ring       records of 32 bytes, written 64 at a time and read back, against ringbuf.js
 
@@ -48,6 +50,64 @@ async function iteration(suite) {
     { name: "bpfmaps cursor", role: "ours", ops, run: () => cursor(ours) },
     { name: "Map.forEach", role: "peer", ops, run: () => theirs(map) },
   ]);
+  ours.close();
+}
+
+/** @typedef {{ src: number, dst: number, sport: number, dport: number, proto: number }} Flow */
+
+/** @param {number} i @returns {Flow} */
+function flowOf(i) {
+  return { src: keyOf(i), dst: keyOf(i + ENTRIES), sport: i & 0xffff, dport: 443, proto: 6 };
+}
+
+/** @param {any} map @param {Flow[]} flows @param {{ packets: number, bytes: number }} out */
+function structLoop(map, flows, out) {
+  let sum = 0;
+  for (let i = 0; i < flows.length; i++) sum = (sum + map.getInto(flows[i], out).packets) | 0;
+  return sum;
+}
+
+/** @param {any} map @param {Flow[]} flows */
+function joinedLoop(map, flows) {
+  let sum = 0;
+  for (let i = 0; i < flows.length; i++) {
+    const { src, dst, sport, dport, proto } = flows[i];
+    sum = (sum + map.get(`${src} ${dst} ${sport} ${dport} ${proto}`).packets) | 0;
+  }
+  return sum;
+}
+
+/** @param {Suite} suite */
+async function structs(suite) {
+  const { struct, u16, u32, u64 } = suite.library;
+  const entries = suite.size(1000);
+  const ours = suite.rt.createMap({
+    type: "hash",
+    key: struct({ src: u32, dst: u32, sport: u16, dport: u16, proto: u32 }),
+    value: struct({ packets: u64.asNumber, bytes: u64.asNumber }),
+    maxEntries: entries,
+  });
+  const map = new Map();
+  const flows = Array.from({ length: entries }, (_, i) => flowOf(i));
+  flows.forEach((flow, i) => {
+    ours.set(flow, { packets: i, bytes: 1 });
+    map.set(Object.values(flow).join(" "), { packets: i, bytes: 1 });
+  });
+  const random = new Random(1);
+  const queries = Array.from(
+    { length: suite.plan.window >> 2 },
+    () => flows[random.below(entries)],
+  );
+  const out = { packets: 0, bytes: 0 };
+  const [ourLoop, theirLoop] = [fresh(structLoop), fresh(joinedLoop)];
+  const ops = queries.length;
+  await suite.race(
+    { goal: "-", family: "structs", workload: `get by a struct, ${label(entries)}` },
+    [
+      { name: "bpfmaps getInto", role: "ours", ops, run: () => ourLoop(ours, queries, out) },
+      { name: "Map<string>", role: "peer", ops, run: () => theirLoop(map, queries) },
+    ],
+  );
   ours.close();
 }
 
@@ -173,6 +233,7 @@ async function ring(suite) {
 /** @param {Suite} suite */
 async function run(suite) {
   await iteration(suite);
+  await structs(suite);
   await bloom(suite);
   await ring(suite);
 }

@@ -5,8 +5,9 @@
 //
 // Speed: offsets, kinds and ranges of scalar fields are computed once and sit in one array of
 // FieldPlan objects, so that a scalar field costs a switch and no call. Members are taken out of an
-// object once, to be checked and stored (see Members). Decoded objects come from a constructor of the struct's own, which gives all of them one hidden class with the declared order
-// of keys. Code is not generated: this works under a strict content-security policy.
+// object once, to be checked and stored (see Members). Decoded objects come from a constructor of
+// the struct's own, which gives all of them one hidden class with the declared order of keys. Code
+// is not generated: this works under a strict content-security policy.
 
 import { BaseCodec, KIND, memberCodec, roundUp } from "./base.js";
 import type { AnyCodec, CodecKind, Infer, InferInput, MemberCodec, MemoryViews } from "./base.js";
