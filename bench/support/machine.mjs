@@ -1,7 +1,9 @@
 // What a figure depends on besides the code.
 
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, release } from "node:os";
+import { repositoryFile } from "./ours.mjs";
 
 /** The 1-minute load average. */
 export function load() {
@@ -13,20 +15,8 @@ export function isBusy(value = load()) {
   return value > availableParallelism();
 }
 
-/** Four chains of additions and loads, as much at once as a core can do. @param {Int32Array} words @param {number} n */
-function allUnits(words, n) {
-  let [a, b, c, d] = [0, 0, 0, 0];
-  for (let i = 0; i < n; i++) {
-    a = (a + words[i & 255]) | 0;
-    b = (b ^ words[(i + 1) & 255]) | 0;
-    c = (c + words[(i + 7) & 255]) | 0;
-    d = (d ^ i) | 0;
-  }
-  return a ^ b ^ c ^ d;
-}
-
-/** Iterations of a probe: about 0.2 ms. */
-const PROBE = 60_000;
+/** Steps of a probe: about 0.1 ms. */
+const PROBE = 100_000;
 /** Milliseconds of probes at the beginning: long enough to have seen a calm moment. */
 const LOOK_AROUND = 1000;
 /** A core whose other thread is at work takes 1.4 times as long. */
@@ -38,7 +28,8 @@ const DISTURBED = 1.2;
  * shifts ratios.
  */
 export class CoreProbe {
-  #words = new Int32Array(256);
+  /** In Wasm, which is compiled once: another version of the same JavaScript may be slower by a third. */
+  #allUnits;
   #best = Infinity;
   /** Milliseconds that may be spent on taking turns again. */
   patience;
@@ -46,13 +37,16 @@ export class CoreProbe {
   /** @param {number} patience */
   constructor(patience) {
     this.patience = patience;
+    const module = new WebAssembly.Module(readFileSync(repositoryFile("build/bench-probe.wasm")));
+    const { exports } = new WebAssembly.Instance(module);
+    this.#allUnits = /** @type {(count: number) => number} */ (exports.allUnits);
     const end = performance.now() + LOOK_AROUND;
     while (performance.now() < end) this.isCalm();
   }
 
   isCalm() {
     const start = performance.now();
-    allUnits(this.#words, PROBE);
+    this.#allUnits(PROBE);
     const took = performance.now() - start;
     this.#best = Math.min(this.#best, took);
     return took < this.#best * DISTURBED;
