@@ -7,6 +7,7 @@ const USAGE = `usage: npm run bench -- [options]
   --quick        fewer rounds: under two minutes
   --smoke        small maps, hardly any rounds: does everything work?
   --goal 1,3     only these goals (scaling, other: no goals, but charts)
+  --patience S   seconds for turns that are taken again because others disturbed them on the same core
   --full         16M entries in the scaling curves too
   --data DIR     real data: routes/*.txt.gz
   --json FILE    write the results there
@@ -19,6 +20,7 @@ const OPTIONS = /** @type {const} */ ({
   update: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
   goal: { type: "string" },
+  patience: { type: "string" },
   data: { type: "string" },
   json: { type: "string" },
 });
@@ -47,5 +49,8 @@ export function readArgs(argv) {
   const goals = values.goal?.split(",").map((goal) => goal.trim());
   const { data, json, full: large } = values;
   const update = values.update || (mode === "normal" && goals === undefined);
-  return { mode, plan: PLANS[mode], goals, data, json, large, update };
+  const patience = Number(values.patience ?? PLANS[mode].patience / 1000) * 1000;
+  if (!(patience >= 0)) exitWithUsage(2, `--patience ${values.patience}: not a number of seconds`);
+  const plan = { ...PLANS[mode], patience };
+  return { mode, plan, goals, data, json, large, update };
 }
