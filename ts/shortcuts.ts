@@ -19,12 +19,14 @@ const { U32, U64, BYTES16, PREFIX } = SHORTCUT;
 
 const isU32 = (value: unknown): value is number =>
   typeof value === "number" && value >>> 0 === value;
+const isI32 = (value: unknown): value is number =>
+  typeof value === "number" && (value | 0) === value;
 
 type Door = MapDoor<unknown, unknown, unknown, unknown>;
 type Get = (key: unknown) => unknown;
 type GetInto = (key: unknown, out: unknown) => unknown;
 type Delete = (key: unknown) => boolean;
-type Set<M> = (key: unknown, value: unknown) => M;
+type Put<M> = (key: unknown, value: unknown) => M;
 
 /** Reads values at addresses: 32-bit numbers without asking the door, which has to look up its views at every use. */
 function reader(door: Door): (ptr: number) => unknown {
@@ -58,7 +60,7 @@ function getU32(door: Door, core: CoreExports, other: Get): Get {
   };
 }
 
-function setU32<M>(self: M, door: Door, put: CoreExports["map_put4"], other: Set<M>): Set<M> {
+function setU32<M>(self: M, door: Door, put: CoreExports["map_put4"], other: Put<M>): Put<M> {
   const { map, handle } = door;
   return (key, value) => {
     if (door.writes === U32 && isU32(key) && isU32(value)) {
@@ -105,7 +107,7 @@ function getU64(door: Door, lookup: CoreExports["map_at_u64"], other: Get): Get 
 }
 
 /** Values are numbers of 32 bits. */
-function setU64<M>(self: M, door: Door, put: CoreExports["map_put_u64"], other: Set<M>): Set<M> {
+function setU64<M>(self: M, door: Door, put: CoreExports["map_put_u64"], other: Put<M>): Put<M> {
   const { map, handle } = door;
   return (key, value) => {
     if (door.writes === U64 && isU32(value) && typeof key === "bigint") {
@@ -164,8 +166,8 @@ function setBytes16<M>(
   self: M,
   door: Door,
   update: CoreExports["map_update16"],
-  other: Set<M>,
-): Set<M> {
+  other: Put<M>,
+): Put<M> {
   const { map, handle, mem, keyWords, newWords, valuePtr } = door;
   return (key, value) => {
     if (door.writes === BYTES16 && key === keyWords.bytes && value === newWords.bytes) {
@@ -197,7 +199,7 @@ function matchU32(door: Door, match: CoreExports["map_lpm_match_u32"], other: Ge
   const { map, handle } = door;
   const read = reader(door);
   return (address) => {
-    if (door.reads === PREFIX && typeof address === "number") {
+    if (door.reads === PREFIX && (isU32(address) || isI32(address))) {
       const ptr = match(map, handle, address) >>> 0;
       if (ptr !== 0) return read(ptr);
     }
@@ -205,20 +207,14 @@ function matchU32(door: Door, match: CoreExports["map_lpm_match_u32"], other: Ge
   };
 }
 
-/** Gives an LPM trie its shortcut. */
-export function takeMatchShortcut(ofTrie: unknown, ofDoor: unknown, core: CoreExports): void {
-  const trie = ofTrie as { matchU32: Get };
-  const door = ofDoor as Door;
-  if (door.reads === PREFIX)
-    trie.matchU32 = matchU32(door, core.map_lpm_match_u32, trie.matchU32.bind(trie));
-}
-
 /** A map with the methods the shortcuts stand for. */
 interface Shortened {
   get: Get;
   getInto: GetInto;
-  set: Set<Shortened>;
+  set: Put<Shortened>;
   delete: Delete;
+  /** Of LPM tries. */
+  matchU32: Get;
 }
 
 /** Gives a map the shortcuts for its keys and values. */
@@ -242,6 +238,9 @@ export function takeShortcuts(ofMap: unknown, ofDoor: unknown, core: CoreExports
     case BYTES16:
       map.getInto = getBytes16(door, core.map_at16, map.getInto.bind(map));
       map.set = setBytes16(map, door, core.map_update16, set);
+      break;
+    case PREFIX:
+      map.matchU32 = matchU32(door, core.map_lpm_match_u32, map.matchU32.bind(map));
       break;
   }
 }

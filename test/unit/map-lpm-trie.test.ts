@@ -14,6 +14,13 @@ describeEachBuild("LpmTrie", (build) => {
     expect([0x0a010203, 0x0a010204, 0x0a090909, 0x0b000000].map((a) => routes.matchU32(a))).toEqual(
       [3, 2, 1, undefined],
     );
+    // 200.0.0.1 as an unsigned number and as a signed one.
+    routes.set("200.0.0.0/8", 4);
+    for (const address of [0xc8000001, 0xc8000001 | 0]) expect(routes.matchU32(address)).toBe(4);
+    for (const address of [2 ** 32, -(2 ** 31) - 1, 0.5, NaN, Infinity])
+      expect(() => routes.matchU32(address)).toThrow(RangeError);
+    for (const address of ["10.1.2.3", 1n, undefined, null] as never[])
+      expect(() => routes.matchU32(address)).toThrow(TypeError);
     // The length of a looked-up prefix caps the match.
     expect(routes.get("10.1.2.3/16")).toBe(2);
     expect(routes.get("10.1.2.3/15")).toBe(1);

@@ -1,11 +1,8 @@
 // LPM_TRIE as a typed map.
 
-import type { Codec } from "../codec.js";
+import { encode, u32 } from "../codec.js";
 import { FMODE_READ } from "../holdings.js";
 import { KeyedMap } from "../map.js";
-import type { MapIdentity } from "../map.js";
-import type { BpfRuntime } from "../runtime.js";
-import { takeMatchShortcut } from "../shortcuts.js";
 
 /** Bytes of a key before its data. */
 const PREFIXLEN_SIZE = 4;
@@ -31,12 +28,6 @@ export type LpmData<KI> = KI extends { readonly data: infer D } ? D : never;
  * ```
  */
 export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, VI> {
-  /** @internal */
-  constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<K, KI>, value: Codec<V, VI>) {
-    super(runtime, identity, key, value);
-    takeMatchShortcut(this, this.door, this.core);
-  }
-
   /**
    * The value of the longest prefix of an address; undefined when there is none.
    * @param data the address, as the key codec's data takes it
@@ -52,11 +43,15 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, 
 
   /**
    * `match` for IPv4 addresses as numbers, without allocation: 10.0.0.1 is 0x0a000001.
-   * @throws {TypeError} a trie whose data is not 4 bytes
+   * @param address an integer of 32 bits, signed or not
+   * @throws {TypeError} a trie whose data is not 4 bytes, or no number
+   * @throws {RangeError} no integer of 32 bits
    */
   matchU32(address: number): V | undefined {
     if (this.keySize !== PREFIXLEN_SIZE + 4)
       throw new TypeError("matchU32: the keys' data is not 4 bytes");
+    // As the codec says, or a signed number.
+    if ((address | 0) !== address) encode(u32, address);
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     const { core, door } = this;
     const ptr = core.map_lpm_match_u32(door.map, door.handle, address) >>> 0;
