@@ -26,8 +26,8 @@ function key64(low: u32, high: u32): u64 {
 
 /**
  * Is `map` still the map with this handle? The sized doors take both: the address saves the way through the table of
- * handles, which costs as much as the lookup. A map that ends clears its handle, and callers
- * never pass 0 (a closed typed map passes a handle that cannot be).
+ * handles, which costs as much as the lookup. A map that ends clears its handle, and callers never pass 0; a closed typed map
+ * does not call at all.
  */
 export function isOpen(map: usize, handle: u32): bool {
   return changetype<BpfMap>(map).handle == handle;
@@ -119,20 +119,14 @@ export function map_get4_separate(map: usize, handle: u32, k0: u32): u32 {
   const elem = SeparateTable.lookupFirst(h, k0);
   if (elem <= <u32>ASK_AT) return elem == 0 ? <u32>ABSENT : <u32>ASK;
   if (h.isLru) markUsed(elem);
-  return numberAt(elem + h.valueOff);
+  return Chunks.number(load<u64>(elem + h.valueOff));
 }
 
 /** After map_get4 or map_get4_separate answered ASK: the same, at any length. */
 export function map_get4_any(map: usize, handle: u32, k0: u32): u32 {
   const at = map_lookup4(map, handle, k0);
   if (at == 0) return isOpen(map, handle) ? <u32>ABSENT : <u32>ASK;
-  return numberAt(at);
-}
-
-/** Behind a 4-byte value in its 8 bytes there are zeros. */
-function numberAt(at: usize): u32 {
-  const value = load<u64>(at);
-  return value < <u64>ABSENT ? <u32>value : <u32>ASK;
+  return Chunks.number(load<u64>(at));
 }
 
 /** Inline tables with 8-byte keys: address of the value, 0 when absent, or ASK_AT. */

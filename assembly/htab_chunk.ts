@@ -1,5 +1,6 @@
 // What the chunks of all layouts have in common: their number, homes, tags, and the count of elements that went on.
 
+import { ABSENT, ASK } from "../ts/abi";
 import { BpfHtab } from "./hashtab";
 import { hash16, hash8, hashBytes } from "./lib/hash";
 
@@ -21,6 +22,12 @@ export class Chunks {
   @inline
   static tagged(tags: usize, tag: u32): u32 {
     return i8x16.bitmask(i8x16.eq(v128.load(tags), i8x16.splat(<i8>tag)));
+  }
+
+  /** The 8 bytes of a value, of 4-byte ones with the zeros behind, as the map_get4 doors answer them. */
+  @inline
+  static number(value: u64): u32 {
+    return value < <u64>ABSENT ? <u32>value : <u32>ASK;
   }
 
   /** The hash of a key where the order does not show; (a, b) and K as in htab_table.ts. */

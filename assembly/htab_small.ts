@@ -87,9 +87,7 @@ export class SmallTable {
       found = SmallTable.candidates(chunk, key) & load<u8>(chunk, USED_AT);
       if (found == 0) return <u32>ASK;
     }
-    // Behind a 4-byte value in its 8 bytes there are zeros.
-    const value = load<u64>(chunk + (ctz(found) << 3), VALUES_AT);
-    return value < <u64>ABSENT ? <u32>value : <u32>ASK;
+    return Chunks.number(load<u64>(chunk + (ctz(found) << 3), VALUES_AT));
   }
 
   /** Takes a slot for an absent key, not yet visible. @returns the address of its value */

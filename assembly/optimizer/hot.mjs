@@ -6,7 +6,7 @@
 
 export const HOT = [
   // the table and what is in front of it
-  "fast/(?!map_(count|iter_next|get_next_key|lookup|lookup_and_delete|peek|lookup_copy|delete|update|set_many|delete_many)$|getMany[<C]|value_add64|map_by_handle)",
+  "fast/(?!map_(count|is_inline|iter_many|iter_next|get_next_key|lookup|lookup_and_delete|peek|lookup_copy|delete|update|set_many|delete_many)$|getMany[<C]|value_add64|map_by_handle)",
   "hashtab/(?!BpfHtab(\\.|#(init|alloc|release|drop|getNextKey|lookupAndDelete|lookupBatch|forEach|is|batchOps|elemCount|lookupPercpu)))",
   "htab_table/(?!jhash|oldestAfter|renumber|stampNewest|hashOfBucket|rank|homeNext|first|next(Behind|After|InBucket)|behind|holdsHash|hash(At|OfKey))",
   "htab_chunk/(?!chunkCount)",
