@@ -27,6 +27,12 @@ export interface RuntimeOptions {
   readonly malloc?: (bytes: number) => number;
   /** Counterpart of `malloc`. */
   readonly free?: (ptr: number) => void;
+  /**
+   * The memory has this many bytes from the start; default 48 MiB, or `maxBytes` if that is less. Until it is used it takes
+   * addresses only. When a memory that is not shared has to grow, its buffer is detached, and from then on V8 compiles every
+   * access to any typed array of the process with a check for that: who knows what the maps need says so here.
+   */
+  readonly minBytes?: number;
   /** The memory is never grown beyond this many bytes; default 4 GiB (shared: 1 GiB). */
   readonly maxBytes?: number;
   /** Makes a run repeatable: hash seeds, bloom seeds, bpf_get_prandom_u32, `ktime` starts at 0. Default: random. */
@@ -44,6 +50,8 @@ export interface RuntimeOptions {
 export const PAGE_BYTES = 65536;
 const MEMORY_BYTES_MAX = 65536 * PAGE_BYTES;
 const SHARED_BYTES_DEFAULT = 1 << 30;
+/** A million elements of 16 + 16 bytes. With 64 MiB V8 takes fright and collects garbage, which takes longer than all else. */
+const MIN_BYTES_DEFAULT = 48 << 20;
 const CPUS_MAX = 1024;
 
 /** HEAP_GROW, HEAP_ARENA, HEAP_MALLOC of assembly/lib/heap.ts. */
@@ -84,6 +92,12 @@ export function checkOptions(options: RuntimeOptions): CheckedOptions {
     PAGE_BYTES,
     MEMORY_BYTES_MAX,
   );
+  const minBytes = integer(
+    "minBytes",
+    options.minBytes ?? Math.min(MIN_BYTES_DEFAULT, maxBytes),
+    PAGE_BYTES,
+    maxBytes,
+  );
   return {
     cpus,
     maxBytes,
@@ -91,7 +105,7 @@ export function checkOptions(options: RuntimeOptions): CheckedOptions {
     ktime: options.seed === undefined ? BigInt(Math.round(performance.now() * 1e6)) : 0n,
     root: 0,
     cpu: 0,
-    ...place(options, shared, maxBytes),
+    ...place(options, shared, minBytes, maxBytes),
   };
 }
 
@@ -122,7 +136,12 @@ function checkAttach(share: SharedRuntime, options: RuntimeOptions): CheckedOpti
 type Place = Pick<CheckedOptions, "memory" | "source" | "base" | "limit" | "malloc" | "free">;
 
 /** Where the core lives. */
-function place(options: RuntimeOptions, shared: boolean, maxBytes: number): Place {
+function place(
+  options: RuntimeOptions,
+  shared: boolean,
+  minBytes: number,
+  maxBytes: number,
+): Place {
   const none = { malloc: () => 0, free: () => {} };
   const { memory, arena, malloc, free } = options;
   if (memory === undefined) {
@@ -130,11 +149,14 @@ function place(options: RuntimeOptions, shared: boolean, maxBytes: number): Plac
       throw new TypeError("arena and malloc need the memory they are in: option memory");
     }
     const maximum = Math.floor(maxBytes / PAGE_BYTES);
-    const own = new WebAssembly.Memory({ initial: Math.min(4, maximum), maximum, shared });
+    const initial = Math.min(Math.ceil(minBytes / PAGE_BYTES), maximum);
+    const own = new WebAssembly.Memory({ initial, maximum, shared });
     return { memory: own, source: SOURCE.grow, base: 64, limit: own.buffer.byteLength, ...none };
   }
   if (!(memory instanceof WebAssembly.Memory))
     throw new TypeError("memory: expected a WebAssembly.Memory");
+  if (options.minBytes !== undefined)
+    throw new TypeError("minBytes is for a memory that the runtime makes itself");
   const isShared = !(memory.buffer instanceof ArrayBuffer);
   if (isShared !== shared) {
     throw new TypeError(
@@ -192,8 +214,11 @@ function integer(name: string, value: unknown, min: number, max: number): number
   return value;
 }
 
+/** Not from `crypto`: to load that takes Node as long as to compile the core, and the hashes are none against attackers. */
+const random32 = (): number => Math.floor(Math.random() * 2 ** 32);
+
 function seedOf(seed: unknown): bigint {
-  if (seed === undefined) return crypto.getRandomValues(new BigUint64Array(1))[0] as bigint;
+  if (seed === undefined) return (BigInt(random32()) << 32n) | BigInt(random32());
   if (typeof seed === "bigint") return BigInt.asUintN(64, seed);
   if (typeof seed !== "number")
     throw new TypeError(`seed: expected a number or bigint, got ${typeof seed}`);

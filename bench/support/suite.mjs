@@ -30,6 +30,9 @@ import { ratios, spread } from "./stats.mjs";
  * @property {boolean} [large]            scaling curves up to 16M
  */
 
+/** For all maps of a run, so that the memory never has to grow: option `minBytes` of createRuntime says why. */
+const MEMORY_BYTES = 2 ** 30;
+
 /** @type {Readonly<Record<string, Plan>>} */
 export const PLANS = {
   normal: {
@@ -199,7 +202,7 @@ export class Suite {
   /** @param {Options} options */
   static async create(options) {
     const library = await loadLibrary();
-    const rt = await library.createRuntime({ seed: 1 });
+    const rt = await library.createRuntime({ seed: 1, minBytes: MEMORY_BYTES });
     const module = new WebAssembly.Module(readFileSync(repositoryFile("build/bench-loops.wasm")));
     const core = /** @type {WebAssembly.ModuleImports} */ (/** @type {unknown} */ (rt.exports));
     const instance = new WebAssembly.Instance(module, { env: { memory: rt.memory }, core });

@@ -32,9 +32,11 @@ export class Build {
     return this.#core;
   }
 
-  /** The package's createRuntime on this build. */
+  /** The package's createRuntime on this build. A memory of its own begins small, so that tests meet its growth. */
   async createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-    return createRuntime({ ...options, core: this.core, shared: this.name === "shared" });
+    const isOwn = options.memory === undefined && options.attach === undefined;
+    const small = isOwn ? { minBytes: 4 * 65536 } : {};
+    return createRuntime({ ...small, ...options, core: this.core, shared: this.name === "shared" });
   }
 }
 
