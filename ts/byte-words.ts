@@ -3,6 +3,7 @@
 
 const NONE = /* @__PURE__ */ new Uint8Array(0);
 const NO_WORDS = /* @__PURE__ */ new Int32Array(0);
+const NO_LONGS = /* @__PURE__ */ new BigInt64Array(0);
 
 /** Four bytes as an i32. */
 const wordOf = (bytes: Uint8Array, at: number): number =>
@@ -17,6 +18,8 @@ export class ByteWords {
   /** The array that is remembered, and its words: none when it is unaligned, or its buffer went elsewhere. */
   bytes: Uint8Array;
   words: Int32Array;
+  /** The same memory in longs, to be written only: a wide load of what narrow stores have just written waits for them. */
+  longs: BigInt64Array;
   private candidate: Uint8Array;
 
   /** @param size bytes of the arrays */
@@ -24,6 +27,7 @@ export class ByteWords {
     this.copies = new Int32Array(size / 4);
     this.bytes = NONE;
     this.words = NO_WORDS;
+    this.longs = NO_LONGS;
     this.candidate = NONE;
   }
 
@@ -60,6 +64,8 @@ export class ByteWords {
     const { buffer, byteOffset, length } = bytes;
     this.bytes = bytes;
     this.words = byteOffset % 4 === 0 ? new Int32Array(buffer, byteOffset, length / 4) : NO_WORDS;
+    this.longs =
+      byteOffset % 8 === 0 ? new BigInt64Array(buffer, byteOffset, length >>> 3) : NO_LONGS;
     return this.words;
   }
 

@@ -137,24 +137,23 @@ function deleteU64(door: Door, remove: CoreExports["map_delete_u64"], other: Del
 function getBytes16(door: Door, lookup: CoreExports["map_at16"], other: GetInto): GetInto {
   const { map, handle, mem, keyWords, valueWords } = door;
   return (key, out) => {
-    if (door.reads === BYTES16 && key === keyWords.bytes && out === valueWords.bytes) {
+    if (door.reads === BYTES16 && key === keyWords.bytes) {
       const from = keyWords.words;
-      const to = valueWords.words;
-      if (from.length === 4 && to.length === 4) {
+      if (from.length === 4) {
         const a = from[0] as number;
         const b = from[1] as number;
         const c = from[2] as number;
         const ptr = lookup(map, handle, a, b, c, from[3] as number) >>> 0;
-        const { i32 } = mem;
-        const at = ptr >>> 2;
-        const last = i32[at + 3];
-        // Undefined: beyond views that are stale.
-        if (ptr > NOWHERE && last !== undefined) {
-          to[0] = i32[at] as number;
-          to[1] = i32[at + 1] as number;
-          to[2] = i32[at + 2] as number;
-          to[3] = last;
-          return out;
+        if (ptr > NOWHERE && out === valueWords.bytes) {
+          const to = valueWords.longs;
+          const { i64 } = mem;
+          const last = i64[(ptr >>> 3) + 1];
+          // Undefined: beyond views that are stale.
+          if (to.length === 2 && last !== undefined) {
+            to[0] = i64[ptr >>> 3] as bigint;
+            to[1] = last;
+            return out;
+          }
         }
       }
     }
