@@ -10,12 +10,10 @@ import { BpfArray } from "./arraymap";
 import { BpfHtab, htabUse, isHtab, lockOf, markUsed } from "./hashtab";
 import { htabDelete, htabUpdate } from "./htab_update";
 import { Chunks } from "./htab_chunk";
-import { GroupTable } from "./htab_group";
 import { InlineTable, inlineLookup, inlineSteps } from "./htab_inline";
-import { SmallTable } from "./htab_small";
 import { SeparateTable, find, hashKey } from "./htab_table";
 import { scratchPtr } from "./kernel";
-import { hash4 } from "./lib/hash";
+import { upper4 } from "./lib/hash";
 import { lock, unlock } from "./lib/lock";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
 import { BpfMap, NO_LOCK, mapByHandle } from "./map";
@@ -76,16 +74,20 @@ function putInline<K>(h: BpfHtab, a: u64, value: u64): i32 {
   const hash = InlineTable.hash<K>(h, a, 0);
   lock(lockOf(h));
   let to = InlineTable.lookup<K>(h, hash, a, 0);
+  let pos: u32 = 0;
   const isNew = to == 0;
   let ret = 0;
   if (isNew && h.count >= h.maxEntries) {
     ret = -E2BIG;
   } else {
-    if (isNew) to = InlineTable.take<K>(h, hash);
+    if (isNew) {
+      pos = InlineTable.take<K>(h, hash);
+      to = InlineTable.valueOf<K>(h, pos & ~15, pos & 15);
+    }
     if (h.valueSize == 8) store<u64>(to, value);
     else store<u32>(to, <u32>value);
     if (isNew) {
-      InlineTable.publish<K>(h, hash, to, a, 0);
+      InlineTable.publish<K>(h, pos, a, 0);
       h.count++;
     }
   }
@@ -109,7 +111,7 @@ export function map_is_inline(handle: u32): bool {
 /** Inline tables with 4-byte keys and values of 4 or 8 bytes: the value, ABSENT, or ASK. */
 export function map_get4(map: usize, handle: u32, k0: u32): u32 {
   const h = changetype<BpfHtab>(map);
-  return h.inlineHandle == handle ? SmallTable.number(h, k0) : <u32>ASK;
+  return h.inlineHandle == handle ? InlineTable.number(h, k0) : <u32>ASK;
 }
 
 /** map_get4 for the other hash types, no per-CPU ones: LRU types mark the entry. */
@@ -132,14 +134,14 @@ export function map_get4_any(map: usize, handle: u32, k0: u32): u32 {
 /** Inline tables with 8-byte keys: address of the value, 0 when absent, or ASK_AT. */
 export function map_at_u64(map: usize, handle: u32, key: u64): usize {
   const h = changetype<BpfHtab>(map);
-  return h.inlineHandle == handle ? GroupTable.lookupFirst<u64>(h, key, 0) : ASK_AT;
+  return h.inlineHandle == handle ? InlineTable.lookupFirst<u64>(h, key, 0) : ASK_AT;
 }
 
 /** map_at_u64 for 16-byte keys. */
 export function map_at16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): usize {
   const h = changetype<BpfHtab>(map);
   return h.inlineHandle == handle
-    ? GroupTable.lookupFirst<v128>(h, key64(k0, k1), key64(k2, k3))
+    ? InlineTable.lookupFirst<v128>(h, key64(k0, k1), key64(k2, k3))
     : ASK_AT;
 }
 
@@ -363,8 +365,8 @@ function getManySmall(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
   let misses: u32 = 0;
   for (const end = keys + (count << 2); keys != end; keys += 4) {
     const key = load<u32>(keys);
-    const home = SmallTable.home(chunks, nChunks, hash4(key, seed));
-    const from = SmallTable.lookupFrom(h, home, key);
+    const home = chunks + (Chunks.index(upper4(key, seed), nChunks) << 6);
+    const from = InlineTable.lookupFrom<u32>(h, home, key, 0);
     misses += u32(from == 0);
     if (valueSize == 8) store<u64>(values, from == 0 ? 0 : load<u64>(from));
     else store<u32>(values, from == 0 ? 0 : load<u32>(from));

@@ -62,7 +62,7 @@ import {
   valueAt,
 } from "./htab_table";
 import { chunkCount } from "./htab_chunk";
-import { inlineFits, inlineInit, inlineLayout, inlineMetaBytes } from "./htab_inline";
+import { inlineFits, inlineInit, inlineLayout } from "./htab_inline";
 import { LRU_ELEM_HDR, lruInit, lruRelease } from "./bpf_lru_list";
 import { callBackOnElem } from "./callback";
 import { htabLookupBatch } from "./htab_batch";
@@ -126,12 +126,13 @@ export class BpfHtab extends BpfMap {
   lruSets: u32;
   lruLocals: u32;
   lruTarget: u32;
-  // Inline tables (htab_small.ts, htab_group.ts).
+  // Inline tables (htab_inline.ts).
   slotCount: u32;
   keyStride: u32;
   valueStride: u32;
+  chunkShift: u32;
   metas: u32;
-  elemShift: u32;
+  metaShift: u32;
   emptyHome: u32;
   emptyKey: u32;
   /** Elements that went away, modulo 2^32: whoever has walked ahead sees that it must look again. Inline tables only. */
@@ -193,13 +194,7 @@ export class BpfHtab extends BpfMap {
   }
 
   private initInline(): i32 {
-    inlineLayout(this);
-    const metaBytes = inlineMetaBytes(this);
-    if (metaBytes != 0) {
-      this.metas = <u32>allocZeroed(metaBytes, 64);
-      if (this.metas == 0) return -ENOMEM;
-    }
-    if (!this.allocChunks(true)) return -ENOMEM;
+    if (!this.allocChunks(inlineLayout(this), true)) return -ENOMEM;
     inlineInit(this);
     return 0;
   }
@@ -214,7 +209,7 @@ export class BpfHtab extends BpfMap {
     // Seven of twelve slots in use: a search for an absent key, as in front of each insertion, seldom meets a chunk that
     // was full once, and goes on. Small tables: four of twelve.
     this.nChunks = chunkCount(this, SEPARATE_SLOTS, 171, 300);
-    if (!this.allocChunks(false)) return -ENOMEM;
+    if (!this.allocChunks(0, false)) return -ENOMEM;
     if (!this.isPrealloc) {
       this.pool = <u32>allocZeroed(offsetof<Pool>());
       if (this.pool == 0) return -ENOMEM;
@@ -252,9 +247,10 @@ export class BpfHtab extends BpfMap {
     return this.isLru && !lruInit(this) ? -ENOMEM : 0;
   }
 
-  private allocChunks(isRegion: bool): bool {
+  /** extra: bytes behind the chunks. */
+  private allocChunks(extra: u64, isRegion: bool): bool {
     const bytes = <u64>this.nChunks * this.chunkSize;
-    this.chunks = <u32>allocZeroed(bytes, 64);
+    this.chunks = <u32>allocZeroed(bytes + extra, this.chunkSize);
     if (this.chunks == 0) return false;
     this.chunksEnd = this.chunks + <u32>bytes;
     return !isRegion || addRegion(this.chunks, this.chunksEnd, changetype<usize>(this), true);
@@ -264,7 +260,6 @@ export class BpfHtab extends BpfMap {
     this.removals++;
     if (this.ownsValues) dropAllValues(this);
     removeRegion(this.chunks);
-    free(this.metas);
     removeRegion(this.elems);
     removeRegion(this.slots);
     if (this.pool != 0) poolDestroy(changetype<Pool>(this.pool));

@@ -54,8 +54,7 @@ import {
 } from "./dynptr";
 import { isKeyOfCallback } from "./callback";
 import { BpfHtab } from "./hashtab";
-import { inlineLookup } from "./htab_inline";
-import { SmallTable } from "./htab_small";
+import { InlineTable, inlineLookup } from "./htab_inline";
 import { bpf_cgrp_storage_delete, bpf_cgrp_storage_get } from "./bpf_cgrp_storage";
 import { bpf_inode_storage_delete, bpf_inode_storage_get } from "./bpf_inode_storage";
 import { bpf_sk_storage_delete, bpf_sk_storage_get } from "./bpf_sk_storage";
@@ -99,7 +98,7 @@ export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
   if (h.keySize != 4) return inlineLookup(h, key);
   // inlineLookup again, for the commonest size without the call.
   const a = load<u32>(key);
-  return SmallTable.lookup(h, SmallTable.hash(h, a), a);
+  return InlineTable.lookup<u32>(h, InlineTable.hash<u32>(h, a, 0), a, 0);
 }
 
 /** Address of the value in one CPU's slot, or 0: absent, no such CPU, or not a per-CPU type. */

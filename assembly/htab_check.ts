@@ -22,7 +22,6 @@ import {
   valueAt,
 } from "./htab_table";
 import { STICKY, tagOf } from "./htab_chunk";
-import { groupMeta } from "./htab_group";
 import { lruCheck } from "./bpf_lru_list";
 import { allocGrow, free } from "./kernel";
 import { Pool } from "./lib/pool";
@@ -49,9 +48,8 @@ function checkSlots(h: BpfHtab, passed: usize): i32 {
     const chunk = chunkAt(h, index);
     for (let slot: u32 = 0; slot < slots; slot++) {
       if (!isUsed(h, chunk | slot)) {
-        // What stands in an empty slot of a small table (htab_small.ts) must not be found.
-        const isSmall = h.isInline && h.keySize == 4;
-        if (isSmall && homeIndex(h, hashAt(h, chunk | slot)) == index) return 9;
+        // What stands in an empty slot of an inline table must not be found.
+        if (h.isInline && homeIndex(h, hashAt(h, chunk | slot)) == index) return 9;
         continue;
       }
       count++;
@@ -84,9 +82,6 @@ export function displacedElems(h: BpfHtab): u32 {
 function checkElem(h: BpfHtab, pos: u32): i32 {
   const hash = hashAt(h, pos);
   if (!h.isInline && load<u8>((pos & ~15) + (pos & 15)) != tagOf(hash)) return 3;
-  if (h.isInline && h.keySize > 4) {
-    if (load<u8>(groupMeta(h, pos & ~15) + (pos & 15)) != tagOf(hash)) return 3;
-  }
   if (findKey(h, keyAt(h, pos)) != valueAt(h, pos)) return 4;
   if (positionOfValue(h, valueAt(h, pos)) != pos) return 4;
   if (h.isInline) return 0;

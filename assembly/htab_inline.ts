@@ -1,86 +1,258 @@
-// Tables whose elements live in the table itself: preallocated HASH maps of small elements, without BPF_F_ZERO_SEED. The
-// size of the key decides the layout: 4 bytes htab_small.ts, 8 and 16 bytes htab_group.ts. Here is what both have in
-// common, for code that is generic in the key: (a, b), K as in htab_table.ts.
+// Tables whose elements live in the table itself: preallocated HASH maps of small elements, without BPF_F_ZERO_SEED.
+// A chunk has as many keys as can be compared at once, without a branch:
+//
+//   keys of 4 bytes, values up to 8     | key * 5 | meta | value * 5, 8 bytes each |     64 bytes
+//   keys of 8 bytes, values up to 24    | key * 4 | value * 4, 8 or 24 bytes each |      64 or 128
+//   keys of 16 bytes, values up to 16   | key, value, key, value, ... 4 of each |        128
+//
+//   meta, 4 bytes  0          2
+//                  | overflow | used | - |      used: a bit per slot; overflow: htab_table.ts
+//
+// A slot that is not in use holds a key whose home is another chunk, so in a key's home a match needs no look at `used`:
+// nothing but the chunk is touched. That key is 0, and `h.emptyKey` in the home of 0. Further chunks of a search are
+// checked. Where the chunk is full of keys and values the metas stand behind all chunks.
+//
+// Fuller tables lose by the elements that are not in their home: a branch that was predicted wrong waits for the memory it
+// depends on. Emptier ones lose by their size, unless they fit the caches anyway.
+//
+// In the shared build lookups take no lock. In its home the key is what makes an element visible, elsewhere `used`; so they
+// are written in this order, behind the value, and withdrawn in the other one.
+//
+// A key is (a, b), as in htab_table.ts; K is u32, u64 or v128.
 
-import { STEP_BYTES, STEP_POS_AT, STEP_VALUE_AT } from "../ts/abi";
+import { ABSENT, ASK, ASK_AT, STEP_BYTES, STEP_POS_AT, STEP_VALUE_AT } from "../ts/abi";
 import { BpfHtab } from "./hashtab";
-import { Chunks } from "./htab_chunk";
-import {
-  GroupTable,
-  groupLayout,
-  groupOverflow,
-  groupPosition,
-  groupRemove,
-  groupUsed,
-} from "./htab_group";
-import {
-  SmallTable,
-  smallInit,
-  smallLayout,
-  smallOverflow,
-  smallRemove,
-  smallUsed,
-} from "./htab_small";
+import { Chunks, addOverflow, chunkCount } from "./htab_chunk";
+import { upper16, upper4, upper8 } from "./lib/hash";
 
+const SMALL_SLOTS: u32 = 5;
+const WIDE_SLOTS: u32 = 4;
+const SMALL_META: u32 = 20;
+const SMALL_VALUES: u32 = 24;
+const USED_AT: u32 = 2;
+const META_BYTES: u32 = 4;
+
+/** Slots for 100 entries: 23 bytes an entry with 4-byte keys; roomy tables 38. */
+const SMALL_PERCENT: u32 = 179;
+const SMALL_ROOMY: u32 = 300;
+/** With 8-byte keys 24 bytes an entry (values up to 8) or 47, with 16-byte keys 47. */
+const WIDE_PERCENT: u32 = 143;
+const WIDE_ROOMY: u32 = 250;
+
+/** Inlined where it is used, because the calls would cost a fifth of it. */
 export class InlineTable {
   @inline
   static hash<K>(h: BpfHtab, a: u64, b: u64): u32 {
-    return sizeof<K>() == 4 ? SmallTable.hash(h, <u32>a) : Chunks.hash<K>(h, a, b);
+    if (sizeof<K>() == 4) return upper4(<u32>a, <u32>h.seed);
+    return sizeof<K>() == 8 ? upper8(a, h.seed) : upper16(a, b, h.seed);
+  }
+
+  @inline
+  static home<K>(h: BpfHtab, hash: u32): u32 {
+    const shift: u32 = sizeof<K>() == 8 ? h.chunkShift : sizeof<K>() == 4 ? 6 : 7;
+    return h.chunks + (Chunks.index(hash, h.nChunks) << shift);
+  }
+
+  /** Slots of a chunk that hold the key, a bit each. */
+  @inline
+  static candidates<K>(chunk: u32, a: u64, b: u64): u32 {
+    if (sizeof<K>() == 4) {
+      const first = i32x4.bitmask(i32x4.eq(v128.load(chunk), i32x4.splat(<u32>a)));
+      return first | (u32(load<u32>(chunk, 16) == <u32>a) << 4);
+    }
+    if (sizeof<K>() == 8) {
+      const key = i64x2.splat(a);
+      const low = i64x2.eq(v128.load(chunk), key);
+      const high = i64x2.eq(v128.load(chunk, 16), key);
+      return i32x4.bitmask(v128.shuffle<i32>(low, high, 0, 2, 4, 6));
+    }
+    const key = i64x2.replace_lane(i64x2.splat(a), 1, b);
+    const low = InlineTable.halves(chunk, key);
+    const high = InlineTable.halves(chunk + 64, key);
+    const first = v128.shuffle<i32>(low, high, 0, 2, 4, 6);
+    const second = v128.shuffle<i32>(low, high, 1, 3, 5, 7);
+    return i32x4.bitmask(v128.and(first, second));
+  }
+
+  /** Compares the keys of two 32-byte slots: a lane for each half. */
+  @inline
+  static halves(slots: u32, key: v128): v128 {
+    const low = i64x2.eq(v128.load(slots), key);
+    const high = i64x2.eq(v128.load(slots, 32), key);
+    return v128.shuffle<i32>(low, high, 0, 2, 4, 6);
+  }
+
+  @inline
+  static allSlots<K>(): u32 {
+    return sizeof<K>() == 4 ? (1 << SMALL_SLOTS) - 1 : (1 << WIDE_SLOTS) - 1;
+  }
+
+  @inline
+  static valueOf<K>(h: BpfHtab, chunk: u32, slot: u32): u32 {
+    if (sizeof<K>() == 4) return chunk + SMALL_VALUES + (slot << 3);
+    if (sizeof<K>() == 16) return chunk + 16 + (slot << 5);
+    return chunk + 32 + slot * h.valueStride;
+  }
+
+  @inline
+  static meta<K>(h: BpfHtab, chunk: u32): u32 {
+    return sizeof<K>() == 4 ? chunk + SMALL_META : metaOf(h, chunk);
   }
 
   /** Address of the value of a key; 0 when absent. */
   @inline
   static lookup<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
-    if (sizeof<K>() == 4) return SmallTable.lookup(h, hash, <u32>a);
-    return GroupTable.lookup<K>(h, hash, a, b);
+    return InlineTable.lookupFrom<K>(h, InlineTable.home<K>(h, hash), a, b);
   }
 
-  /** Takes a slot for an absent key, not yet visible. @returns the address of its value */
+  @inline
+  static lookupFrom<K>(h: BpfHtab, home: u32, a: u64, b: u64): u32 {
+    const found = InlineTable.candidates<K>(home, a, b);
+    if (found != 0) return InlineTable.valueOf<K>(h, home, ctz(found));
+    return load<u16>(InlineTable.meta<K>(h, home)) == 0 ? 0 : lookupBehind<K>(h, home, a, b);
+  }
+
+  /**
+   * lookup in no more than two chunks, ASK_AT when that does not tell. Calls nothing: a function of this alone needs neither
+   * a frame nor a stack check, a fifth of its instructions.
+   */
+  @inline
+  static lookupFirst<K>(h: BpfHtab, a: u64, b: u64): u32 {
+    let chunk = InlineTable.home<K>(h, InlineTable.hash<K>(h, a, b));
+    let found = InlineTable.candidates<K>(chunk, a, b);
+    if (found == 0) {
+      if (load<u16>(InlineTable.meta<K>(h, chunk)) == 0) return 0;
+      chunk += h.chunkSize;
+      if (chunk == h.chunksEnd) return ASK_AT;
+      found =
+        InlineTable.candidates<K>(chunk, a, b) & load<u8>(InlineTable.meta<K>(h, chunk), USED_AT);
+      if (found == 0) return ASK_AT;
+    }
+    return InlineTable.valueOf<K>(h, chunk, ctz(found));
+  }
+
+  /** The value of a 4-byte key as map_get4 has it: lookupFirst with other answers. */
+  @inline
+  static number(h: BpfHtab, key: u32): u32 {
+    let chunk = InlineTable.home<u32>(h, InlineTable.hash<u32>(h, key, 0));
+    let found = InlineTable.candidates<u32>(chunk, key, 0);
+    if (found == 0) {
+      if (load<u16>(chunk, SMALL_META) == 0) return <u32>ABSENT;
+      chunk += 64;
+      if (chunk == h.chunksEnd) return <u32>ASK;
+      found = InlineTable.candidates<u32>(chunk, key, 0) & load<u8>(chunk, SMALL_META + USED_AT);
+      if (found == 0) return <u32>ASK;
+    }
+    return Chunks.number(load<u64>(chunk + (ctz(found) << 3), SMALL_VALUES));
+  }
+
+  /** Takes a slot for an absent key, not yet visible. @returns its position, as in htab_table.ts */
   @inline
   static take<K>(h: BpfHtab, hash: u32): u32 {
-    return sizeof<K>() == 4 ? SmallTable.take(h, hash) : GroupTable.take<K>(h, hash);
+    const home = InlineTable.home<K>(h, hash);
+    const used: u32 = load<u8>(InlineTable.meta<K>(h, home), USED_AT);
+    return used == InlineTable.allSlots<K>() ? takeBehind<K>(h, home) : home | ctz(~used);
   }
 
-  /** Writes the key, which makes the value visible. */
+  /** Makes a position visible. */
   @inline
-  static publish<K>(h: BpfHtab, hash: u32, value: u32, a: u64, b: u64): void {
-    if (sizeof<K>() == 4) SmallTable.publish(value, <u32>a);
-    else GroupTable.publish<K>(h, hash, value, a, b);
+  static publish<K>(h: BpfHtab, pos: u32, a: u64, b: u64): void {
+    const chunk = pos & ~15;
+    const slot = pos & 15;
+    if (sizeof<K>() == 4) store<u32>(chunk + (slot << 2), <u32>a);
+    else if (sizeof<K>() == 8) store<u64>(chunk + (slot << 3), a);
+    else v128.store(chunk + (slot << 5), i64x2.replace_lane(i64x2.splat(a), 1, b));
+    const meta = InlineTable.meta<K>(h, chunk);
+    const used: u32 = load<u8>(meta, USED_AT);
+    store<u8>(meta, used | (1 << slot), USED_AT);
   }
 }
+
+function metaOf(h: BpfHtab, chunk: u32): u32 {
+  return h.metas + ((chunk - h.chunks) >> h.metaShift);
+}
+
+function chunkAfter(h: BpfHtab, chunk: u32): u32 {
+  chunk += h.chunkSize;
+  return chunk == h.chunksEnd ? h.chunks : chunk;
+}
+
+/** lookupFrom for what is not in its home. */
+function lookupBehind<K>(h: BpfHtab, home: u32, a: u64, b: u64): u32 {
+  let chunk = home;
+  while (load<u16>(InlineTable.meta<K>(h, chunk)) != 0) {
+    chunk = chunkAfter(h, chunk);
+    if (chunk == home) return 0;
+    const used: u32 = load<u8>(InlineTable.meta<K>(h, chunk), USED_AT);
+    const found = InlineTable.candidates<K>(chunk, a, b) & used;
+    if (found != 0) return InlineTable.valueOf<K>(h, chunk, ctz(found));
+  }
+  return 0;
+}
+
+/** take when the home is full. */
+function takeBehind<K>(h: BpfHtab, home: u32): u32 {
+  let chunk = home;
+  let used: u32 = 0;
+  do {
+    addOverflow(InlineTable.meta<K>(h, chunk), 1);
+    chunk = chunkAfter(h, chunk);
+    used = load<u8>(InlineTable.meta<K>(h, chunk), USED_AT);
+  } while (used == InlineTable.allSlots<K>());
+  return chunk | ctz(~used);
+}
+
+// ---- for any key size -----------------------------------------------------------------------------------------------
 
 /** InlineTable.lookup by the address of the key. */
 export function inlineLookup(h: BpfHtab, key: usize): u32 {
-  const a = load<u32>(key);
-  if (h.keySize == 4) return SmallTable.lookup(h, SmallTable.hash(h, a), a);
+  if (h.keySize == 4) return lookupOf<u32>(h, load<u32>(key), 0);
   return h.keySize == 8
-    ? groupLookup<u64>(h, load<u64>(key), 0)
-    : groupLookup<v128>(h, load<u64>(key), load<u64>(key, 8));
+    ? lookupOf<u64>(h, load<u64>(key), 0)
+    : lookupOf<v128>(h, load<u64>(key), load<u64>(key, 8));
 }
 
-function groupLookup<K>(h: BpfHtab, a: u64, b: u64): u32 {
-  return GroupTable.lookup<K>(h, Chunks.hash<K>(h, a, b), a, b);
+function lookupOf<K>(h: BpfHtab, a: u64, b: u64): u32 {
+  return InlineTable.lookup<K>(h, InlineTable.hash<K>(h, a, b), a, b);
 }
 
 /** The position of a value, as htab_table.ts has it. */
 export function inlinePosition(h: BpfHtab, value: u32): u32 {
-  if (h.keySize == 4) return (value & ~63) | SmallTable.slotOf(value);
-  return groupPosition(h, value - h.valueOff);
+  const chunk = value & ~(h.chunkSize - 1);
+  return chunk | ((value - chunk - h.valueOff) / h.valueStride);
 }
 
 /** Empties the slot of a value. */
 export function inlineRemove(h: BpfHtab, hash: u32, value: u32): void {
-  if (h.keySize == 4) smallRemove(h, hash, value);
-  else groupRemove(h, hash, value - h.valueOff);
+  const pos = inlinePosition(h, value);
+  const chunk = pos & ~15;
+  const meta = metaOf(h, chunk);
+  const used: u32 = load<u8>(meta, USED_AT);
+  store<u8>(meta, used & ~(1 << (pos & 15)), USED_AT);
+  storeEmptyKey(h, chunk, pos & 15);
+  let home = h.chunks + Chunks.index(hash, h.nChunks) * h.chunkSize;
+  while (home != chunk) {
+    addOverflow(metaOf(h, home), -1);
+    home = chunkAfter(h, home);
+  }
+}
+
+/** Writes a key that is not found there. */
+function storeEmptyKey(h: BpfHtab, chunk: u32, slot: u32): void {
+  const key = chunk == h.emptyHome ? h.emptyKey : 0;
+  const at = chunk + slot * h.keyStride;
+  if (h.keySize == 4) store<u32>(at, key);
+  else if (h.keySize == 8) store<u64>(at, key);
+  else v128.store(at, i64x2(key, 0));
 }
 
 /** Slots of a chunk in use, a bit each. */
 export function inlineUsed(h: BpfHtab, chunk: u32): u32 {
-  return h.keySize == 4 ? smallUsed(chunk) : groupUsed(h, chunk);
+  return load<u8>(metaOf(h, chunk), USED_AT);
 }
 
 export function inlineOverflow(h: BpfHtab, chunk: u32): u32 {
-  return h.keySize == 4 ? smallOverflow(chunk) : groupOverflow(h, chunk);
+  return load<u16>(metaOf(h, chunk));
 }
 
 /**
@@ -108,7 +280,7 @@ export function inlineSteps(h: BpfHtab, chunk: u32, slot: u32, out: usize, max: 
 
 // ---- creation -------------------------------------------------------------------------------------------------------
 
-/** Are there layouts for these sizes? A small table needs a second home to take an empty key from. */
+/** Is there a layout for these sizes? A table needs a second home to take an empty key from. */
 export function inlineFits(keySize: u32, valueSize: u32, maxEntries: u32): bool {
   if (maxEntries < 2) return false;
   return keySize == 4
@@ -116,18 +288,40 @@ export function inlineFits(keySize: u32, valueSize: u32, maxEntries: u32): bool 
     : (keySize == 8 || keySize == 16) && valueSize <= 32 - keySize;
 }
 
-/** The geometry of a table, before its chunks are allocated. */
-export function inlineLayout(h: BpfHtab): void {
-  if (h.keySize == 4) smallLayout(h);
-  else groupLayout(h);
+/** The geometry of a table, before its chunks are allocated. @returns bytes behind the chunks */
+export function inlineLayout(h: BpfHtab): u64 {
+  const keySize = h.keySize;
+  const isSmall = keySize == 4;
+  h.slotCount = isSmall ? SMALL_SLOTS : WIDE_SLOTS;
+  h.keyStride = keySize == 16 ? 32 : keySize;
+  h.valueOff = isSmall ? SMALL_VALUES : keySize == 16 ? 16 : 32;
+  h.valueStride = keySize == 16 ? 32 : h.valueSize <= 8 ? 8 : 24;
+  h.chunkShift = h.valueStride == 8 ? 6 : 7;
+  h.chunkSize = 1 << h.chunkShift;
+  h.nChunks = isSmall
+    ? chunkCount(h, SMALL_SLOTS, SMALL_PERCENT, SMALL_ROOMY)
+    : chunkCount(h, WIDE_SLOTS, WIDE_PERCENT, WIDE_ROOMY);
+  return isSmall ? 0 : <u64>h.nChunks * META_BYTES;
 }
 
-/** Bytes beside the chunks. */
-export function inlineMetaBytes(h: BpfHtab): u64 {
-  return h.keySize == 4 ? 0 : <u64>h.nChunks * 16;
-}
-
-/** Prepares the zeroed chunks. */
+/** Prepares the zeroed chunks: finds the keys of empty slots. */
 export function inlineInit(h: BpfHtab): void {
-  if (h.keySize == 4) smallInit(h);
+  const isSmall = h.keySize == 4;
+  h.metas = isSmall ? h.chunks + SMALL_META : h.chunksEnd;
+  h.metaShift = isSmall ? 0 : h.chunkShift - ctz(META_BYTES);
+  h.emptyHome = homeOf(h, 0);
+  h.emptyKey = 1;
+  while (homeOf(h, h.emptyKey) == h.emptyHome) h.emptyKey++;
+  for (let slot: u32 = 0; slot < h.slotCount; slot++) storeEmptyKey(h, h.emptyHome, slot);
+}
+
+/** The home of the key whose first bytes are `key`, the others 0. */
+function homeOf(h: BpfHtab, key: u32): u32 {
+  const hash =
+    h.keySize == 4
+      ? InlineTable.hash<u32>(h, key, 0)
+      : h.keySize == 8
+        ? InlineTable.hash<u64>(h, key, 0)
+        : InlineTable.hash<v128>(h, key, 0);
+  return h.chunks + Chunks.index(hash, h.nChunks) * h.chunkSize;
 }

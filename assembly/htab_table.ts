@@ -47,7 +47,7 @@ export function hashKey<K>(h: BpfHtab, a: u64, b: u64): u32 {
     // The kernel's bucket, the low bits, goes to the top.
     return rotr<u32>(jhashKey<K>(h, a, b), h.bucketShift);
   }
-  if (sizeof<K>() == 4) {
+  if (sizeof<K>() != 1) {
     if (h.isInline) return InlineTable.hash<K>(h, a, b);
   }
   return Chunks.hash<K>(h, a, b);
@@ -213,7 +213,7 @@ export class SeparateTable {
 
   /**
    * lookup of a 4-byte key by the first candidate alone: the address of the elem; 0 when absent, ASK_AT when that does not tell.
-   * Calls nothing (SmallTable.number).
+   * Calls nothing (InlineTable.lookupFirst).
    */
   @inline
   static lookupFirst(h: BpfHtab, key: u32): u32 {

@@ -161,10 +161,11 @@ function updateInline<K>(h: BpfHtab, a: u64, b: u64, value: usize, flags: u64): 
   } else if (h.count >= h.maxEntries) {
     ret = -E2BIG;
   } else {
-    const to = InlineTable.take<K>(h, hash);
+    const pos = InlineTable.take<K>(h, hash);
+    const to = InlineTable.valueOf<K>(h, pos & ~15, pos & 15);
     storeInline(h, to, value);
     clearLock(h, to);
-    InlineTable.publish<K>(h, hash, to, a, b);
+    InlineTable.publish<K>(h, pos, a, b);
     h.count++;
   }
   unlock(lockOf(h));

@@ -1,4 +1,4 @@
-// The hash of tables whose order is nobody's business (no BPF_F_ZERO_SEED): multiply and xor-shift over 64 bits, seeded
+// The hashes of tables whose order is nobody's business (no BPF_F_ZERO_SEED): multiply and xor-shift over 64 bits, seeded
 // per map. jhash costs two to three times as much. test/unit/hash-spread.test.ts: sequential, strided, pointer-like and
 // high-word-only keys spread nearly like random ones.
 
@@ -6,9 +6,25 @@ const C1: u64 = 0x9e3779b97f4a7c15;
 const C2: u64 = 0xd6e8feb86659fd93;
 const C3: u64 = 0xa0761d6478bd642f;
 
-/** A key of 4 bytes for who uses the upper bits only: a multiplication of 32 bits (Fibonacci hashing). */
-export function hash4(a: u32, seed: u32): u32 {
+// For who uses the upper bits only, half the work.
+
+/** The upper bits for a key of 4 bytes: Fibonacci hashing. */
+export function upper4(a: u32, seed: u32): u32 {
   return (a ^ seed) * 0x9e3779b1;
+}
+
+/** The upper bits for a key of 8 bytes. Without folding, keys 64 apart missed their homes three times as often as random ones. */
+export function upper8(a: u64, seed: u64): u32 {
+  return folded((a ^ seed) * C1);
+}
+
+/** The upper bits for a key of 16 bytes. */
+export function upper16(a: u64, b: u64, seed: u64): u32 {
+  return folded((a ^ seed) * C1 + b * C3);
+}
+
+function folded(x: u64): u32 {
+  return <u32>(x ^ (x >> 32)) * 0x9e3779b1;
 }
 
 /** A key of 4 or 8 bytes. */

@@ -1,5 +1,5 @@
 // The hash functions through their tables: whatever pattern keys have, at most twice as many of them as of random keys may
-// be away from their home chunk. (assembly/lib/hash.ts; the layouts: htab_small.ts, htab_table.ts.)
+// be away from their home chunk. (assembly/lib/hash.ts; the layouts: htab_inline.ts, htab_table.ts.)
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bytes, u32, u64 } from "../../ts/index.js";
