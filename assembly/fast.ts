@@ -8,10 +8,10 @@ import { ABSENT, ASK, ASK_AT } from "../ts/abi";
 import { BPF_F_LOCK, E2BIG, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
 import { BpfHtab, htabUse, isHtab, lockOf, markUsed } from "./hashtab";
-import { htabDelete, htabUpdate } from "./htab_update";
+import { htabDelete, htabUpdate, removeValue } from "./htab_update";
 import { Chunks } from "./htab_chunk";
 import { InlineTable, inlineLookup, inlineSteps } from "./htab_inline";
-import { SeparateTable, find, hashKey } from "./htab_table";
+import { SeparateTable, find, findKey, hashKey } from "./htab_table";
 import { scratchPtr } from "./kernel";
 import { upper4 } from "./lib/hash";
 import { lock, unlock } from "./lib/lock";
@@ -37,69 +37,32 @@ function htabByHandle(handle: u32): usize {
   return map != 0 && isHtab(changetype<BpfMap>(map)) ? map : 0;
 }
 
-/** What every door of the sized keys does first, inlined: where a table is small, nothing else is called. */
-class Door {
-  @inline
-  static lookup<K>(map: usize, handle: u32, a: u64, b: u64): usize {
-    const h = changetype<BpfHtab>(map);
-    if (h.inlineHandle == handle)
-      return InlineTable.lookup<K>(h, InlineTable.hash<K>(h, a, b), a, b);
-    return lookupOther<K>(map, handle, a, b);
-  }
+/** Address of the value of a key of K's size, 0 when absent. */
+function lookup<K>(map: usize, handle: u32, a: u64, b: u64): usize {
+  const h = changetype<BpfHtab>(map);
+  if (h.inlineHandle == handle) return inlineLookup<K>(h, InlineTable.hash<K>(h, a, b), a, b);
+  return lookupOther(map, handle, a, b);
 }
 
-function lookupOther<K>(map: usize, handle: u32, a: u64, b: u64): usize {
+function lookupOther(map: usize, handle: u32, a: u64, b: u64): usize {
   if (!isOpen(map, handle)) return 0;
   const h = changetype<BpfHtab>(map);
-  if (!h.isPlain) return lookupAny<K>(h, a, b);
-  const value = SeparateTable.lookup<K>(h, Chunks.hash<K>(h, a, b), a, b);
-  if (value != 0 && h.isLru) markUsed(value - h.valueOff);
-  return value;
-}
-
-function lookupAny<K>(h: BpfHtab, a: u64, b: u64): usize {
-  const value = find<K>(h, hashKey<K>(h, a, b), a, b);
+  const value = find(h, hashKey(h, a, b), a, b);
   return value == 0 ? 0 : htabUse(h, value);
 }
 
-function update<K>(map: usize, handle: u32, a: u64, b: u64, value: usize, flags: u32): i32 {
+function update(map: usize, handle: u32, a: u64, b: u64, value: usize, flags: u32): i32 {
   if (!isOpen(map, handle)) return -EINVAL;
   const h = changetype<BpfHtab>(map);
   if (h.frozen) return -EPERM;
-  return htabUpdate<K>(h, a, b, value, flags, true);
+  return htabUpdate(h, a, b, value, flags, true);
 }
 
-/** BPF_ANY in an inline table, a value of up to 8 bytes in a register. */
-function putInline<K>(h: BpfHtab, a: u64, value: u64): i32 {
-  const hash = InlineTable.hash<K>(h, a, 0);
-  lock(lockOf(h));
-  let to = InlineTable.lookup<K>(h, hash, a, 0);
-  let pos: u32 = 0;
-  const isNew = to == 0;
-  let ret = 0;
-  if (isNew && h.count >= h.maxEntries) {
-    ret = -E2BIG;
-  } else {
-    if (isNew) {
-      pos = InlineTable.take<K>(h, hash);
-      to = InlineTable.valueOf<K>(h, pos & ~15, pos & 15);
-    }
-    if (h.valueSize == 8) store<u64>(to, value);
-    else store<u32>(to, <u32>value);
-    if (isNew) {
-      InlineTable.publish<K>(h, pos, a, 0);
-      h.count++;
-    }
-  }
-  unlock(lockOf(h));
-  return ret;
-}
-
-function remove<K>(map: usize, handle: u32, a: u64, b: u64): i32 {
+function remove(map: usize, handle: u32, a: u64, b: u64): i32 {
   if (!isOpen(map, handle)) return -EINVAL;
   const h = changetype<BpfHtab>(map);
   if (h.frozen) return -EPERM;
-  return htabDelete<K>(h, a, b);
+  return htabDelete(h, a, b);
 }
 
 /** Are the elements of this map in the table itself? */
@@ -145,20 +108,41 @@ export function map_at16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3:
     : ASK_AT;
 }
 
-function put<K>(map: usize, handle: u32, key: u64, value: u32): i32 {
-  const h = changetype<BpfHtab>(map);
-  if (h.inlineHandle == handle && !h.frozen && h.lockOffset < 0) return putInline<K>(h, key, value);
-  return update<K>(map, handle, key, 0, inWindow(value), 0);
-}
-
-/** The maps of map_get4: BPF_ANY with a value of 32 bits. */
+/**
+ * The maps of map_get4: BPF_ANY with a value of 32 bits. In an inline table that is updateInline (htab_update.ts) with all
+ * that is known here: the value stays in its register, what is common is not called.
+ */
 export function map_put4(map: usize, handle: u32, k0: u32, value: u32): i32 {
-  return put<u32>(map, handle, k0, value);
+  const h = changetype<BpfHtab>(map);
+  if (h.inlineHandle != handle || h.frozen || h.lockOffset >= 0)
+    return update(map, handle, k0, 0, inWindow(value), 0);
+  const hash = InlineTable.hash4(h, k0);
+  lock(lockOf(h));
+  let to = InlineTable.lookup4(h, InlineTable.home<u32>(h, hash), k0);
+  let pos: u32 = 0;
+  const isNew = to == 0;
+  let ret = 0;
+  if (isNew && h.count >= h.maxEntries) {
+    ret = -E2BIG;
+  } else {
+    if (isNew) {
+      pos = InlineTable.take4(h, hash);
+      to = InlineTable.valueOf<u32>(h, pos & ~15, pos & 15);
+    }
+    if (h.valueSize == 8) store<u64>(to, value);
+    else store<u32>(to, value);
+    if (isNew) {
+      InlineTable.publish4(pos, k0);
+      h.count++;
+    }
+  }
+  unlock(lockOf(h));
+  return ret;
 }
 
 /** map_put4 for 8-byte keys. */
 export function map_put_u64(map: usize, handle: u32, key: u64, value: u32): i32 {
-  return put<u64>(map, handle, key, value);
+  return update(map, handle, key, 0, inWindow(value), 0);
 }
 
 /** A value as memory. */
@@ -171,20 +155,22 @@ function inWindow(value: u32): usize {
 
 /** Hash maps with 4-byte keys: address of the value, 0 when absent. */
 export function map_lookup4(map: usize, handle: u32, k0: u32): usize {
-  return Door.lookup<u32>(map, handle, k0, 0);
+  const h = changetype<BpfHtab>(map);
+  if (h.inlineHandle != handle) return lookupOther(map, handle, k0, 0);
+  return InlineTable.lookup4(h, InlineTable.home<u32>(h, InlineTable.hash4(h, k0)), k0);
 }
 
 export function map_lookup8(map: usize, handle: u32, k0: u32, k1: u32): usize {
-  return Door.lookup<u64>(map, handle, key64(k0, k1), 0);
+  return lookup<u64>(map, handle, key64(k0, k1), 0);
 }
 
 export function map_lookup16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): usize {
-  return Door.lookup<v128>(map, handle, key64(k0, k1), key64(k2, k3));
+  return lookup<v128>(map, handle, key64(k0, k1), key64(k2, k3));
 }
 
 /** Hash maps with 4-byte keys; `value` is an address the caller owns. */
 export function map_update4(map: usize, handle: u32, k0: u32, value: usize, flags: u32): i32 {
-  return update<u32>(map, handle, k0, 0, value, flags);
+  return update(map, handle, k0, 0, value, flags);
 }
 
 export function map_update8(
@@ -195,7 +181,7 @@ export function map_update8(
   value: usize,
   flags: u32,
 ): i32 {
-  return update<u64>(map, handle, key64(k0, k1), 0, value, flags);
+  return update(map, handle, key64(k0, k1), 0, value, flags);
 }
 
 export function map_update16(
@@ -208,32 +194,40 @@ export function map_update16(
   value: usize,
   flags: u32,
 ): i32 {
-  return update<v128>(map, handle, key64(k0, k1), key64(k2, k3), value, flags);
+  return update(map, handle, key64(k0, k1), key64(k2, k3), value, flags);
 }
 
 export function map_delete4(map: usize, handle: u32, k0: u32): i32 {
-  return remove<u32>(map, handle, k0, 0);
+  const h = changetype<BpfHtab>(map);
+  if (h.inlineHandle != handle || h.frozen) return remove(map, handle, k0, 0);
+  // htabDelete for what is known here.
+  const hash = InlineTable.hash4(h, k0);
+  lock(lockOf(h));
+  const value = InlineTable.lookup4(h, InlineTable.home<u32>(h, hash), k0);
+  if (value != 0) removeValue(h, value, hash);
+  unlock(lockOf(h));
+  return value == 0 ? -ENOENT : 0;
 }
 
 export function map_delete8(map: usize, handle: u32, k0: u32, k1: u32): i32 {
-  return remove<u64>(map, handle, key64(k0, k1), 0);
+  return remove(map, handle, key64(k0, k1), 0);
 }
 
 export function map_delete16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): i32 {
-  return remove<v128>(map, handle, key64(k0, k1), key64(k2, k3));
+  return remove(map, handle, key64(k0, k1), key64(k2, k3));
 }
 
 /** Hash maps with 8-byte keys, as one i64. */
 export function map_lookup_u64(map: usize, handle: u32, key: u64): usize {
-  return Door.lookup<u64>(map, handle, key, 0);
+  return lookup<u64>(map, handle, key, 0);
 }
 
 export function map_update_u64(map: usize, handle: u32, key: u64, value: usize, flags: u32): i32 {
-  return update<u64>(map, handle, key, 0, value, flags);
+  return update(map, handle, key, 0, value, flags);
 }
 
 export function map_delete_u64(map: usize, handle: u32, key: u64): i32 {
-  return remove<u64>(map, handle, key, 0);
+  return remove(map, handle, key, 0);
 }
 
 /** ARRAY: address of the value, 0 when the index is out of range. */
@@ -341,7 +335,7 @@ function getMany(h: BpfHtab, keys: usize, count: u32, values: usize, found: usiz
   const valueSize = h.valueSize;
   let hits: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
-    const from = h.isInline ? inlineLookup(h, keys) : h.lookupElem(keys);
+    const from = h.isInline ? findKey(h, keys) : h.lookupElem(keys);
     if (from == 0) {
       zeroBytes(values, valueSize);
     } else {
@@ -366,7 +360,7 @@ function getManySmall(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
   for (const end = keys + (count << 2); keys != end; keys += 4) {
     const key = load<u32>(keys);
     const home = chunks + (Chunks.index(upper4(key, seed), nChunks) << 6);
-    const from = InlineTable.lookupFrom<u32>(h, home, key, 0);
+    const from = InlineTable.lookup4(h, home, key);
     misses += u32(from == 0);
     if (valueSize == 8) store<u64>(values, from == 0 ? 0 : load<u64>(from));
     else store<u32>(values, from == 0 ? 0 : load<u32>(from));

@@ -56,6 +56,8 @@ import {
   isUsed,
   keyAt,
   hashOfKey,
+  keyHigh,
+  keyLow,
   nextElem,
   positionOfValue,
   rankAt,
@@ -298,29 +300,12 @@ export class BpfHtab extends BpfMap {
   }
 
   override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
-    switch (this.keySize) {
-      case 4:
-        return htabUpdate<u32>(this, load<u32>(key), 0, value, flags, syscall);
-      case 8:
-        return htabUpdate<u64>(this, load<u64>(key), 0, value, flags, syscall);
-      case 16:
-        return htabUpdate<v128>(this, load<u64>(key), load<u64>(key, 8), value, flags, syscall);
-      default:
-        return htabUpdate<u8>(this, key, 0, value, flags, syscall);
-    }
+    const a = keyLow(this, key);
+    return htabUpdate(this, a, keyHigh(this, key), value, flags, syscall);
   }
 
   override deleteElem(key: usize): i32 {
-    switch (this.keySize) {
-      case 4:
-        return htabDelete<u32>(this, load<u32>(key), 0);
-      case 8:
-        return htabDelete<u64>(this, load<u64>(key), 0);
-      case 16:
-        return htabDelete<v128>(this, load<u64>(key), load<u64>(key, 8));
-      default:
-        return htabDelete<u8>(this, key, 0);
-    }
+    return htabDelete(this, keyLow(this, key), keyHigh(this, key));
   }
 
   override elemCount(): i64 {

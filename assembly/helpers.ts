@@ -54,7 +54,7 @@ import {
 } from "./dynptr";
 import { isKeyOfCallback } from "./callback";
 import { BpfHtab } from "./hashtab";
-import { InlineTable, inlineLookup } from "./htab_inline";
+import { InlineTable } from "./htab_inline";
 import { bpf_cgrp_storage_delete, bpf_cgrp_storage_get } from "./bpf_cgrp_storage";
 import { bpf_inode_storage_delete, bpf_inode_storage_get } from "./bpf_inode_storage";
 import { bpf_sk_storage_delete, bpf_sk_storage_get } from "./bpf_sk_storage";
@@ -63,7 +63,7 @@ import { bpf_get_local_storage } from "./local_storage";
 import { cpu, ktimeGetNs, random64 } from "./kernel";
 import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
-import { BpfMap, mapByHandle } from "./map";
+import { BpfMap, Handles, mapByHandle } from "./map";
 import { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
 import {
   bpf_ringbuf_discard,
@@ -76,12 +76,9 @@ import {
 import { bpf_perf_event_output } from "./perf_event";
 import { bpf_get_stackid } from "./stackmap";
 
-/** The map of a handle when `key` can be read as its key; 0 otherwise. */
-function mapWithKey(handle: u32, key: u32): usize {
-  const map = mapByHandle(handle);
-  if (map == 0) return 0;
-  const keySize = changetype<BpfMap>(map).keySize;
-  return keySize != 0 && isUserRange(key, keySize) ? map : 0;
+/** Can `key` be read as a key of the map? */
+function isKeyOf(map: BpfMap, key: u32): bool {
+  return map.keySize != 0 && isUserRange(key, map.keySize);
 }
 
 /** No program of the kernel could be loaded with a helper its map lacks: bpf(2)'s answer to that becomes -EINVAL. */
@@ -91,20 +88,26 @@ function forProgram(ret: i32): i32 {
 
 /** Address of the value on the current CPU, or 0. LRU types: the entry is now referenced. */
 export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
-  const map = mapWithKey(handle, key);
+  const map = Handles.map(handle);
   if (map == 0) return 0;
   const h = changetype<BpfHtab>(map);
-  if (h.inlineHandle != handle) return changetype<BpfMap>(map).lookupElem(key);
-  if (h.keySize != 4) return inlineLookup(h, key);
-  // inlineLookup again, for the commonest size without the call.
+  if (h.inlineHandle != handle || h.keySize != 4) return lookupAny(changetype<BpfMap>(map), key);
+  // lookupAny for the commonest maps, without a call.
+  if (!isUserRange(key, 4)) return 0;
   const a = load<u32>(key);
-  return InlineTable.lookup<u32>(h, InlineTable.hash<u32>(h, a, 0), a, 0);
+  return InlineTable.lookup4(h, InlineTable.home<u32>(h, InlineTable.hash4(h, a)), a);
+}
+
+function lookupAny(map: BpfMap, key: u32): usize {
+  return isKeyOf(map, key) ? map.lookupElem(key) : 0;
 }
 
 /** Address of the value in one CPU's slot, or 0: absent, no such CPU, or not a per-CPU type. */
 export function bpf_map_lookup_percpu_elem(handle: u32, key: u32, cpuIndex: u32): usize {
-  const map = mapWithKey(handle, key);
-  return map == 0 ? 0 : changetype<BpfMap>(map).lookupPercpuElem(key, cpuIndex);
+  const map = mapByHandle(handle);
+  return map == 0 || !isKeyOf(changetype<BpfMap>(map), key)
+    ? 0
+    : changetype<BpfMap>(map).lookupPercpuElem(key, cpuIndex);
 }
 
 /** 0 or -errno. EINVAL: no such map; EFAULT: an address outside the memory; else as the type's update. */

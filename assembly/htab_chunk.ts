@@ -2,7 +2,6 @@
 
 import { ABSENT, ASK } from "../ts/abi";
 import { BpfHtab } from "./hashtab";
-import { hash16, hash8, hashBytes } from "./lib/hash";
 
 /** An overflow count that got here stays. */
 export const STICKY: u32 = 0xffff;
@@ -28,13 +27,6 @@ export class Chunks {
   @inline
   static number(value: u64): u32 {
     return value < <u64>ABSENT ? <u32>value : <u32>ASK;
-  }
-
-  /** The hash of a key where the order does not show; (a, b) and K as in htab_table.ts. */
-  @inline
-  static hash<K>(h: BpfHtab, a: u64, b: u64): u32 {
-    if (sizeof<K>() == 1) return hashBytes(<usize>a, h.keySize, h.seed);
-    return sizeof<K>() == 16 ? hash16(a, b, h.seed) : hash8(a, h.seed);
   }
 }
 

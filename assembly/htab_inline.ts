@@ -18,11 +18,12 @@
 // In the shared build lookups take no lock. In its home the key is what makes an element visible, elsewhere `used`; so they
 // are written in this order, behind the value, and withdrawn in the other one.
 //
-// A key is (a, b), as in htab_table.ts; K is u32, u64 or v128.
+// A key is (a, b), as in htab_table.ts; K says its size where that is known: u32, u64 or v128.
 
 import { ABSENT, ASK, ASK_AT, STEP_BYTES, STEP_POS_AT, STEP_VALUE_AT } from "../ts/abi";
 import { BpfHtab } from "./hashtab";
 import { Chunks, addOverflow, chunkCount } from "./htab_chunk";
+import { keyAt, keyEquals, valueAt } from "./htab_table";
 import { upper16, upper4, upper8 } from "./lib/hash";
 
 const SMALL_SLOTS: u32 = 5;
@@ -39,11 +40,19 @@ const SMALL_ROOMY: u32 = 300;
 const WIDE_PERCENT: u32 = 143;
 const WIDE_ROOMY: u32 = 250;
 
-/** Inlined where it is used, because the calls would cost a fifth of it. */
+/**
+ * Inlined where it is used, because the calls would cost a fifth of it. What has a 4 in its name takes a key of 4 bytes as it
+ * is: as half of an u64 it would be widened and cut in the machine, too.
+ */
 export class InlineTable {
   @inline
+  static hash4(h: BpfHtab, key: u32): u32 {
+    return upper4(key, <u32>h.seed);
+  }
+
+  @inline
   static hash<K>(h: BpfHtab, a: u64, b: u64): u32 {
-    if (sizeof<K>() == 4) return upper4(<u32>a, <u32>h.seed);
+    if (sizeof<K>() == 4) return InlineTable.hash4(h, <u32>a);
     return sizeof<K>() == 8 ? upper8(a, h.seed) : upper16(a, b, h.seed);
   }
 
@@ -53,38 +62,41 @@ export class InlineTable {
     return h.chunks + (Chunks.index(hash, h.nChunks) << shift);
   }
 
-  /** Slots of a chunk that hold the key, a bit each. */
+  /** Slots of a chunk that hold the key: a bit each, or four. */
   @inline
   static candidates<K>(chunk: u32, a: u64, b: u64): u32 {
-    if (sizeof<K>() == 4) {
-      const first = i32x4.bitmask(i32x4.eq(v128.load(chunk), i32x4.splat(<u32>a)));
-      return first | (u32(load<u32>(chunk, 16) == <u32>a) << 4);
-    }
+    if (sizeof<K>() == 4) return InlineTable.candidates4(chunk, <u32>a);
     if (sizeof<K>() == 8) {
       const key = i64x2.splat(a);
       const low = i64x2.eq(v128.load(chunk), key);
       const high = i64x2.eq(v128.load(chunk, 16), key);
-      return i32x4.bitmask(v128.shuffle<i32>(low, high, 0, 2, 4, 6));
+      return i8x16.bitmask(i16x8.narrow_i32x4_s(low, high));
     }
+    // Two bits for each half of a key.
     const key = i64x2.replace_lane(i64x2.splat(a), 1, b);
     const low = InlineTable.halves(chunk, key);
     const high = InlineTable.halves(chunk + 64, key);
-    const first = v128.shuffle<i32>(low, high, 0, 2, 4, 6);
-    const second = v128.shuffle<i32>(low, high, 1, 3, 5, 7);
-    return i32x4.bitmask(v128.and(first, second));
+    const halves = i8x16.bitmask(i8x16.narrow_i16x8_s(low, high));
+    return halves & (halves >> 2) & 0x1111;
   }
 
-  /** Compares the keys of two 32-byte slots: a lane for each half. */
+  @inline
+  static slotOf<K>(candidates: u32): u32 {
+    return sizeof<K>() == 4 ? ctz(candidates) : ctz(candidates) >> 2;
+  }
+
+  @inline
+  static candidates4(chunk: u32, key: u32): u32 {
+    const first = i32x4.bitmask(i32x4.eq(v128.load(chunk), i32x4.splat(key)));
+    return first | (u32(load<u32>(chunk, 16) == key) << 4);
+  }
+
+  /** Compares the keys of two 32-byte slots. */
   @inline
   static halves(slots: u32, key: v128): v128 {
     const low = i64x2.eq(v128.load(slots), key);
     const high = i64x2.eq(v128.load(slots, 32), key);
-    return v128.shuffle<i32>(low, high, 0, 2, 4, 6);
-  }
-
-  @inline
-  static allSlots<K>(): u32 {
-    return sizeof<K>() == 4 ? (1 << SMALL_SLOTS) - 1 : (1 << WIDE_SLOTS) - 1;
+    return i16x8.narrow_i32x4_s(low, high);
   }
 
   @inline
@@ -102,14 +114,18 @@ export class InlineTable {
   /** Address of the value of a key; 0 when absent. */
   @inline
   static lookup<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
-    return InlineTable.lookupFrom<K>(h, InlineTable.home<K>(h, hash), a, b);
+    const home = InlineTable.home<K>(h, hash);
+    if (sizeof<K>() == 4) return InlineTable.lookup4(h, home, <u32>a);
+    const found = InlineTable.candidates<K>(home, a, b);
+    if (found != 0) return InlineTable.valueOf<K>(h, home, InlineTable.slotOf<K>(found));
+    return load<u16>(InlineTable.meta<K>(h, home)) == 0 ? 0 : lookupBehind(h, home, a, b);
   }
 
   @inline
-  static lookupFrom<K>(h: BpfHtab, home: u32, a: u64, b: u64): u32 {
-    const found = InlineTable.candidates<K>(home, a, b);
-    if (found != 0) return InlineTable.valueOf<K>(h, home, ctz(found));
-    return load<u16>(InlineTable.meta<K>(h, home)) == 0 ? 0 : lookupBehind<K>(h, home, a, b);
+  static lookup4(h: BpfHtab, home: u32, key: u32): u32 {
+    const found = InlineTable.candidates4(home, key);
+    if (found != 0) return InlineTable.valueOf<u32>(h, home, ctz(found));
+    return load<u16>(home, SMALL_META) == 0 ? 0 : lookupBehind(h, home, key, 0);
   }
 
   /**
@@ -124,47 +140,44 @@ export class InlineTable {
       if (load<u16>(InlineTable.meta<K>(h, chunk)) == 0) return 0;
       chunk += h.chunkSize;
       if (chunk == h.chunksEnd) return ASK_AT;
-      found =
-        InlineTable.candidates<K>(chunk, a, b) & load<u8>(InlineTable.meta<K>(h, chunk), USED_AT);
-      if (found == 0) return ASK_AT;
+      found = InlineTable.candidates<K>(chunk, a, b);
+      const used: u32 = load<u8>(InlineTable.meta<K>(h, chunk), USED_AT);
+      if (((used >> InlineTable.slotOf<K>(found)) & 1) == 0) return ASK_AT;
     }
-    return InlineTable.valueOf<K>(h, chunk, ctz(found));
+    return InlineTable.valueOf<K>(h, chunk, InlineTable.slotOf<K>(found));
   }
 
   /** The value of a 4-byte key as map_get4 has it: lookupFirst with other answers. */
   @inline
   static number(h: BpfHtab, key: u32): u32 {
-    let chunk = InlineTable.home<u32>(h, InlineTable.hash<u32>(h, key, 0));
-    let found = InlineTable.candidates<u32>(chunk, key, 0);
+    let chunk = InlineTable.home<u32>(h, InlineTable.hash4(h, key));
+    let found = InlineTable.candidates4(chunk, key);
     if (found == 0) {
       if (load<u16>(chunk, SMALL_META) == 0) return <u32>ABSENT;
       chunk += 64;
       if (chunk == h.chunksEnd) return <u32>ASK;
-      found = InlineTable.candidates<u32>(chunk, key, 0) & load<u8>(chunk, SMALL_META + USED_AT);
+      found = InlineTable.candidates4(chunk, key) & load<u8>(chunk, SMALL_META + USED_AT);
       if (found == 0) return <u32>ASK;
     }
     return Chunks.number(load<u64>(chunk + (ctz(found) << 3), SMALL_VALUES));
   }
 
-  /** Takes a slot for an absent key, not yet visible. @returns its position, as in htab_table.ts */
+  /** inlineTake for 4-byte keys. */
   @inline
-  static take<K>(h: BpfHtab, hash: u32): u32 {
-    const home = InlineTable.home<K>(h, hash);
-    const used: u32 = load<u8>(InlineTable.meta<K>(h, home), USED_AT);
-    return used == InlineTable.allSlots<K>() ? takeBehind<K>(h, home) : home | ctz(~used);
+  static take4(h: BpfHtab, hash: u32): u32 {
+    const home = InlineTable.home<u32>(h, hash);
+    const used: u32 = load<u8>(home, SMALL_META + USED_AT);
+    return used == (1 << SMALL_SLOTS) - 1 ? inlineTake(h, hash) : home | ctz(~used);
   }
 
-  /** Makes a position visible. */
+  /** inlinePublish for 4-byte keys. */
   @inline
-  static publish<K>(h: BpfHtab, pos: u32, a: u64, b: u64): void {
+  static publish4(pos: u32, key: u32): void {
     const chunk = pos & ~15;
     const slot = pos & 15;
-    if (sizeof<K>() == 4) store<u32>(chunk + (slot << 2), <u32>a);
-    else if (sizeof<K>() == 8) store<u64>(chunk + (slot << 3), a);
-    else v128.store(chunk + (slot << 5), i64x2.replace_lane(i64x2.splat(a), 1, b));
-    const meta = InlineTable.meta<K>(h, chunk);
-    const used: u32 = load<u8>(meta, USED_AT);
-    store<u8>(meta, used | (1 << slot), USED_AT);
+    store<u32>(chunk + (slot << 2), key);
+    const used: u32 = load<u8>(chunk, SMALL_META + USED_AT);
+    store<u8>(chunk, used | (1 << slot), SMALL_META + USED_AT);
   }
 }
 
@@ -177,49 +190,77 @@ function chunkAfter(h: BpfHtab, chunk: u32): u32 {
   return chunk == h.chunksEnd ? h.chunks : chunk;
 }
 
-/** lookupFrom for what is not in its home. */
-function lookupBehind<K>(h: BpfHtab, home: u32, a: u64, b: u64): u32 {
+// ---- for any key size -----------------------------------------------------------------------------------------------
+
+export function inlineHash(h: BpfHtab, a: u64, b: u64): u32 {
+  if (h.keySize == 4) return InlineTable.hash<u32>(h, a, b);
+  return h.keySize == 8 ? InlineTable.hash<u64>(h, a, b) : InlineTable.hash<v128>(h, a, b);
+}
+
+/** InlineTable.lookup as a call. */
+export function inlineLookup<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
+  return InlineTable.lookup<K>(h, hash, a, b);
+}
+
+export function inlineFind(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
+  if (h.keySize == 4) return inlineLookup<u32>(h, hash, a, b);
+  return h.keySize == 8 ? inlineLookup<u64>(h, hash, a, b) : inlineLookup<v128>(h, hash, a, b);
+}
+
+/** InlineTable.lookup for what is not in its home. */
+function lookupBehind(h: BpfHtab, home: u32, a: u64, b: u64): u32 {
   let chunk = home;
-  while (load<u16>(InlineTable.meta<K>(h, chunk)) != 0) {
+  while (inlineOverflow(h, chunk) != 0) {
     chunk = chunkAfter(h, chunk);
     if (chunk == home) return 0;
-    const used: u32 = load<u8>(InlineTable.meta<K>(h, chunk), USED_AT);
-    const found = InlineTable.candidates<K>(chunk, a, b) & used;
-    if (found != 0) return InlineTable.valueOf<K>(h, chunk, ctz(found));
+    for (let used = inlineUsed(h, chunk); used != 0; used &= used - 1) {
+      const pos = chunk | ctz(used);
+      if (keyEquals(h, keyAt(h, pos), a, b)) return valueAt(h, pos);
+    }
   }
   return 0;
 }
 
-/** take when the home is full. */
-function takeBehind<K>(h: BpfHtab, home: u32): u32 {
-  let chunk = home;
-  let used: u32 = 0;
-  do {
-    addOverflow(InlineTable.meta<K>(h, chunk), 1);
+/** Takes a slot for an absent key, not yet visible. @returns its position, as in htab_table.ts */
+export function inlineTake(h: BpfHtab, hash: u32): u32 {
+  const allSlots: u32 = (1 << h.slotCount) - 1;
+  let chunk = homeOf(h, hash);
+  let used = inlineUsed(h, chunk);
+  while (used == allSlots) {
+    addOverflow(metaOf(h, chunk), 1);
     chunk = chunkAfter(h, chunk);
-    used = load<u8>(InlineTable.meta<K>(h, chunk), USED_AT);
-  } while (used == InlineTable.allSlots<K>());
+    used = inlineUsed(h, chunk);
+  }
   return chunk | ctz(~used);
 }
 
-// ---- for any key size -----------------------------------------------------------------------------------------------
-
-/** InlineTable.lookup by the address of the key. */
-export function inlineLookup(h: BpfHtab, key: usize): u32 {
-  if (h.keySize == 4) return lookupOf<u32>(h, load<u32>(key), 0);
-  return h.keySize == 8
-    ? lookupOf<u64>(h, load<u64>(key), 0)
-    : lookupOf<v128>(h, load<u64>(key), load<u64>(key, 8));
+/** Makes a position visible. */
+export function inlinePublish(h: BpfHtab, pos: u32, a: u64, b: u64): void {
+  const chunk = pos & ~15;
+  storeKey(h, chunk, pos & 15, a, b);
+  const meta = metaOf(h, chunk);
+  const used: u32 = load<u8>(meta, USED_AT);
+  store<u8>(meta, used | (1 << (pos & 15)), USED_AT);
 }
 
-function lookupOf<K>(h: BpfHtab, a: u64, b: u64): u32 {
-  return InlineTable.lookup<K>(h, InlineTable.hash<K>(h, a, b), a, b);
+/** All of a key at once. */
+function storeKey(h: BpfHtab, chunk: u32, slot: u32, a: u64, b: u64): void {
+  const at = chunk + slot * h.keyStride;
+  if (h.keySize == 4) store<u32>(at, <u32>a);
+  else if (h.keySize == 8) store<u64>(at, a);
+  else v128.store(at, i64x2.replace_lane(i64x2.splat(a), 1, b));
+}
+
+/** The home chunk of a hash. */
+function homeOf(h: BpfHtab, hash: u32): u32 {
+  return h.chunks + (Chunks.index(hash, h.nChunks) << h.chunkShift);
 }
 
 /** The position of a value, as htab_table.ts has it. */
 export function inlinePosition(h: BpfHtab, value: u32): u32 {
   const chunk = value & ~(h.chunkSize - 1);
-  return chunk | ((value - chunk - h.valueOff) / h.valueStride);
+  const offset = value - chunk - h.valueOff;
+  return chunk | (h.valueStride == 24 ? offset / 24 : offset >> ctz(h.valueStride));
 }
 
 /** Empties the slot of a value. */
@@ -230,7 +271,7 @@ export function inlineRemove(h: BpfHtab, hash: u32, value: u32): void {
   const used: u32 = load<u8>(meta, USED_AT);
   store<u8>(meta, used & ~(1 << (pos & 15)), USED_AT);
   storeEmptyKey(h, chunk, pos & 15);
-  let home = h.chunks + Chunks.index(hash, h.nChunks) * h.chunkSize;
+  let home = homeOf(h, hash);
   while (home != chunk) {
     addOverflow(metaOf(h, home), -1);
     home = chunkAfter(h, home);
@@ -239,11 +280,7 @@ export function inlineRemove(h: BpfHtab, hash: u32, value: u32): void {
 
 /** Writes a key that is not found there. */
 function storeEmptyKey(h: BpfHtab, chunk: u32, slot: u32): void {
-  const key = chunk == h.emptyHome ? h.emptyKey : 0;
-  const at = chunk + slot * h.keyStride;
-  if (h.keySize == 4) store<u32>(at, key);
-  else if (h.keySize == 8) store<u64>(at, key);
-  else v128.store(at, i64x2(key, 0));
+  storeKey(h, chunk, slot, chunk == h.emptyHome ? h.emptyKey : 0, 0);
 }
 
 /** Slots of a chunk in use, a bit each. */
@@ -309,19 +346,8 @@ export function inlineInit(h: BpfHtab): void {
   const isSmall = h.keySize == 4;
   h.metas = isSmall ? h.chunks + SMALL_META : h.chunksEnd;
   h.metaShift = isSmall ? 0 : h.chunkShift - ctz(META_BYTES);
-  h.emptyHome = homeOf(h, 0);
+  h.emptyHome = homeOf(h, inlineHash(h, 0, 0));
   h.emptyKey = 1;
-  while (homeOf(h, h.emptyKey) == h.emptyHome) h.emptyKey++;
+  while (homeOf(h, inlineHash(h, h.emptyKey, 0)) == h.emptyHome) h.emptyKey++;
   for (let slot: u32 = 0; slot < h.slotCount; slot++) storeEmptyKey(h, h.emptyHome, slot);
-}
-
-/** The home of the key whose first bytes are `key`, the others 0. */
-function homeOf(h: BpfHtab, key: u32): u32 {
-  const hash =
-    h.keySize == 4
-      ? InlineTable.hash<u32>(h, key, 0)
-      : h.keySize == 8
-        ? InlineTable.hash<u64>(h, key, 0)
-        : InlineTable.hash<v128>(h, key, 0);
-  return h.chunks + Chunks.index(hash, h.nChunks) * h.chunkSize;
 }

@@ -24,7 +24,8 @@
 import { ASK_AT } from "../ts/abi";
 import { BpfHtab } from "./hashtab";
 import { Chunks, addOverflow, tagOf } from "./htab_chunk";
-import { InlineTable, inlineOverflow, inlinePosition, inlineUsed } from "./htab_inline";
+import { inlineFind, inlineHash, inlineOverflow, inlinePosition, inlineUsed } from "./htab_inline";
+import { hash16, hash8, hashBytes } from "./lib/hash";
 import { jhash, jhash16, jhash4, jhash8 } from "./lib/jhash";
 import { copyBytes, equalBytes } from "./lib/bytes";
 
@@ -40,31 +41,58 @@ export const ELEM_REF: u32 = 7;
 export const ELSEWHERE: u32 = 255;
 
 // ---- keys in registers ----------------------------------------------------------------------------------------------
-// A key travels as (a, b): u32 and u64 keys in a, 16-byte keys in a and b (K = v128), all others by address in a (K = u8).
+// A key travels as (a, b): keys of 4 and 8 bytes in a, of 16 bytes in a and b, all others by address in a.
 
-export function hashKey<K>(h: BpfHtab, a: u64, b: u64): u32 {
-  if (h.zeroSeed) {
-    // The kernel's bucket, the low bits, goes to the top.
-    return rotr<u32>(jhashKey<K>(h, a, b), h.bucketShift);
-  }
-  if (sizeof<K>() != 1) {
-    if (h.isInline) return InlineTable.hash<K>(h, a, b);
-  }
-  return Chunks.hash<K>(h, a, b);
+/** The first part of a key in memory. */
+export function keyLow(h: BpfHtab, key: usize): u64 {
+  if (h.keySize == 4) return load<u32>(key);
+  return h.keySize == 8 || h.keySize == 16 ? load<u64>(key) : key;
 }
 
-function jhashKey<K>(h: BpfHtab, a: u64, b: u64): u32 {
-  if (sizeof<K>() == 4) return jhash4(<u32>a, 0);
-  if (sizeof<K>() == 8) return jhash8(a, 0);
-  if (sizeof<K>() == 16) return jhash16(a, b, 0);
-  return jhash(<usize>a, h.keySize, 0);
+/** The second part. */
+export function keyHigh(h: BpfHtab, key: usize): u64 {
+  return h.keySize == 16 ? load<u64>(key, 8) : 0;
 }
 
-function keyEquals<K>(h: BpfHtab, at: usize, a: u64, b: u64): bool {
-  if (sizeof<K>() == 4) return load<u32>(at) == <u32>a;
-  if (sizeof<K>() == 8) return load<u64>(at) == a;
-  if (sizeof<K>() == 16) return load<u64>(at) == a && load<u64>(at, 8) == b;
-  return equalBytes(at, <usize>a, h.keySize);
+export function hashKey(h: BpfHtab, a: u64, b: u64): u32 {
+  if (h.isInline) return inlineHash(h, a, b);
+  // The kernel's bucket, the low bits, goes to the top.
+  if (h.zeroSeed) return rotr<u32>(jhashKey(h, a, b), h.bucketShift);
+  switch (h.keySize) {
+    case 4:
+    case 8:
+      return hash8(a, h.seed);
+    case 16:
+      return hash16(a, b, h.seed);
+    default:
+      return hashBytes(<usize>a, h.keySize, h.seed);
+  }
+}
+
+function jhashKey(h: BpfHtab, a: u64, b: u64): u32 {
+  switch (h.keySize) {
+    case 4:
+      return jhash4(<u32>a, 0);
+    case 8:
+      return jhash8(a, 0);
+    case 16:
+      return jhash16(a, b, 0);
+    default:
+      return jhash(<usize>a, h.keySize, 0);
+  }
+}
+
+export function keyEquals(h: BpfHtab, at: usize, a: u64, b: u64): bool {
+  switch (h.keySize) {
+    case 4:
+      return load<u32>(at) == <u32>a;
+    case 8:
+      return load<u64>(at) == a;
+    case 16:
+      return load<u64>(at) == a && load<u64>(at, 8) == b;
+    default:
+      return equalBytes(at, <usize>a, h.keySize);
+  }
 }
 
 function storeKey(h: BpfHtab, at: usize, a: u64, b: u64): void {
@@ -146,50 +174,24 @@ export function hashAt(h: BpfHtab, pos: u32): u32 {
 }
 
 export function hashOfKey(h: BpfHtab, key: usize): u32 {
-  switch (h.keySize) {
-    case 4:
-      return hashKey<u32>(h, load<u32>(key), 0);
-    case 8:
-      return hashKey<u64>(h, load<u64>(key), 0);
-    case 16:
-      return hashKey<v128>(h, load<u64>(key), load<u64>(key, 8));
-    default:
-      return hashKey<u8>(h, key, 0);
-  }
+  return hashKey(h, keyLow(h, key), keyHigh(h, key));
 }
 
 // ---- find, insert, remove -------------------------------------------------------------------------------------------
 
 /** The address of the value of a key (valueAt); 0 when absent. */
-export function find<K>(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
-  if (sizeof<K>() != 1) {
-    if (h.isInline) return InlineTable.lookup<K>(h, hash, a, b);
-  }
-  return findSeparate<K>(h, hash, a, b);
+export function find(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
+  return h.isInline ? inlineFind(h, hash, a, b) : findSeparate(h, hash, a, b);
 }
 
 /** find for a key by address. */
 export function findKey(h: BpfHtab, key: usize): usize {
-  switch (h.keySize) {
-    case 4: {
-      const a = <u64>load<u32>(key);
-      return find<u32>(h, hashKey<u32>(h, a, 0), a, 0);
-    }
-    case 8: {
-      const a = load<u64>(key);
-      return find<u64>(h, hashKey<u64>(h, a, 0), a, 0);
-    }
-    case 16: {
-      const a = load<u64>(key);
-      const b = load<u64>(key, 8);
-      return find<v128>(h, hashKey<v128>(h, a, b), a, b);
-    }
-    default:
-      return find<u8>(h, hashKey<u8>(h, key, 0), key, 0);
-  }
+  const a = keyLow(h, key);
+  const b = keyHigh(h, key);
+  return find(h, hashKey(h, a, b), a, b);
 }
 
-/** What the hot functions have of the separate layout, inlined. lookup: without BPF_F_ZERO_SEED only. */
+/** What the hot functions have of the separate layout, inlined. lookupFirst: without BPF_F_ZERO_SEED only. */
 export class SeparateTable {
   /** Slots with a tag, a bit each. */
   @inline
@@ -197,27 +199,13 @@ export class SeparateTable {
     return Chunks.tagged(chunk, tag) & ALL_SLOTS;
   }
 
-  /** Address of the value of a key; 0 when absent. */
-  @inline
-  static lookup<K>(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
-    const chunk = h.chunks + (Chunks.index(hash, h.nChunks) << 6);
-    const candidates = SeparateTable.tagged(chunk, tagOf(hash));
-    if (candidates != 0) {
-      const elem = load<u32>(chunk + ((<u32>ctz(candidates)) << 2), CHUNK_HDR);
-      if (keyEquals<K>(h, elem + h.keyOff, a, b)) return elem + h.valueOff;
-    } else if (load<u16>(chunk, OVERFLOW_AT) == 0) {
-      return 0;
-    }
-    return findSeparate<K>(h, hash, a, b);
-  }
-
   /**
-   * lookup of a 4-byte key by the first candidate alone: the address of the elem; 0 when absent, ASK_AT when that does not tell.
+   * Looks a 4-byte key up by the first candidate alone: the address of the elem; 0 when absent, ASK_AT when that does not tell.
    * Calls nothing (InlineTable.lookupFirst).
    */
   @inline
   static lookupFirst(h: BpfHtab, key: u32): u32 {
-    const hash = Chunks.hash<u32>(h, key, 0);
+    const hash = hash8(key, h.seed);
     const chunk = h.chunks + (Chunks.index(hash, h.nChunks) << 6);
     const candidates = SeparateTable.tagged(chunk, tagOf(hash));
     if (candidates != 0) {
@@ -238,7 +226,7 @@ export class SeparateTable {
   }
 }
 
-function findSeparate<K>(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
+function findSeparate(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
   const tag = tagOf(hash);
   const home = chunkAt(h, homeIndex(h, hash));
   let chunk = home;
@@ -246,7 +234,7 @@ function findSeparate<K>(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
     let candidates = SeparateTable.tagged(chunk, tag);
     while (candidates != 0) {
       const elem = load<u32>(chunk + ((<u32>ctz(candidates)) << 2), CHUNK_HDR);
-      if (keyEquals<K>(h, elem + h.keyOff, a, b)) return elem + h.valueOff;
+      if (keyEquals(h, elem + h.keyOff, a, b)) return elem + h.valueOff;
       candidates &= candidates - 1;
     }
     if (load<u16>(chunk, OVERFLOW_AT) == 0) return 0;

@@ -26,8 +26,7 @@ import {
   takeSlot,
   valueAt,
 } from "./htab_table";
-import { Chunks } from "./htab_chunk";
-import { InlineTable, inlineRemove } from "./htab_inline";
+import { inlineFind, inlinePublish, inlineRemove, inlineTake } from "./htab_inline";
 import { cpu, kernel } from "./kernel";
 import { copyBytes, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -103,21 +102,18 @@ export function dropAllValues(h: BpfHtab): void {
 }
 
 /** 0 or -ENOENT. */
-export function htabDelete<K>(h: BpfHtab, a: u64, b: u64): i32 {
-  const hash = hashKey<K>(h, a, b);
+export function htabDelete(h: BpfHtab, a: u64, b: u64): i32 {
+  const hash = hashKey(h, a, b);
   lock(lockOf(h));
-  const value = find<K>(h, hash, a, b);
+  const value = find(h, hash, a, b);
   if (value != 0) removeValue(h, value, hash);
   unlock(lockOf(h));
   return value == 0 ? -ENOENT : 0;
 }
 
 // ---- update ---------------------------------------------------------------------------------------------------------
-// Inline tables have an update of their own. Of the others only hashing and finding know how a key travels (K); what
-// follows is the same code for all.
 
-/** Order of checks: flags; then, for LRU types, a node is taken (which may evict); then the key. */
-export function htabUpdate<K>(
+export function htabUpdate(
   h: BpfHtab,
   a: u64,
   b: u64,
@@ -126,50 +122,52 @@ export function htabUpdate<K>(
   syscall: bool,
 ): i32 {
   if (flags > <u64>BPF_EXIST && !updateFlagsLegal(h, flags)) return -EINVAL;
-  if (sizeof<K>() != 1) {
-    if (h.isInline) return updateInline<K>(h, a, b, value, flags);
-  }
-  const hash = h.isPlain ? Chunks.hash<K>(h, a, b) : hashKey<K>(h, a, b);
+  const hash = hashKey(h, a, b);
   lock(lockOf(h));
-  // A per-CPU value is written in place, so BPF_EXIST needs no node there.
-  const needsNode = h.isLru && (!h.isPercpu || flags != BPF_EXIST);
-  const node = needsNode ? lruPopFree(h, cpu()) : 0;
-  let ret = -ENOMEM;
-  if (node != 0 || !needsNode) {
-    const at = h.isPlain ? SeparateTable.lookup<K>(h, hash, a, b) : find<K>(h, hash, a, b);
-    ret =
-      at != 0
-        ? updateElem(h, at, node, hash, value, flags, syscall)
-        : insertElem(h, node, hash, a, b, value, flags, syscall);
-  }
+  const ret = h.isInline
+    ? updateInline(h, hash, a, b, value, flags)
+    : updateSeparate(h, hash, a, b, value, flags, syscall);
   unlock(lockOf(h));
   return ret;
 }
 
-/** htabUpdate for inline tables; the flags are legal. */
-function updateInline<K>(h: BpfHtab, a: u64, b: u64, value: usize, flags: u64): i32 {
-  const hash = InlineTable.hash<K>(h, a, b);
-  lock(lockOf(h));
-  const at = InlineTable.lookup<K>(h, hash, a, b);
-  let ret = 0;
+/** Order of checks: flags; then, for LRU types, a node is taken (which may evict); then the key. */
+function updateSeparate(
+  h: BpfHtab,
+  hash: u32,
+  a: u64,
+  b: u64,
+  value: usize,
+  flags: u64,
+  syscall: bool,
+): i32 {
+  // A per-CPU value is written in place, so BPF_EXIST needs no node there.
+  const needsNode = h.isLru && (!h.isPercpu || flags != BPF_EXIST);
+  const node = needsNode ? lruPopFree(h, cpu()) : 0;
+  if (node == 0 && needsNode) return -ENOMEM;
+  const at = find(h, hash, a, b);
+  return at != 0
+    ? updateElem(h, at, node, hash, value, flags, syscall)
+    : insertElem(h, node, hash, a, b, value, flags, syscall);
+}
+
+function updateInline(h: BpfHtab, hash: u32, a: u64, b: u64, value: usize, flags: u64): i32 {
+  const at = inlineFind(h, hash, a, b);
   if (at != 0) {
-    if (flags & BPF_NOEXIST) ret = -EEXIST;
-    else if (flags & BPF_F_LOCK) copyMapValueLocked(h, at, value);
+    if (flags & BPF_NOEXIST) return -EEXIST;
+    if (flags & BPF_F_LOCK) copyMapValueLocked(h, at, value);
     else storeInline(h, at, value);
-  } else if (flags & BPF_EXIST) {
-    ret = -ENOENT;
-  } else if (h.count >= h.maxEntries) {
-    ret = -E2BIG;
-  } else {
-    const pos = InlineTable.take<K>(h, hash);
-    const to = InlineTable.valueOf<K>(h, pos & ~15, pos & 15);
-    storeInline(h, to, value);
-    clearLock(h, to);
-    InlineTable.publish<K>(h, pos, a, b);
-    h.count++;
+    return 0;
   }
-  unlock(lockOf(h));
-  return ret;
+  if (flags & BPF_EXIST) return -ENOENT;
+  if (h.count >= h.maxEntries) return -E2BIG;
+  const pos = inlineTake(h, hash);
+  const to = valueAt(h, pos);
+  storeInline(h, to, value);
+  clearLock(h, to);
+  inlinePublish(h, pos, a, b);
+  h.count++;
+  return 0;
 }
 
 /** Stores a value. In the shared build a reader may see half of a replaced one, as in the kernel's ARRAY. */

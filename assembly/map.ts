@@ -371,13 +371,21 @@ export function copyOut(dst: u64, src: usize, bytes: u32): i32 {
 const HANDLE_ENTRY: u32 = 16;
 const HANDLE_INDEX_MASK: u32 = 0xfffff;
 
+export class Handles {
+  /** mapByHandle, inlined. */
+  @inline
+  static map(handle: u32): usize {
+    const k = kernel();
+    const index = handle & HANDLE_INDEX_MASK;
+    if (index >= k.handleCapacity) return 0;
+    const entry = k.handles + index * HANDLE_ENTRY;
+    return load<u32>(entry) == handle ? load<u32>(entry, 4) : 0;
+  }
+}
+
 /** The map of a handle; 0 for 0, a stale handle, or any other number. */
 export function mapByHandle(handle: u32): usize {
-  const k = kernel();
-  const index = handle & HANDLE_INDEX_MASK;
-  if (index >= k.handleCapacity) return 0;
-  const entry = k.handles + index * HANDLE_ENTRY;
-  return load<u32>(entry) == handle ? load<u32>(entry, 4) : 0;
+  return Handles.map(handle);
 }
 
 function takeHandle(map: BpfMap): bool {

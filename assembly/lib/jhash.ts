@@ -1,5 +1,6 @@
 // Bob Jenkins' lookup3 (public domain, 2006) in the form the kernel calls jhash: initval is added to 0xdeadbeef + length,
-// the result is c. Golden values are in test/unit/jhash.test.ts. Little-endian word loads make jhash and jhash2 agree.
+// the result is c. Little-endian word loads make jhash and jhash2 agree. Checked by the golden traces with
+// BPF_F_ZERO_SEED, whose order it makes, and by a second implementation (test/support/jhash.ts).
 
 /**
  * @param key     address of `length` bytes, any alignment

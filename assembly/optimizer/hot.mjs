@@ -7,20 +7,18 @@
 export const HOT = [
   // the table and what is in front of it
   "fast/(?!map_(count|is_inline|iter_many|iter_next|get_next_key|lookup|lookup_and_delete|peek|lookup_copy|delete|update|set_many|delete_many)$|getMany[<C]|value_add64|map_by_handle)",
-  "hashtab/(?!BpfHtab(\\.|#(init|alloc|release|drop|getNextKey|lookupAndDelete|lookupBatch|forEach|is|batchOps|elemCount|lookupPercpu)))",
-  "htab_table/(?!jhash|oldestAfter|renumber|stampNewest|hashOfBucket|rank|homeNext|first|next(Behind|After|InBucket)|behind|holdsHash|hash(At|OfKey))",
+  "hashtab/(lockOf|markUsed|htabUse|valueOn|isHtab|BpfHtab#(get:|set:))",
+  "htab_table/(hashKey|jhashKey|keyEquals|storeKey|homeIndex|chunkAt|chunkAfter|elemAt|find|findKey|findSeparate|takeSlot|publishSlot|removeSlot|position(Of|OfValue|Behind)|elemBehind|slotFrom)$",
   "htab_chunk/(?!chunkCount)",
-  "htab_inline/(?!inline(Layout|Init|Fits|Used|Overflow|Steps)|homeOf|takeBehind|lookupBehind)",
+  "htab_inline/(?!inline(Layout|Init|Fits|Steps|Lookup|Take|Publish)|lookupBehind)",
   "htab_update/(?!dropAllValues|writePercpu)",
   "bpf_lru_list/(?!lruInit|lruRelease)",
-  "lib/(hash|bytes|lock|atomic)/(?!zeroBytes)",
-  "lib/pool/(poolAlloc|poolFree)",
+  "lib/(hash|lock|atomic)/",
+  "lib/bytes/(isUserRange|memoryBytes)$",
   // helpers
-  "helpers/(mapWithKey|forProgram|bpf_map_(lookup|update|delete|push|pop|peek)_elem|bpf_valid_range)$",
+  "helpers/(bpf_map_lookup_elem|bpf_valid_range)$",
   "map/BpfMap#(get:|set:|(lookup|update|delete|peek|push|pop)Elem@override|lookupUser@override)",
-  "map/(mapByHandle|copyMapValue|copyMapValueLocked|copyValueOut|updateFlagsLegal|copyOut)$",
   "lib/region/(countUpTo|findRegion|region)",
-  "kernel/(kernel$|cpu$|Kernel#)",
   // the other types
   "arraymap/BpfArray#(get:|valueAt|lookupUser|updateElem|lookupElem)",
   "queue_stack_maps/BpfQueueStack#(get:|set:|nextOut|slotAt|after|take|pushElem|popElem)",
@@ -30,7 +28,6 @@ export const HOT = [
   "lpm_trie/BpfLpmTrie#(lookupElem|lookupUser|descend|findExact)$",
   "ringbuf/(?!BpfRingbuf[.](alloc)|BpfRingbuf#(mmap|release|isLive)|ringbuf_|bpf_ringbuf_query|startMirror)",
   "bpf_(local|sk|task|inode|cgrp)_storage/(findElem|storageGet|storageByHandle|elemValue|cacheWord|bpf_[a-z]+_storage_get)$",
-  "host/hostByPtr$",
 ].map((name) => new RegExp(`^(assembly/${name}|~lib/)`));
 
 /** Called by hot functions, but seldom: the call is cheaper than what it would take in each of them. */
