@@ -62,7 +62,7 @@ export class InlineTable {
     return h.chunks + (Chunks.index(hash, h.nChunks) << shift);
   }
 
-  /** Slots of a chunk that hold the key: a bit each, or four. */
+  /** Slots of a chunk that hold the key: two bits each for keys of 4 bytes, four bits for others. */
   @inline
   static candidates<K>(chunk: u32, a: u64, b: u64): u32 {
     if (sizeof<K>() == 4) return InlineTable.candidates4(chunk, <u32>a);
@@ -82,13 +82,22 @@ export class InlineTable {
 
   @inline
   static slotOf<K>(candidates: u32): u32 {
-    return sizeof<K>() == 4 ? ctz(candidates) : ctz(candidates) >> 2;
+    return ctz(candidates) >> (sizeof<K>() == 4 ? 1 : 2);
   }
 
   @inline
   static candidates4(chunk: u32, key: u32): u32 {
-    const first = i32x4.bitmask(i32x4.eq(v128.load(chunk), i32x4.splat(key)));
-    return first | (u32(load<u32>(chunk, 16) == key) << 4);
+    const keys = i32x4.splat(key);
+    const low = i32x4.eq(v128.load(chunk), keys);
+    // Not 16 bytes: values would be among them, and a wide load waits for what narrow stores have just written.
+    const high = i32x4.eq(v128.load_zero<u32>(chunk, 16), keys);
+    return i8x16.bitmask(i16x8.narrow_i32x4_s(low, high)) & 0x3ff;
+  }
+
+  /** Of 4-byte keys: where the value of the first candidate is, SMALL_VALUES less. */
+  @inline
+  static first4(chunk: u32, candidates: u32): u32 {
+    return chunk + ((<u32>ctz(candidates)) << 2);
   }
 
   /** Compares the keys of two 32-byte slots. */
@@ -124,7 +133,7 @@ export class InlineTable {
   @inline
   static lookup4(h: BpfHtab, home: u32, key: u32): u32 {
     const found = InlineTable.candidates4(home, key);
-    if (found != 0) return InlineTable.valueOf<u32>(h, home, ctz(found));
+    if (found != 0) return InlineTable.first4(home, found) + SMALL_VALUES;
     return load<u16>(home, SMALL_META) == 0 ? 0 : lookupBehind(h, home, key, 0);
   }
 
@@ -156,10 +165,11 @@ export class InlineTable {
       if (load<u16>(chunk, SMALL_META) == 0) return <u32>ABSENT;
       chunk += 64;
       if (chunk == h.chunksEnd) return <u32>ASK;
-      found = InlineTable.candidates4(chunk, key) & load<u8>(chunk, SMALL_META + USED_AT);
-      if (found == 0) return <u32>ASK;
+      found = InlineTable.candidates4(chunk, key);
+      const used: u32 = load<u8>(chunk, SMALL_META + USED_AT);
+      if (((used >> InlineTable.slotOf<u32>(found)) & 1) == 0) return <u32>ASK;
     }
-    return Chunks.number(load<u64>(chunk + (ctz(found) << 3), SMALL_VALUES));
+    return Chunks.number(load<u64>(InlineTable.first4(chunk, found), SMALL_VALUES));
   }
 
   /** inlineTake for 4-byte keys. */
