@@ -5,8 +5,11 @@ const NONE = /* @__PURE__ */ new Uint8Array(0);
 const NO_WORDS = /* @__PURE__ */ new Int32Array(0);
 const NO_LONGS = /* @__PURE__ */ new BigInt64Array(0);
 
+export const isBytes = (value: unknown, size: number): value is Uint8Array =>
+  value instanceof Uint8Array && value.length === size;
+
 /** Four bytes as an i32. */
-const wordOf = (bytes: Uint8Array, at: number): number =>
+export const wordOf = (bytes: Uint8Array, at: number): number =>
   (bytes[at] as number) |
   ((bytes[at + 1] as number) << 8) |
   ((bytes[at + 2] as number) << 16) |
@@ -51,7 +54,7 @@ export class ByteWords {
   }
 
   /** The memory of an array that came twice in a row, as words; no words for others and for unaligned ones. */
-  private view(bytes: Uint8Array): Int32Array {
+  view(bytes: Uint8Array): Int32Array {
     return bytes === this.bytes ? this.words : this.meet(bytes);
   }
 
@@ -74,6 +77,30 @@ export class ByteWords {
     for (let i = 0; i < copies.length; i++) copies[i] = wordOf(bytes, i * 4);
     return copies;
   }
+}
+
+/** Sets an array of 16 bytes: four words from index `from` on. */
+export function write16(bytes: Uint8Array, words: Int32Array, from: number): void {
+  const a = words[from] as number;
+  bytes[0] = a;
+  bytes[1] = a >>> 8;
+  bytes[2] = a >>> 16;
+  bytes[3] = a >>> 24;
+  const b = words[from + 1] as number;
+  bytes[4] = b;
+  bytes[5] = b >>> 8;
+  bytes[6] = b >>> 16;
+  bytes[7] = b >>> 24;
+  const c = words[from + 2] as number;
+  bytes[8] = c;
+  bytes[9] = c >>> 8;
+  bytes[10] = c >>> 16;
+  bytes[11] = c >>> 24;
+  const d = words[from + 3] as number;
+  bytes[12] = d;
+  bytes[13] = d >>> 8;
+  bytes[14] = d >>> 16;
+  bytes[15] = d >>> 24;
 }
 
 /** Sets all bytes of an array, whole words: `words` from index `from` on. */

@@ -4,7 +4,7 @@
 // How a key travels is decided once, at creation: keys of 4, 8 and 16 bytes of the hash types go as arguments, all others
 // through a window in linear memory. No code is generated at run time.
 
-import { ByteWords, writeBytes } from "./byte-words.js";
+import { ByteWords, isBytes, wordOf, writeBytes } from "./byte-words.js";
 import { KIND } from "./codec.js";
 import type { Codec, CodecKind } from "./codec.js";
 import { roundUp } from "./codec/base.js";
@@ -73,9 +73,6 @@ const isI32 = (key: unknown): key is number => typeof key === "number" && (key |
 /** An integer from 0 to 2^53 - 1; a call into Wasm takes its lower 32 bits. */
 const isU53 = (key: unknown): key is number =>
   typeof key === "number" && key >= 0 && Number.isSafeInteger(key);
-
-const isBytes = (key: unknown, size: number): key is Uint8Array =>
-  key instanceof Uint8Array && key.length === size;
 
 /** What a door needs to know of its map. */
 export interface DoorOptions<K, KI, V, VI> {
@@ -320,11 +317,16 @@ export class MapDoor<K, KI, V, VI> {
   }
 
   private findBytes16(key: Uint8Array): number {
-    const words = this.keyWords.read(key);
-    const a = words[0] as number;
-    const b = words[1] as number;
-    const c = words[2] as number;
-    return this.lookup16(this.map, this.handle, a, b, c, words[3] as number) >>> 0;
+    const { map, handle } = this;
+    const words = this.keyWords.view(key);
+    if (words.length === 4) {
+      const a = words[0] as number;
+      const b = words[1] as number;
+      const c = words[2] as number;
+      return this.lookup16(map, handle, a, b, c, words[3] as number) >>> 0;
+    }
+    const c = wordOf(key, 8);
+    return this.lookup16(map, handle, wordOf(key, 0), wordOf(key, 4), c, wordOf(key, 12)) >>> 0;
   }
 
   /** A key that is not what its codec takes goes this way too: the codec says what is wrong with it. */

@@ -5,6 +5,7 @@
 // They do the commonest case only. What else may happen, errors included, is left to the method.
 
 import { ABSENT, ASK_AT } from "./abi.js";
+import { isBytes, wordOf, write16 } from "./byte-words.js";
 import { KIND } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { SHORTCUT } from "./door.js";
@@ -133,27 +134,62 @@ function deleteU64(door: Door, remove: CoreExports["map_delete_u64"], other: Del
   };
 }
 
-/** Keys and values are 16 bytes, in the arrays that the door remembers: it saw to it that they are what they should be. */
-function getBytes16(door: Door, lookup: CoreExports["map_at16"], other: GetInto): GetInto {
-  const { map, handle, mem, keyWords, valueWords } = door;
-  return (key, out) => {
-    if (door.reads === BYTES16 && key === keyWords.bytes) {
+/**
+ * Keys are 16 bytes. The address of a value, 0, or NOWHERE for all that is not as usual. The door remembers the words of an
+ * array that came twice in a row: a program may well use one for all its keys. Others are read byte by byte, and shown to
+ * the door now and then.
+ */
+function find16(door: Door, lookup: CoreExports["map_at16"]): (key: unknown) => number {
+  const { map, handle, keyWords } = door;
+  let calls = 0;
+  return (key) => {
+    if (door.reads !== BYTES16) return NOWHERE;
+    if (key === keyWords.bytes) {
       const from = keyWords.words;
       if (from.length === 4) {
         const a = from[0] as number;
         const b = from[1] as number;
         const c = from[2] as number;
-        const ptr = lookup(map, handle, a, b, c, from[3] as number) >>> 0;
-        if (ptr > NOWHERE && out === valueWords.bytes) {
-          const to = valueWords.longs;
-          const { i64 } = mem;
-          const last = i64[(ptr >>> 3) + 1];
-          // Undefined: beyond views that are stale.
-          if (to.length === 2 && last !== undefined) {
-            to[0] = i64[ptr >>> 3] as bigint;
-            to[1] = last;
-            return out;
-          }
+        return lookup(map, handle, a, b, c, from[3] as number) >>> 0;
+      }
+    }
+    if (!isBytes(key, 16)) return NOWHERE;
+    calls = (calls + 1) & 7;
+    if (calls === 0) keyWords.view(key);
+    const c = wordOf(key, 8);
+    return lookup(map, handle, wordOf(key, 0), wordOf(key, 4), c, wordOf(key, 12)) >>> 0;
+  };
+}
+
+/** Values are 16 bytes, too. */
+function get16(door: Door, find: (key: unknown) => number, other: Get): Get {
+  const { mem } = door;
+  return (key) => {
+    const ptr = find(key);
+    if (ptr === 0) return undefined;
+    // Beyond views that are stale: the method.
+    if (ptr === NOWHERE || ptr + 16 > mem.u8.length) return other(key);
+    const value = new Uint8Array(16);
+    write16(value, mem.i32, ptr >>> 2);
+    return value;
+  };
+}
+
+/** get16 into an array that the door remembers: it saw to it that it is what it should be. */
+function getInto16(door: Door, find: (key: unknown) => number, other: GetInto): GetInto {
+  const { mem, valueWords } = door;
+  return (key, out) => {
+    if (out === valueWords.bytes) {
+      const ptr = find(key);
+      if (ptr > NOWHERE) {
+        const to = valueWords.longs;
+        const { i64 } = mem;
+        const last = i64[(ptr >>> 3) + 1];
+        // Undefined: beyond views that are stale.
+        if (to.length === 2 && last !== undefined) {
+          to[0] = i64[ptr >>> 3] as bigint;
+          to[1] = last;
+          return out;
         }
       }
     }
@@ -161,12 +197,8 @@ function getBytes16(door: Door, lookup: CoreExports["map_at16"], other: GetInto)
   };
 }
 
-function setBytes16<M>(
-  self: M,
-  door: Door,
-  update: CoreExports["map_update16"],
-  other: Put<M>,
-): Put<M> {
+/** Sets in the arrays that the door remembers. */
+function set16<M>(self: M, door: Door, update: CoreExports["map_update16"], other: Put<M>): Put<M> {
   const { map, handle, mem, keyWords, newWords, valuePtr } = door;
   return (key, value) => {
     if (door.writes === BYTES16 && key === keyWords.bytes && value === newWords.bytes) {
@@ -235,8 +267,9 @@ export function takeShortcuts(ofMap: unknown, ofDoor: unknown, core: CoreExports
       map.delete = deleteU64(door, core.map_delete_u64, map.delete.bind(map));
       break;
     case BYTES16:
-      map.getInto = getBytes16(door, core.map_at16, map.getInto.bind(map));
-      map.set = setBytes16(map, door, core.map_update16, set);
+      map.get = get16(door, find16(door, core.map_at16), get);
+      map.getInto = getInto16(door, find16(door, core.map_at16), map.getInto.bind(map));
+      map.set = set16(map, door, core.map_update16, set);
       break;
     case PREFIX:
       map.matchU32 = matchU32(door, core.map_lpm_match_u32, map.matchU32.bind(map));

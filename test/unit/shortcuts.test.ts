@@ -34,6 +34,9 @@ function filled(array: Uint8Array, i: number): Uint8Array {
   return array;
 }
 
+/** As Node's Buffer is one. */
+class Wider extends Uint8Array {}
+
 type AnyCodec = Codec<unknown, unknown>;
 
 function kindOf(
@@ -198,7 +201,7 @@ describeEachBuild("shortcuts", (build) => {
     const arrays = () => [new Uint8Array(16), new Uint8Array(16)] as const;
     for (const gone of [0, 1] as const) {
       const pair = arrays();
-      for (let i = 0; i < 4; i++) {
+      for (let i = 0; i < 20; i++) {
         map.set(pair[0], pair[1]);
         map.getInto(pair[0], pair[1]);
       }
@@ -207,6 +210,62 @@ describeEachBuild("shortcuts", (build) => {
       expect(() => map.set(pair[0], pair[1])).toThrow();
     }
     expect(map.get(new Uint8Array(16))).toEqual(new Uint8Array(16));
+  });
+
+  it("16 bytes in any array: one for all, a new one each, at any offset, a Buffer's", async () => {
+    using rt = await build.createRuntime();
+    const map = rt.createMap({ type: "hash", key: bytes(16), value: bytes(16), maxEntries: 80 });
+    for (let i = 0; i < 64; i++) map.set(filled(keyBytes, i), filled(valueBytes, i + 100));
+    const room = new Uint8Array(40);
+    const part = (offset: number) => room.subarray(offset, offset + 16);
+    const aligned = part(8);
+    const odd = part(19);
+    const ways: readonly (() => Uint8Array)[] = [
+      () => keyBytes,
+      () => new Uint8Array(16),
+      () => aligned,
+      () => odd,
+      () => part(4),
+      () => part(7),
+      () => new Wider(16),
+    ];
+    const copy = new Uint8Array(16);
+    // Each way for a while, so that the door meets its array again; then all of them in turn.
+    for (let round = 0; round < 40 * ways.length; round++) {
+      const way = ways[round < 30 * ways.length ? Math.floor(round / 30) : round % ways.length];
+      const key = (way as () => Uint8Array)();
+      const i = round % 70;
+      key.set(filled(copy, i));
+      const expected = i < 64 ? filled(new Uint8Array(16), i + 100) : undefined;
+      expect(map.get(key)).toEqual(expected);
+      expect(map.getInto(key, out)).toEqual(expected);
+      expect(map.getInto(key, new Uint8Array(16))).toEqual(expected);
+      if (round % 3 === 0) {
+        map.set(key, filled(copy, i + 100));
+        expect(map.delete(key)).toBe(true);
+        expect(map.get(key)).toBeUndefined();
+        if (i < 64) map.set(key, filled(copy, i + 100));
+      }
+    }
+  });
+
+  it("what is no array of 16 bytes is no key, however often it comes", async () => {
+    using rt = await build.createRuntime();
+    const map = rt.createMap({ type: "hash", key: bytes(16), value: bytes(16), maxEntries: 8 });
+    map.set(new Uint8Array(16), new Uint8Array(16));
+    const types = [new Int8Array(16), new Uint8ClampedArray(16), new Array(16).fill(0), "0", null];
+    for (let i = 0; i < 20; i++) {
+      for (const key of types as never[]) {
+        expect(() => map.get(key)).toThrow(TypeError);
+        expect(() => map.getInto(key, out)).toThrow(TypeError);
+        expect(() => map.set(key, out)).toThrow(TypeError);
+      }
+      for (const key of [new Uint8Array(15), new Uint8Array(17), new Uint8Array(0)]) {
+        expect(() => map.get(key)).toThrow(RangeError);
+        expect(() => map.getInto(key, out)).toThrow(RangeError);
+      }
+      expect(map.get(new Uint8Array(16))).toEqual(new Uint8Array(16));
+    }
   });
 
   it("one array for the key and the value", async () => {
