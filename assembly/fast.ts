@@ -10,7 +10,7 @@ import { BpfArray } from "./arraymap";
 import { BpfHtab, htabUse, isHtab, lockOf, markUsed } from "./hashtab";
 import { htabDelete, htabUpdate, removeValue } from "./htab_update";
 import { Chunks } from "./htab_chunk";
-import { InlineTable, inlineLookup, inlineSteps } from "./htab_inline";
+import { InlineTable, inlineLookup, inlinePublish, inlineSteps, inlineTake } from "./htab_inline";
 import { SeparateTable, find, findKey, hashKey } from "./htab_table";
 import { scratchPtr } from "./kernel";
 import { upper4 } from "./lib/hash";
@@ -109,16 +109,17 @@ export function map_at16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3:
 }
 
 /**
- * The maps of map_get4: BPF_ANY with a value of 32 bits. In an inline table that is updateInline (htab_update.ts) with all
- * that is known here: the value stays in its register, what is common is not called.
+ * BPF_ANY with a value of 32 bits. In an inline table that is updateInline (htab_update.ts) with all that is known here: the
+ * value stays in its register, and what is common is not called.
  */
-export function map_put4(map: usize, handle: u32, k0: u32, value: u32): i32 {
+function put<K>(map: usize, handle: u32, a: u64, value: u32): i32 {
   const h = changetype<BpfHtab>(map);
   if (h.inlineHandle != handle || h.frozen || h.lockOffset >= 0)
-    return update(map, handle, k0, 0, inWindow(value), 0);
-  const hash = InlineTable.hash4(h, k0);
+    return update(map, handle, a, 0, inWindow(value), 0);
+  const isSmall = sizeof<K>() == 4;
+  const hash = InlineTable.hash<K>(h, a, 0);
   lock(lockOf(h));
-  let to = InlineTable.lookup4(h, InlineTable.home<u32>(h, hash), k0);
+  let to = isSmall ? InlineTable.lookup<K>(h, hash, a, 0) : inlineLookup<K>(h, hash, a, 0);
   let pos: u32 = 0;
   const isNew = to == 0;
   let ret = 0;
@@ -126,13 +127,14 @@ export function map_put4(map: usize, handle: u32, k0: u32, value: u32): i32 {
     ret = -E2BIG;
   } else {
     if (isNew) {
-      pos = InlineTable.take4(h, hash);
-      to = InlineTable.valueOf<u32>(h, pos & ~15, pos & 15);
+      pos = isSmall ? InlineTable.take4(h, hash) : inlineTake(h, hash);
+      to = InlineTable.valueOf<K>(h, pos & ~15, pos & 15);
     }
     if (h.valueSize == 8) store<u64>(to, value);
     else store<u32>(to, value);
     if (isNew) {
-      InlineTable.publish4(pos, k0);
+      if (isSmall) InlineTable.publish4(pos, <u32>a);
+      else inlinePublish(h, pos, a, 0);
       h.count++;
     }
   }
@@ -140,9 +142,14 @@ export function map_put4(map: usize, handle: u32, k0: u32, value: u32): i32 {
   return ret;
 }
 
-/** map_put4 for 8-byte keys. */
+/** put for the maps of map_get4. */
+export function map_put4(map: usize, handle: u32, k0: u32, value: u32): i32 {
+  return put<u32>(map, handle, k0, value);
+}
+
+/** put for 8-byte keys. */
 export function map_put_u64(map: usize, handle: u32, key: u64, value: u32): i32 {
-  return update(map, handle, key, 0, inWindow(value), 0);
+  return put<u64>(map, handle, key, value);
 }
 
 /** A value as memory. */

@@ -142,9 +142,16 @@ function deleteU64(door: Door, remove: CoreExports["map_delete_u64"], other: Del
 function find16(door: Door, lookup: CoreExports["map_at16"]): (key: unknown) => number {
   const { map, handle, keyWords } = door;
   let calls = 0;
+  // A function of its own: where it is not needed, it is not in the way of what is inlined.
+  const findOther = (key: unknown): number => {
+    if (door.reads !== BYTES16 || !isBytes(key, 16)) return NOWHERE;
+    calls = (calls + 1) & 7;
+    if (calls === 0) keyWords.view(key);
+    const c = wordOf(key, 8);
+    return lookup(map, handle, wordOf(key, 0), wordOf(key, 4), c, wordOf(key, 12)) >>> 0;
+  };
   return (key) => {
-    if (door.reads !== BYTES16) return NOWHERE;
-    if (key === keyWords.bytes) {
+    if (door.reads === BYTES16 && key === keyWords.bytes) {
       const from = keyWords.words;
       if (from.length === 4) {
         const a = from[0] as number;
@@ -153,11 +160,7 @@ function find16(door: Door, lookup: CoreExports["map_at16"]): (key: unknown) => 
         return lookup(map, handle, a, b, c, from[3] as number) >>> 0;
       }
     }
-    if (!isBytes(key, 16)) return NOWHERE;
-    calls = (calls + 1) & 7;
-    if (calls === 0) keyWords.view(key);
-    const c = wordOf(key, 8);
-    return lookup(map, handle, wordOf(key, 0), wordOf(key, 4), c, wordOf(key, 12)) >>> 0;
+    return findOther(key);
   };
 }
 
