@@ -153,11 +153,13 @@ function find16(door: Door, lookup: CoreExports["map_at16"]): (key: unknown) => 
   return (key) => {
     if (door.reads === BYTES16 && key === keyWords.bytes) {
       const from = keyWords.words;
-      if (from.length === 4) {
+      // Undefined: no words, or their memory went elsewhere. Asking for the length takes longer.
+      const d = from[3];
+      if (d !== undefined) {
         const a = from[0] as number;
         const b = from[1] as number;
         const c = from[2] as number;
-        return lookup(map, handle, a, b, c, from[3] as number) >>> 0;
+        return lookup(map, handle, a, b, c, d) >>> 0;
       }
     }
     return findOther(key);
