@@ -42,7 +42,7 @@ import { genericLookupBatch } from "./batch";
 import { callBackOnElem, keyWord } from "./callback";
 import { allocZeroed, cpu, free, kernel, scratchPtr } from "./kernel";
 import { copyBytes, isUserRange, round8 } from "./lib/bytes";
-import { addRegion, findRegion, regionHi, regionLo, regionOwner, removeRegion } from "./lib/region";
+import { addRegion, findRegion, regionLo, regionOwner, removeRegion } from "./lib/region";
 
 /** The largest per-CPU value (PCPU_MIN_UNIT_SIZE), bytes. */
 export const PERCPU_VALUE_MAX: u32 = 32768;
@@ -227,7 +227,7 @@ export class BpfArray extends BpfMap {
       return 1;
     const cpus = this.cpuStride == 0 ? 1 : kernel().nrCpus;
     const last = this.valueAt(this.maxEntries - 1, cpus - 1);
-    return last + this.stride <= regionHi(region) ? 0 : 2;
+    return findRegion(<u32>last + this.stride - 1) == region ? 0 : 2;
   }
 
   override release(): void {

@@ -5,7 +5,7 @@ import { displacedElems } from "./htab_check";
 import { BpfMap, mapByHandle } from "./map";
 import { heapStruct, kernel, scratchPtr } from "./kernel";
 import { heapCheck } from "./lib/heap_check";
-import { regionHi, regionLo, regionAt } from "./lib/region";
+import { regionAt } from "./lib/region";
 
 /** Walks a map. @returns 0, the number of the invariant that is broken, or -1: no such map */
 export function check_map(handle: u32): i32 {
@@ -38,8 +38,9 @@ export function check_kernel(): i32 {
   }
   if (count != k.mapCount || previous != k.mapTail) return 4;
   for (let i: u32 = 0; i < k.regionCount; i++) {
-    if (regionLo(regionAt(i)) >= regionHi(regionAt(i))) return 5;
-    if (i > 0 && regionHi(regionAt(i - 1)) > regionLo(regionAt(i))) return 6;
+    const lo = load<u32>(regionAt(i));
+    if (lo >= load<u32>(regionAt(i), 4)) return 5;
+    if (i > 0 && load<u32>(regionAt(i - 1), 4) > lo) return 6;
   }
   return 0;
 }

@@ -2,7 +2,7 @@
 // number is used. 0, 1 and 2 are open files from the start that are nothing of ours.
 
 import { EBADF, EINVAL, EMFILE, ENOMEM } from "../ts/uapi";
-import { Kernel, allocGrow, free, kernel } from "./kernel";
+import { Kernel, allocGrow, freeReplaced, kernel } from "./kernel";
 import { BpfMap, mapGet, mapPut } from "./map";
 import { lock, unlock } from "./lib/lock";
 
@@ -53,29 +53,42 @@ export function fdInstall(kind: u32, mode: u32, object: usize): i32 {
   if (fd >= FD_MAX) ret = -EMFILE;
   else if (fd == k.fdCapacity && !growTable()) ret = -ENOMEM;
   if (ret >= 0) {
-    store<u16>(entryPtr(fd), kind);
-    store<u16>(entryPtr(fd), mode, 2);
-    store<u32>(entryPtr(fd), object, 4);
+    store<u64>(entryPtr(fd), ((<u64>object) << 32) | (mode << 16) | kind);
     k.fdHint = fd + 1;
   }
   unlock(fdTableLock());
   return ret;
 }
 
-/** FD_FREE for a number that is not open. */
-export function fdKind(fd: i32): u32 {
-  return fd < 0 || <u32>fd >= kernel().fdCapacity ? FD_FREE : fdKindAt(fd);
-}
-
 /**
- * The object behind an fd when it is of this kind, else 0. In the shared build kind and object are read at once: another
- * thread may be closing the fd.
+ * An fd's entry, 0 when the number is not open. In the shared build kind and object are read at once: another thread may be
+ * closing it.
  */
-export function fdObjectOf(fd: i32, kind: u32): usize {
+function entryOf(fd: i32): u64 {
   if (fd < 0 || <u32>fd >= kernel().fdCapacity) return 0;
   const at = entryPtr(fd);
-  const entry = ASC_FEATURE_THREADS ? atomic.load<u64>(at) : load<u64>(at);
-  return (<u32>entry & 0xffff) == kind ? <usize>(entry >> 32) : 0;
+  return ASC_FEATURE_THREADS ? atomic.load<u64>(at) : load<u64>(at);
+}
+
+/** Of an entry. */
+export function entryKind(entry: u64): u32 {
+  return <u32>entry & 0xffff;
+}
+
+/** Of an entry. */
+export function entryObject(entry: u64): usize {
+  return <usize>(entry >> 32);
+}
+
+/** FD_FREE for a number that is not open. */
+export function fdKind(fd: i32): u32 {
+  return entryKind(entryOf(fd));
+}
+
+/** The object behind an fd when it is of this kind, else 0. */
+export function fdObjectOf(fd: i32, kind: u32): usize {
+  const entry = entryOf(fd);
+  return entryKind(entry) == kind ? entryObject(entry) : 0;
 }
 
 /** FMODE_* bits of an open fd. */
@@ -88,19 +101,23 @@ export function fdObject(fd: i32): usize {
   return load<u32>(entryPtr(fd), 4);
 }
 
-/** Takes the number out of the table; the object's reference passes to the caller. @returns the object or 0 */
-export function fdRemove(fd: i32): usize {
-  const object = fdObject(fd);
-  store<u64>(entryPtr(fd), 0);
-  if (<u32>fd < kernel().fdHint) kernel().fdHint = fd;
-  return object;
+/** Takes the number out of the table; the object's reference passes to the caller. @returns its entry, 0 when it was not open */
+export function fdRemove(fd: i32): u64 {
+  lock(fdTableLock());
+  const entry = entryOf(fd);
+  if (entry != 0) {
+    store<u64>(entryPtr(fd), 0);
+    if (<u32>fd < kernel().fdHint) kernel().fdHint = fd;
+  }
+  unlock(fdTableLock());
+  return entry;
 }
 
 /** The map behind fd: EBADF when it is not open, EINVAL when it is something else. No reference is taken. */
 export function fdMap(fd: i32): usize {
-  const kind = fdKind(fd);
-  if (kind == FD_MAP) return fdObject(fd);
-  return <usize>(kind == FD_FREE ? -EBADF : -EINVAL);
+  const entry = entryOf(fd);
+  if (entryKind(entry) == FD_MAP) return entryObject(entry);
+  return <usize>(entry == 0 ? -EBADF : -EINVAL);
 }
 
 /** A new fd for a map, taking a reference. */
@@ -127,7 +144,7 @@ function growTable(): bool {
   if (table == 0) return false;
   memory.fill(table, 0, capacity * ENTRY_SIZE);
   memory.copy(table, k.fds, k.fdCapacity * ENTRY_SIZE);
-  free(k.fds);
+  freeReplaced(k.fds);
   k.fds = <u32>table;
   k.fdCapacity = capacity;
   return true;

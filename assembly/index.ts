@@ -2,7 +2,18 @@
 // the others serve ts/ and may change.
 
 import { BPF_MAP_TYPE_UNSPEC, EBADF, EINVAL } from "../ts/uapi";
-import { FD_FREE, FD_MAP, fdKind, fdMap, fdMode, fdObject, fdRemove, fdTableInit } from "./fd";
+import {
+  FD_FREE,
+  FD_MAP,
+  entryKind,
+  entryObject,
+  fdKind,
+  fdMap,
+  fdMode,
+  fdObject,
+  fdRemove,
+  fdTableInit,
+} from "./fd";
 import { fdRelease } from "./fd_release";
 import { hostInit } from "./host";
 import {
@@ -241,9 +252,9 @@ export function map_munmap(handle: u32, writable: i32): void {
 
 /** close(2). */
 export function fd_close(fd: i32): i32 {
-  const kind = fdKind(fd);
-  if (kind == FD_FREE) return -EBADF;
-  fdRelease(kind, fdRemove(fd));
+  const entry = fdRemove(fd);
+  if (entry == 0) return -EBADF;
+  fdRelease(entryKind(entry), entryObject(entry));
   return 0;
 }
 

@@ -33,8 +33,10 @@ export const SCRATCH_KEYS: u32 = 4096 + 512;
 export class Kernel {
   magic: u32;
   nrCpus: u32;
-  /** Guards fds, handles, ids, regions and the pin tree; taken before the heap's lock, never after a map's. */
+  /** Guards fds, handles, ids and the pin tree; taken before the heap's lock, never after a map's. */
   lockWord: u32;
+  /** Guards the regions; taken before the heap's lock, after any other. */
+  regionsLock: u32;
   /** State of random64. */
   rng: u64;
   /** The clock, ns (ktimeGetNs). */
@@ -168,6 +170,11 @@ export function kernelDetach(): void {
 }
 
 // ---- memory -------------------------------------------------------------------------------------------------------
+
+/** Frees a table that has been replaced by a larger one. In the shared build others may still be reading it: it stays. */
+export function freeReplaced(table: usize): void {
+  if (!SHARED) free(table);
+}
 
 /** Allocates 8-aligned memory without growing it; 0 when out of memory. What operations use. */
 export function alloc(bytes: u64): usize {

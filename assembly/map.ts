@@ -14,7 +14,7 @@ import {
   ENOTSUPP,
 } from "../ts/uapi";
 import { Btf, btfPut } from "./btf";
-import { allocGrow, allocZeroed, free, kernel, Kernel } from "./kernel";
+import { allocGrow, allocZeroed, free, freeReplaced, kernel, Kernel } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { RegionOwner } from "./lib/region";
@@ -429,7 +429,7 @@ function growHandles(): bool {
   if (table == 0) return false;
   memory.copy(table, k.handles, old * HANDLE_ENTRY);
   memory.fill(table + old * HANDLE_ENTRY, 0, (capacity - old) * HANDLE_ENTRY);
-  free(k.handles);
+  freeReplaced(k.handles);
   k.handles = <u32>table;
   k.handleCapacity = capacity;
   for (let index = max<u32>(old, 1); index < capacity; index++) queueHandle(index);

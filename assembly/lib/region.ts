@@ -3,7 +3,8 @@
 // A region is a range of memory that holds elements of one owner (a map, or a host object): a preallocated map has one
 // or two, a map that allocates as it goes has one per slab. The owner decides whether an address inside is live.
 
-import { alloc, allocGrow, free, kernel } from "../kernel";
+import { Kernel, alloc, allocGrow, free, kernel } from "../kernel";
+import { lock, unlock } from "./lock";
 
 /** Whoever owns regions: maps, host objects. */
 export abstract class RegionOwner {
@@ -23,7 +24,7 @@ export abstract class RegionOwner {
 //   | lo   | hi   | owner |
 const REGION_SIZE: u32 = 12;
 
-/** The Region at an index below regionCount. */
+/** The Region at an index below regionCount: lo, hi at 4, owner at 8. */
 export function regionAt(index: u32): usize {
   return kernel().regions + index * REGION_SIZE;
 }
@@ -40,58 +41,74 @@ function countUpTo(addr: u32): u32 {
   return low;
 }
 
+function regionsLock(): usize {
+  return changetype<usize>(kernel()) + offsetof<Kernel>("regionsLock");
+}
+
 /**
  * @param creating may the table grow the memory?
  * @returns false when out of memory
  */
 export function addRegion(lo: usize, hi: usize, owner: usize, creating: bool): bool {
+  lock(regionsLock());
   const k = kernel();
-  if (k.regionCount == k.regionCapacity) {
-    const capacity = k.regionCapacity == 0 ? 16 : k.regionCapacity * 2;
-    const bytes = <u64>capacity * REGION_SIZE;
-    const table = creating ? allocGrow(bytes) : alloc(bytes);
-    if (table == 0) return false;
-    memory.copy(table, k.regions, k.regionCount * REGION_SIZE);
-    free(k.regions);
-    k.regions = <u32>table;
-    k.regionCapacity = capacity;
+  const ok = k.regionCount < k.regionCapacity || growRegions(creating);
+  if (ok) {
+    const at = countUpTo(<u32>lo);
+    const ptr = regionAt(at);
+    memory.copy(ptr + REGION_SIZE, ptr, (k.regionCount - at) * REGION_SIZE);
+    store<u32>(ptr, lo);
+    store<u32>(ptr, hi, 4);
+    store<u32>(ptr, owner, 8);
+    k.regionCount++;
   }
-  const at = countUpTo(<u32>lo);
-  const ptr = regionAt(at);
-  memory.copy(ptr + REGION_SIZE, ptr, (k.regionCount - at) * REGION_SIZE);
-  store<u32>(ptr, lo);
-  store<u32>(ptr, hi, 4);
-  store<u32>(ptr, owner, 8);
-  k.regionCount++;
+  unlock(regionsLock());
+  return ok;
+}
+
+function growRegions(creating: bool): bool {
+  const k = kernel();
+  const capacity = k.regionCapacity == 0 ? 16 : k.regionCapacity * 2;
+  const bytes = <u64>capacity * REGION_SIZE;
+  const table = creating ? allocGrow(bytes) : alloc(bytes);
+  if (table == 0) return false;
+  memory.copy(table, k.regions, k.regionCount * REGION_SIZE);
+  free(k.regions);
+  k.regions = <u32>table;
+  k.regionCapacity = capacity;
   return true;
 }
 
 /** Forgets the region that starts at lo, if there is one. */
 export function removeRegion(lo: usize): void {
+  lock(regionsLock());
   const k = kernel();
   const at = countUpTo(<u32>lo);
-  if (at == 0 || load<u32>(regionAt(at - 1)) != <u32>lo) return;
-  const ptr = regionAt(at - 1);
-  memory.copy(ptr, ptr + REGION_SIZE, (k.regionCount - at) * REGION_SIZE);
-  k.regionCount--;
+  if (at != 0 && load<u32>(regionAt(at - 1)) == <u32>lo) {
+    const ptr = regionAt(at - 1);
+    memory.copy(ptr, ptr + REGION_SIZE, (k.regionCount - at) * REGION_SIZE);
+    k.regionCount--;
+  }
+  unlock(regionsLock());
 }
 
-/** Address of the Region that holds addr, 0 when none does. Offsets: lo 0, hi 4, owner 8. */
-export function findRegion(addr: u32): usize {
+/** The region that holds addr, 0 when none does: its lo and its owner, which is all that others may know of it. */
+export function findRegion(addr: u32): u64 {
+  lock(regionsLock());
   const at = countUpTo(addr);
-  if (at == 0) return 0;
-  const ptr = regionAt(at - 1);
-  return addr < load<u32>(ptr, 4) ? ptr : 0;
+  let region: u64 = 0;
+  if (at != 0) {
+    const ptr = regionAt(at - 1);
+    if (addr < load<u32>(ptr, 4)) region = ((<u64>load<u32>(ptr, 8)) << 32) | load<u32>(ptr);
+  }
+  unlock(regionsLock());
+  return region;
 }
 
-export function regionLo(region: usize): u32 {
-  return load<u32>(region);
+export function regionLo(region: u64): u32 {
+  return <u32>region;
 }
 
-export function regionHi(region: usize): u32 {
-  return load<u32>(region, 4);
-}
-
-export function regionOwner(region: usize): RegionOwner {
-  return changetype<RegionOwner>(load<u32>(region, 8));
+export function regionOwner(region: u64): RegionOwner {
+  return changetype<RegionOwner>(<usize>(region >> 32));
 }
