@@ -111,6 +111,9 @@ export function htabDelete(h: BpfHtab, a: u64, b: u64): i32 {
   return value == 0 ? -ENOENT : 0;
 }
 
+/** Up to so many bytes are stored word by word in place. */
+const SHORT: u32 = 24;
+
 // ---- update ---------------------------------------------------------------------------------------------------------
 
 export function htabUpdate(
@@ -156,14 +159,14 @@ function updateInline(h: BpfHtab, hash: u32, a: u64, b: u64, value: usize, flags
   if (at != 0) {
     if (flags & BPF_NOEXIST) return -EEXIST;
     if (flags & BPF_F_LOCK) copyMapValueLocked(h, at, value);
-    else storeInline(h, at, value);
+    else storeValue(h, at, value);
     return 0;
   }
   if (flags & BPF_EXIST) return -ENOENT;
   if (h.count >= h.maxEntries) return -E2BIG;
   const pos = inlineTake(h, hash);
   const to = valueAt(h, pos);
-  storeInline(h, to, value);
+  storeValue(h, to, value);
   clearLock(h, to);
   inlinePublish(h, pos, a, b);
   h.count++;
@@ -171,9 +174,9 @@ function updateInline(h: BpfHtab, hash: u32, a: u64, b: u64, value: usize, flags
 }
 
 /** Stores a value. In the shared build a reader may see half of a replaced one, as in the kernel's ARRAY. */
-function storeInline(h: BpfHtab, to: usize, value: usize): void {
+function storeValue(h: BpfHtab, to: usize, value: usize): void {
   const size = h.valueSize;
-  if (h.lockOffset >= 0 || (size & 3) != 0) {
+  if (h.lockOffset >= 0 || size > SHORT || (size & 3) != 0) {
     copyMapValue(h, to, value);
     return;
   }
@@ -233,7 +236,7 @@ function insertElem(
   if (h.isPercpu) {
     writePercpu(h, at, value, syscall, true);
   } else {
-    copyMapValue(h, at, value);
+    storeValue(h, at, value);
     clearLock(h, at);
   }
   publishSlot(h, pos, elem, hash);
@@ -258,7 +261,7 @@ function replaceValue(
     h.dropValue(at);
     copyMapValue(h, at, value);
   } else {
-    copyMapValue(h, at, value);
+    storeValue(h, at, value);
     SeparateTable.makeNewest(h, at - h.valueOff, hash);
   }
 }
