@@ -79,38 +79,24 @@ export class ByteWords {
   }
 }
 
-/** Sets an array of 16 bytes: four words from index `from` on. */
+/** Sets four bytes to an i32: wordOf the other way round. */
+const setWord = (bytes: Uint8Array, at: number, word: number): void => {
+  bytes[at] = word;
+  bytes[at + 1] = word >>> 8;
+  bytes[at + 2] = word >>> 16;
+  bytes[at + 3] = word >>> 24;
+};
+
+/** writeBytes for an array of 16 bytes. */
 export function write16(bytes: Uint8Array, words: Int32Array, from: number): void {
-  const a = words[from] as number;
-  bytes[0] = a;
-  bytes[1] = a >>> 8;
-  bytes[2] = a >>> 16;
-  bytes[3] = a >>> 24;
-  const b = words[from + 1] as number;
-  bytes[4] = b;
-  bytes[5] = b >>> 8;
-  bytes[6] = b >>> 16;
-  bytes[7] = b >>> 24;
-  const c = words[from + 2] as number;
-  bytes[8] = c;
-  bytes[9] = c >>> 8;
-  bytes[10] = c >>> 16;
-  bytes[11] = c >>> 24;
-  const d = words[from + 3] as number;
-  bytes[12] = d;
-  bytes[13] = d >>> 8;
-  bytes[14] = d >>> 16;
-  bytes[15] = d >>> 24;
+  setWord(bytes, 0, words[from] as number);
+  setWord(bytes, 4, words[from + 1] as number);
+  setWord(bytes, 8, words[from + 2] as number);
+  setWord(bytes, 12, words[from + 3] as number);
 }
 
 /** Sets all bytes of an array, whole words: `words` from index `from` on. */
 export function writeBytes(bytes: Uint8Array, words: Int32Array, from: number): void {
   const { length } = bytes;
-  for (let at = 0; at < length; at += 4) {
-    const word = words[from + (at >>> 2)] as number;
-    bytes[at] = word;
-    bytes[at + 1] = word >>> 8;
-    bytes[at + 2] = word >>> 16;
-    bytes[at + 3] = word >>> 24;
-  }
+  for (let at = 0; at < length; at += 4) setWord(bytes, at, words[from + (at >>> 2)] as number);
 }
