@@ -10,7 +10,7 @@ import {
   fdKind,
   fdMap,
   fdMode,
-  fdObject,
+  fdObjectOf,
   fdRemove,
   fdTableInit,
 } from "./fd";
@@ -239,7 +239,8 @@ export function map_mmap(fd: i32, offset: f64, length: f64, writable: i32): usiz
 
 /** Bytes of the map behind fd that can be mapped; 0 when it has none. */
 export function map_mmap_bytes(fd: i32): f64 {
-  return fdKind(fd) == FD_MAP ? <f64>changetype<BpfMap>(fdObject(fd)).mmapBytes() : 0;
+  const map = fdObjectOf(fd, FD_MAP);
+  return map == 0 ? 0 : <f64>changetype<BpfMap>(map).mmapBytes();
 }
 
 /** Closes a window of map_mmap; once only. */
@@ -265,7 +266,8 @@ export function fd_mode(fd: i32): u32 {
 
 /** The handle of the map behind an fd; 0 when there is none. */
 export function bpf_map_by_fd(fd: i32): u32 {
-  return fdKind(fd) == FD_MAP ? changetype<BpfMap>(fdObject(fd)).handle : 0;
+  const map = fdObjectOf(fd, FD_MAP);
+  return map == 0 ? 0 : changetype<BpfMap>(map).handle;
 }
 
 /** Address of byte `off` of an ARRAY's value (max_entries 1), or -errno. */
