@@ -23,7 +23,7 @@
 import { ABSENT, ASK, ASK_AT, STEP_BYTES, STEP_POS_AT, STEP_VALUE_AT } from "../ts/abi";
 import { BpfHtab } from "./hashtab";
 import { Chunks, addOverflow, chunkCount } from "./htab_chunk";
-import { keyAt, keyEquals, valueAt } from "./htab_table";
+import { chunkAfter, keyAt, keyEquals, valueAt } from "./htab_table";
 import { upper16, upper4, upper8 } from "./lib/hash";
 
 const SMALL_SLOTS: u32 = 5;
@@ -62,10 +62,9 @@ export class InlineTable {
     return h.chunks + (Chunks.index(hash, h.nChunks) << shift);
   }
 
-  /** Slots of a chunk that hold the key: two bits each for keys of 4 bytes, four bits for others. */
+  /** Slots of a chunk that hold a key of 8 or 16 bytes, four bits each. */
   @inline
   static candidates<K>(chunk: u32, a: u64, b: u64): u32 {
-    if (sizeof<K>() == 4) return InlineTable.candidates4(chunk, <u32>a);
     if (sizeof<K>() == 8) {
       const key = i64x2.splat(a);
       const low = i64x2.eq(v128.load(chunk), key);
@@ -85,6 +84,7 @@ export class InlineTable {
     return ctz(candidates) >> (sizeof<K>() == 4 ? 1 : 2);
   }
 
+  /** candidates for keys of 4 bytes: two bits each. */
   @inline
   static candidates4(chunk: u32, key: u32): u32 {
     const keys = i32x4.splat(key);
@@ -115,11 +115,6 @@ export class InlineTable {
     return chunk + 32 + slot * h.valueStride;
   }
 
-  @inline
-  static meta<K>(h: BpfHtab, chunk: u32): u32 {
-    return sizeof<K>() == 4 ? chunk + SMALL_META : metaOf(h, chunk);
-  }
-
   /** Address of the value of a key; 0 when absent. */
   @inline
   static lookup<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
@@ -127,7 +122,7 @@ export class InlineTable {
     if (sizeof<K>() == 4) return InlineTable.lookup4(h, home, <u32>a);
     const found = InlineTable.candidates<K>(home, a, b);
     if (found != 0) return InlineTable.valueOf<K>(h, home, InlineTable.slotOf<K>(found));
-    return load<u16>(InlineTable.meta<K>(h, home)) == 0 ? 0 : lookupBehind(h, home, a, b);
+    return load<u16>(metaOf(h, home)) == 0 ? 0 : lookupBehind(h, home, a, b);
   }
 
   @inline
@@ -146,11 +141,11 @@ export class InlineTable {
     let chunk = InlineTable.home<K>(h, InlineTable.hash<K>(h, a, b));
     let found = InlineTable.candidates<K>(chunk, a, b);
     if (found == 0) {
-      if (load<u16>(InlineTable.meta<K>(h, chunk)) == 0) return 0;
+      if (load<u16>(metaOf(h, chunk)) == 0) return 0;
       chunk += h.chunkSize;
       if (chunk == h.chunksEnd) return ASK_AT;
       found = InlineTable.candidates<K>(chunk, a, b);
-      const used: u32 = load<u8>(InlineTable.meta<K>(h, chunk), USED_AT);
+      const used: u32 = load<u8>(metaOf(h, chunk), USED_AT);
       if (((used >> InlineTable.slotOf<K>(found)) & 1) == 0) return ASK_AT;
     }
     return InlineTable.valueOf<K>(h, chunk, InlineTable.slotOf<K>(found));
@@ -193,11 +188,6 @@ export class InlineTable {
 
 function metaOf(h: BpfHtab, chunk: u32): u32 {
   return h.metas + ((chunk - h.chunks) >> h.metaShift);
-}
-
-function chunkAfter(h: BpfHtab, chunk: u32): u32 {
-  chunk += h.chunkSize;
-  return chunk == h.chunksEnd ? h.chunks : chunk;
 }
 
 // ---- for any key size -----------------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ export function chunkAt(h: BpfHtab, index: u32): u32 {
   return h.chunks + index * h.chunkSize;
 }
 
-function chunkAfter(h: BpfHtab, chunk: u32): u32 {
+export function chunkAfter(h: BpfHtab, chunk: u32): u32 {
   chunk += h.chunkSize;
   return chunk == h.chunksEnd ? h.chunks : chunk;
 }
