@@ -198,108 +198,122 @@ function size(r: u64): u32 {
 }
 
 /**
- * Calls a helper by the kernel's number (BPF_FUNC_*), registers as a program has them.
+ * Calls a helper by the kernel's number (BPF_FUNC_*), registers as a program has them. Numbers that are close together
+ * share a switch: it becomes a table of jumps.
  * @returns r0; -EINVAL for an unknown number, and for helpers of types that are not here (bpf_redirect_map, ...)
  */
 export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): i64 {
+  const a1 = toAddress(r1);
+  const a2 = toAddress(r2);
   switch (id) {
     case BPF_FUNC_map_lookup_elem:
-      return bpf_map_lookup_elem(toAddress(r1), toAddress(r2));
+      return bpf_map_lookup_elem(a1, a2);
     case BPF_FUNC_map_update_elem:
-      return bpf_map_update_elem(toAddress(r1), toAddress(r2), toAddress(r3), r4);
+      return bpf_map_update_elem(a1, a2, toAddress(r3), r4);
     case BPF_FUNC_map_delete_elem:
-      return bpf_map_delete_elem(toAddress(r1), toAddress(r2));
-    case BPF_FUNC_get_smp_processor_id:
-      return bpf_get_smp_processor_id();
+      return bpf_map_delete_elem(a1, a2);
     case BPF_FUNC_ktime_get_ns:
       return bpf_ktime_get_ns();
     case BPF_FUNC_get_prandom_u32:
       return bpf_get_prandom_u32();
-    case BPF_FUNC_for_each_map_elem:
-      return bpf_for_each_map_elem(toAddress(r1), r2, r3, r4);
-    case BPF_FUNC_map_lookup_percpu_elem:
-      return bpf_map_lookup_percpu_elem(toAddress(r1), toAddress(r2), <u32>r3);
-    case BPF_FUNC_spin_lock:
-      return bpf_spin_lock(toAddress(r1));
-    case BPF_FUNC_spin_unlock:
-      return bpf_spin_unlock(toAddress(r1));
+    case BPF_FUNC_get_smp_processor_id:
+      return bpf_get_smp_processor_id();
+  }
+  switch (id) {
     case BPF_FUNC_map_push_elem:
-      return bpf_map_push_elem(toAddress(r1), toAddress(r2), r3);
+      return bpf_map_push_elem(a1, a2, r3);
     case BPF_FUNC_map_pop_elem:
-      return bpf_map_pop_elem(toAddress(r1), toAddress(r2));
+      return bpf_map_pop_elem(a1, a2);
     case BPF_FUNC_map_peek_elem:
-      return bpf_map_peek_elem(toAddress(r1), toAddress(r2));
-    case BPF_FUNC_user_ringbuf_drain:
-      return bpf_user_ringbuf_drain(toAddress(r1), r2, r3, r4);
-    case BPF_FUNC_perf_event_output:
-      return bpf_perf_event_output(toAddress(r1), toAddress(r2), r3, toAddress(r4), size(r5));
-    case BPF_FUNC_get_stackid:
-      return bpf_get_stackid(toAddress(r1), toAddress(r2), r3);
+      return bpf_map_peek_elem(a1, a2);
+    case BPF_FUNC_spin_lock:
+      return bpf_spin_lock(a1);
+    case BPF_FUNC_spin_unlock:
+      return bpf_spin_unlock(a1);
     default:
-      return ringbufHelper(id, r1, r2, r3, r4, r5);
+      return ringbufHelper(id, a1, a2, r2, r3, r4, r5);
   }
 }
 
 /** The helpers on ring buffers and dynptrs. */
-function ringbufHelper(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): i64 {
+function ringbufHelper(id: i32, a1: u32, a2: u32, r2: u64, r3: u64, r4: u64, r5: u64): i64 {
+  const a3 = toAddress(r3);
   switch (id) {
     case BPF_FUNC_ringbuf_output:
-      return bpf_ringbuf_output(toAddress(r1), toAddress(r2), size(r3), r4);
+      return bpf_ringbuf_output(a1, a2, size(r3), r4);
     case BPF_FUNC_ringbuf_reserve:
-      return bpf_ringbuf_reserve(toAddress(r1), size(r2), r3);
+      return bpf_ringbuf_reserve(a1, size(r2), r3);
     case BPF_FUNC_ringbuf_submit:
-      bpf_ringbuf_submit(toAddress(r1), r2);
+      bpf_ringbuf_submit(a1, r2);
       return 0;
     case BPF_FUNC_ringbuf_discard:
-      bpf_ringbuf_discard(toAddress(r1), r2);
+      bpf_ringbuf_discard(a1, r2);
       return 0;
     case BPF_FUNC_ringbuf_query:
-      return bpf_ringbuf_query(toAddress(r1), r2);
+      return bpf_ringbuf_query(a1, r2);
+  }
+  switch (id) {
+    case BPF_FUNC_dynptr_from_mem:
+      return bpf_dynptr_from_mem(a1, <u32>r2, r3, toAddress(r4));
     case BPF_FUNC_ringbuf_reserve_dynptr:
-      return bpf_ringbuf_reserve_dynptr(toAddress(r1), <u32>r2, r3, toAddress(r4));
+      return bpf_ringbuf_reserve_dynptr(a1, <u32>r2, r3, toAddress(r4));
     case BPF_FUNC_ringbuf_submit_dynptr:
-      bpf_ringbuf_submit_dynptr(toAddress(r1), r2);
+      bpf_ringbuf_submit_dynptr(a1, r2);
       return 0;
     case BPF_FUNC_ringbuf_discard_dynptr:
-      bpf_ringbuf_discard_dynptr(toAddress(r1), r2);
+      bpf_ringbuf_discard_dynptr(a1, r2);
       return 0;
-    case BPF_FUNC_dynptr_from_mem:
-      return bpf_dynptr_from_mem(toAddress(r1), <u32>r2, r3, toAddress(r4));
     case BPF_FUNC_dynptr_read:
-      return bpf_dynptr_read(toAddress(r1), <u32>r2, toAddress(r3), <u32>r4, r5);
+      return bpf_dynptr_read(a1, <u32>r2, a3, <u32>r4, r5);
     case BPF_FUNC_dynptr_write:
-      return bpf_dynptr_write(toAddress(r1), <u32>r2, toAddress(r3), <u32>r4, r5);
+      return bpf_dynptr_write(a1, <u32>r2, a3, <u32>r4, r5);
     case BPF_FUNC_dynptr_data:
-      return bpf_dynptr_data(toAddress(r1), <u32>r2, <u32>r3);
+      return bpf_dynptr_data(a1, <u32>r2, <u32>r3);
+    case BPF_FUNC_user_ringbuf_drain:
+      return bpf_user_ringbuf_drain(a1, r2, r3, r4);
     default:
-      return storageHelper(id, r1, r2, r3, r4);
+      return storageHelper(id, a1, a2, a3, r2, r3, r4, r5);
   }
 }
 
-/** The helpers of storages. */
-function storageHelper(id: i32, r1: u64, r2: u64, r3: u64, r4: u64): i64 {
-  const map = toAddress(r1);
-  const owner = toAddress(r2);
-  const value = toAddress(r3);
+/** The helpers of storages, and those whose numbers are far from all others. */
+function storageHelper(
+  id: i32,
+  a1: u32,
+  a2: u32,
+  a3: u32,
+  r2: u64,
+  r3: u64,
+  r4: u64,
+  r5: u64,
+): i64 {
   switch (id) {
     case BPF_FUNC_sk_storage_get:
-      return bpf_sk_storage_get(map, owner, value, r4);
+      return bpf_sk_storage_get(a1, a2, a3, r4);
     case BPF_FUNC_sk_storage_delete:
-      return bpf_sk_storage_delete(map, owner);
+      return bpf_sk_storage_delete(a1, a2);
     case BPF_FUNC_cgrp_storage_get:
-      return bpf_cgrp_storage_get(map, owner, value, r4);
+      return bpf_cgrp_storage_get(a1, a2, a3, r4);
     case BPF_FUNC_cgrp_storage_delete:
-      return bpf_cgrp_storage_delete(map, owner);
+      return bpf_cgrp_storage_delete(a1, a2);
     case BPF_FUNC_task_storage_get:
-      return bpf_task_storage_get(map, owner, value, r4);
+      return bpf_task_storage_get(a1, a2, a3, r4);
     case BPF_FUNC_task_storage_delete:
-      return bpf_task_storage_delete(map, owner);
+      return bpf_task_storage_delete(a1, a2);
     case BPF_FUNC_inode_storage_get:
-      return bpf_inode_storage_get(map, owner, value, r4);
+      return bpf_inode_storage_get(a1, a2, a3, r4);
     case BPF_FUNC_inode_storage_delete:
-      return bpf_inode_storage_delete(map, owner);
+      return bpf_inode_storage_delete(a1, a2);
     case BPF_FUNC_get_local_storage:
-      return bpf_get_local_storage(map, r2);
+      return bpf_get_local_storage(a1, r2);
+    case BPF_FUNC_for_each_map_elem:
+      return bpf_for_each_map_elem(a1, r2, r3, r4);
+    case BPF_FUNC_map_lookup_percpu_elem:
+      return bpf_map_lookup_percpu_elem(a1, a2, <u32>r3);
+    case BPF_FUNC_perf_event_output:
+      return bpf_perf_event_output(a1, a2, r3, toAddress(r4), size(r5));
+    case BPF_FUNC_get_stackid:
+      return bpf_get_stackid(a1, a2, r3);
     default:
       return -EINVAL;
   }
