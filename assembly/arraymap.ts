@@ -1,4 +1,4 @@
-// ARRAY and PERCPU_ARRAY. Kernel: kernel/bpf/arraymap.c (behaviour checked against 6.18).
+// ARRAY and PERCPU_ARRAY, and what arrays of references have in common. Kernel: kernel/bpf/arraymap.c (behaviour checked against 6.18).
 //
 // All values exist from the creation on and are zero; an address stays for the life of the map.
 //
@@ -31,17 +31,18 @@ import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr, mapByHand
 import {
   copyMapValue,
   copyMapValueLocked,
-  copyOut,
   copyValueOut,
   flagsAllowed,
+  isErr,
   mapOrNoMemory,
   placeMap,
   updateFlagsLegal,
 } from "./map";
 import { genericLookupBatch } from "./batch";
 import { callBackOnElem, keyWord } from "./callback";
-import { allocZeroed, cpu, free, kernel, scratchPtr } from "./kernel";
+import { allocZeroed, cpu, free, kernel } from "./kernel";
 import { copyBytes, isUserRange, round8 } from "./lib/bytes";
+import { lock, unlock } from "./lib/lock";
 import { addRegion, findRegion, regionLo, regionOwner, removeRegion } from "./lib/region";
 
 /** The largest per-CPU value (PCPU_MIN_UNIT_SIZE), bytes. */
@@ -149,13 +150,7 @@ export class BpfArray extends BpfMap {
   }
 
   override getNextKey(key: usize, next: u64): i32 {
-    let index: u32 = 0;
-    if (key != 0 && load<u32>(key) < this.maxEntries) {
-      index = load<u32>(key) + 1;
-      if (index == this.maxEntries) return -ENOENT;
-    }
-    store<u32>(scratchPtr(), index, 248);
-    return copyOut(next, scratchPtr() + 248, 4);
+    return indexAfter(this.maxEntries, key, next);
   }
 
   override batchOps(): u32 {
@@ -234,5 +229,84 @@ export class BpfArray extends BpfMap {
     if (this.values == 0) return;
     removeRegion(this.values);
     free(this.values);
+  }
+}
+
+/** getNextKey of arrays: every index is a key, whether there is something or not. */
+function indexAfter(maxEntries: u32, key: usize, next: u64): i32 {
+  let index: u32 = 0;
+  if (key != 0 && load<u32>(key) < maxEntries) {
+    index = load<u32>(key) + 1;
+    if (index == maxEntries) return -ENOENT;
+  }
+  return putIndex(next, index);
+}
+
+/** Writes an index as the next key to a user's address. */
+export function putIndex(next: u64, index: u32): i32 {
+  if (!isUserRange(next, 4)) return -EFAULT;
+  store<u32>(<usize>next, index);
+  return 0;
+}
+
+// ---- arrays of references: ARRAY_OF_MAPS, PERF_EVENT_ARRAY ------------------------------------------------------------
+// bpf(2) puts fds in; an element is what was behind the fd, with a reference.
+//
+//   slots:   | address, u32; 0: empty | ...
+
+export abstract class BpfFdArray extends BpfMap {
+  slots: u32;
+
+  /** What is behind a user's fd, with a reference taken; or -errno as an address. */
+  abstract fdGetPtr(fd: i32): usize;
+
+  /** Drops the reference of a slot. */
+  abstract fdPutPtr(ptr: usize): void;
+
+  slotAt(index: u32): usize {
+    assert(index < this.maxEntries);
+    return this.slots + index * 4;
+  }
+
+  /** Puts a reference (0: none) into a slot and drops the one before. @returns false when there was none */
+  private exchange(index: u32, ptr: usize): bool {
+    const word = changetype<usize>(this) + offsetof<BpfFdArray>("lockWord");
+    lock(word);
+    const old = load<u32>(this.slotAt(index));
+    store<u32>(this.slotAt(index), ptr);
+    unlock(word);
+    if (old != 0) this.fdPutPtr(old);
+    return old != 0;
+  }
+
+  /** bpf(2) only. Order of checks: flags, index, fd. */
+  override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
+    if (!syscall || flags != 0) return -EINVAL;
+    const index = load<u32>(key);
+    if (index >= this.maxEntries) return -E2BIG;
+    const ptr = this.fdGetPtr(load<i32>(value));
+    if (isErr(ptr)) return <i32>ptr;
+    this.exchange(index, ptr);
+    return 0;
+  }
+
+  override deleteElem(key: usize): i32 {
+    const index = load<u32>(key);
+    if (index >= this.maxEntries) return -E2BIG;
+    return this.exchange(index, 0) ? 0 : -ENOENT;
+  }
+
+  override getNextKey(key: usize, next: u64): i32 {
+    return indexAfter(this.maxEntries, key, next);
+  }
+
+  override hasElemHelpers(): bool {
+    return false;
+  }
+
+  override release(): void {
+    if (this.slots == 0) return;
+    for (let index: u32 = 0; index < this.maxEntries; index++) this.exchange(index, 0);
+    free(this.slots);
   }
 }

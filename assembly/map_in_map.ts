@@ -18,17 +18,16 @@ import {
   BPF_F_WRONLY,
   BPF_MAP_TYPE_ARRAY_OF_MAPS,
   BPF_MAP_TYPE_HASH_OF_MAPS,
-  E2BIG,
   EINVAL,
   ENOENT,
   ENOMEM,
   ENOTSUPP,
 } from "../ts/uapi";
+import { BpfFdArray } from "./arraymap";
 import { genericLookupBatch } from "./batch";
 import { fdMap } from "./fd";
 import { BpfHtab } from "./hashtab";
 import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
-import { lock, unlock } from "./lib/lock";
 import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
 import { copyOut, isErr, mapGet, mapOrError, mapOrNoMemory, mapPut, placeMap } from "./map";
 
@@ -85,22 +84,10 @@ function valueOf(inner: u32): usize {
   return inner + offsetof<BpfMap>("id");
 }
 
-/** getNextKey of arrays of references: every index is a key, whether there is something or not. */
-export function indexAfter(maxEntries: u32, key: usize, next: u64): i32 {
-  let index: u32 = 0;
-  if (key != 0 && load<u32>(key) < maxEntries) {
-    index = load<u32>(key) + 1;
-    if (index == maxEntries) return -ENOENT;
-  }
-  store<u32>(scratchPtr() + INNER_AT, index);
-  return copyOut(next, scratchPtr() + INNER_AT, 4);
-}
-
 // ---- ARRAY_OF_MAPS --------------------------------------------------------------------------------------------------
 
-export class BpfArrayOfMaps extends BpfMap {
+export class BpfArrayOfMaps extends BpfFdArray {
   meta: u32;
-  slots: u32;
 
   /** Sizes and flags; the template comes after them. Spec: other-types.md 5. */
   static allocCheck(attr: MapCreateAttr): i32 {
@@ -122,27 +109,18 @@ export class BpfArrayOfMaps extends BpfMap {
     return mapOrNoMemory(outer, outer.slots != 0);
   }
 
-  private slotAt(index: u32): usize {
-    assert(index < this.maxEntries);
-    return this.slots + index * 4;
+  override fdGetPtr(fd: i32): usize {
+    return innerFromFd(fd, this.meta);
+  }
+
+  override fdPutPtr(ptr: usize): void {
+    mapPut(changetype<BpfMap>(ptr));
   }
 
   /** Address of the inner map; 0: empty slot, or no such index. */
   private inner(key: usize): u32 {
     const index = load<u32>(key);
     return index < this.maxEntries ? load<u32>(this.slotAt(index)) : 0;
-  }
-
-  /** Puts an inner map (0: none) into a slot and drops the one before. @returns false when there was none */
-  private exchange(index: u32, inner: usize): bool {
-    const word = changetype<usize>(this) + offsetof<BpfArrayOfMaps>("lockWord");
-    lock(word);
-    const old = load<u32>(this.slotAt(index));
-    store<u32>(this.slotAt(index), inner);
-    unlock(word);
-    if (old == 0) return false;
-    mapPut(changetype<BpfMap>(old));
-    return true;
   }
 
   /** The inner map's handle. */
@@ -159,27 +137,6 @@ export class BpfArrayOfMaps extends BpfMap {
   override lookupUser(key: usize, value: u64, flags: u64): i32 {
     const inner = this.inner(key);
     return inner == 0 ? -ENOENT : copyOut(value, valueOf(inner), VALUE_SIZE);
-  }
-
-  /** bpf(2) only. Order of checks: flags, index, fd. */
-  override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
-    if (!syscall || flags != 0) return -EINVAL;
-    const index = load<u32>(key);
-    if (index >= this.maxEntries) return -E2BIG;
-    const inner = innerFromFd(load<i32>(value), this.meta);
-    if (isErr(inner)) return <i32>inner;
-    this.exchange(index, inner);
-    return 0;
-  }
-
-  override deleteElem(key: usize): i32 {
-    const index = load<u32>(key);
-    if (index >= this.maxEntries) return -E2BIG;
-    return this.exchange(index, 0) ? 0 : -ENOENT;
-  }
-
-  override getNextKey(key: usize, next: u64): i32 {
-    return indexAfter(this.maxEntries, key, next);
   }
 
   /** Steps over empty slots. */
@@ -205,19 +162,12 @@ export class BpfArrayOfMaps extends BpfMap {
     return genericLookupBatch(this, attr, userCount);
   }
 
-  override hasElemHelpers(): bool {
-    return false;
-  }
-
   override canBeInner(): bool {
     return false;
   }
 
   override release(): void {
-    if (this.slots != 0) {
-      for (let index: u32 = 0; index < this.maxEntries; index++) this.exchange(index, 0);
-    }
-    free(this.slots);
+    super.release();
     free(this.meta);
   }
 }

@@ -32,13 +32,13 @@ import {
   EOPNOTSUPP,
   PAGE_SIZE,
 } from "../ts/uapi";
+import { BpfFdArray } from "./arraymap";
 import { FD_PERF_EVENT, FMODE_READ, FMODE_WRITE, fdInstall, fdKind, fdObject } from "./fd";
 import { allocZeroed, cpu, free, kernel } from "./kernel";
 import { loadAcquire, storeRelease } from "./lib/atomic";
 import { isUserRange } from "./lib/bytes";
-import { SHARED, lock, unlock } from "./lib/lock";
+import { SHARED } from "./lib/lock";
 import { BpfMap, MapCreateAttr, mapOrNoMemory, mapByHandle, placeMap } from "./map";
-import { indexAfter } from "./map_in_map";
 
 const PERF_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PRESERVE_ELEMS;
 const PERF_RECORD_LOST: u32 = 2;
@@ -109,9 +109,7 @@ export function perf_event_pages(fd: i32): usize {
 
 // ---- the map --------------------------------------------------------------------------------------------------------
 
-export class BpfPerfEventArray extends BpfMap {
-  slots: u32;
-
+export class BpfPerfEventArray extends BpfFdArray {
   /** EINVAL: sizes, flags. */
   static allocCheck(attr: MapCreateAttr): i32 {
     if (attr.maxEntries == 0 || attr.keySize != 4 || attr.valueSize != 4) return -EINVAL;
@@ -126,54 +124,15 @@ export class BpfPerfEventArray extends BpfMap {
     return mapOrNoMemory(map, map.slots != 0);
   }
 
-  /** The event of a slot; 0: empty. */
-  eventAt(index: u32): u32 {
-    assert(index < this.maxEntries);
-    return load<u32>(this.slots + index * 4);
-  }
-
-  /** Puts an event (0: none) into a slot. @returns false when there was none before */
-  private exchange(index: u32, event: usize): bool {
-    const word = changetype<usize>(this) + offsetof<BpfPerfEventArray>("lockWord");
-    lock(word);
-    const old = this.eventAt(index);
-    store<u32>(this.slots + index * 4, event);
-    unlock(word);
-    if (old != 0) eventPut(changetype<PerfEvent>(old));
-    return old != 0;
-  }
-
-  /** bpf(2) only. Order of checks: flags, index, fd. */
-  override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
-    if (!syscall || flags != 0) return -EINVAL;
-    const index = load<u32>(key);
-    if (index >= this.maxEntries) return -E2BIG;
-    const fd = load<i32>(value);
-    if (fdKind(fd) != FD_PERF_EVENT) return -EBADF;
+  override fdGetPtr(fd: i32): usize {
+    if (fdKind(fd) != FD_PERF_EVENT) return <usize>-EBADF;
     const event = fdObject(fd);
     eventGet(changetype<PerfEvent>(event));
-    this.exchange(index, event);
-    return 0;
+    return event;
   }
 
-  override deleteElem(key: usize): i32 {
-    const index = load<u32>(key);
-    if (index >= this.maxEntries) return -E2BIG;
-    return this.exchange(index, 0) ? 0 : -ENOENT;
-  }
-
-  override getNextKey(key: usize, next: u64): i32 {
-    return indexAfter(this.maxEntries, key, next);
-  }
-
-  override hasElemHelpers(): bool {
-    return false;
-  }
-
-  override release(): void {
-    if (this.slots == 0) return;
-    for (let index: u32 = 0; index < this.maxEntries; index++) this.exchange(index, 0);
-    free(this.slots);
+  override fdPutPtr(ptr: usize): void {
+    eventPut(changetype<PerfEvent>(ptr));
   }
 }
 
@@ -256,7 +215,7 @@ export function bpf_perf_event_output(
   const map = changetype<BpfPerfEventArray>(ptr);
   const index = <u32>flags == <u32>BPF_F_CURRENT_CPU ? cpu() : <u32>flags;
   if (index >= map.maxEntries) return -E2BIG;
-  const event = map.eventAt(index);
+  const event = load<u32>(map.slotAt(index));
   if (event == 0) return -ENOENT;
   if (changetype<PerfEvent>(event).cpu != cpu()) return -EOPNOTSUPP;
   return output(changetype<PerfEvent>(event), data, size);

@@ -25,11 +25,12 @@ import {
   ENOENT,
   ENOMEM,
 } from "../ts/uapi";
-import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
+import { putIndex } from "./arraymap";
+import { allocGrow, allocZeroed, free } from "./kernel";
 import { copyBytes, equalBytes, isUserRange, roundupPow2 } from "./lib/bytes";
 import { jhash } from "./lib/jhash";
 import { lock, unlock } from "./lib/lock";
-import { BpfMap, MapCreateAttr, copyOut, mapOrNoMemory, mapByHandle, placeMap } from "./map";
+import { BpfMap, MapCreateAttr, mapOrNoMemory, mapByHandle, placeMap } from "./map";
 
 const STACK_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_STACK_BUILD_ID;
 const STACKID_FLAGS: u64 =
@@ -166,8 +167,7 @@ export class BpfStackMap extends BpfMap {
     if (key != 0 && this.elemAt(load<u32>(key)) != 0) id = load<u32>(key) + 1;
     while (id < this.nBuckets && load<u32>(this.bucketPtr(id)) == 0) id++;
     if (id == this.nBuckets) return -ENOENT;
-    store<u32>(scratchPtr() + 232, id);
-    return copyOut(next, scratchPtr() + 232, 4);
+    return putIndex(next, id);
   }
 
   override hasElemHelpers(): bool {
