@@ -43,7 +43,7 @@ import { callBackOnElem, keyWord } from "./callback";
 import { allocZeroed, cpu, free, kernel } from "./kernel";
 import { copyBytes, isUserRange, round8 } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
-import { addRegion, findRegion, regionLo, regionOwner, removeRegion } from "./lib/region";
+import { DEAD, addRegion, findRegion, regionLo, regionOwner, removeRegion } from "./lib/region";
 
 /** The largest per-CPU value (PCPU_MIN_UNIT_SIZE), bytes. */
 export const PERCPU_VALUE_MAX: u32 = 32768;
@@ -191,11 +191,10 @@ export class BpfArray extends BpfMap {
     return !isPlain || this.maxEntries == meta.maxEntries;
   }
 
-  override isLive(lo: u32, addr: u32, len: u32): bool {
+  override liveOffset(lo: u32, addr: u32): u32 {
     let offset = addr - lo;
     if (this.cpuStride != 0) offset %= this.cpuStride;
-    const within = offset % this.stride;
-    return offset / this.stride < this.maxEntries && within + <u64>len <= this.valueSize;
+    return offset / this.stride < this.maxEntries ? offset % this.stride : DEAD;
   }
 
   override forEach(fn: u64, ctx: u64): i64 {

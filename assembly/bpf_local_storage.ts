@@ -50,6 +50,7 @@ import {
   poolInit,
   poolSlabBytes,
 } from "./lib/pool";
+import { DEAD } from "./lib/region";
 import { BpfMap, MapCreateAttr, NO_LOCK, freeMap, mapByHandle } from "./map";
 import { copyMapValue, copyMapValueLocked, copyValueOut, isErr, updateFlagsLegal } from "./map";
 
@@ -156,10 +157,9 @@ export abstract class LocalStorage extends BpfMap {
     return false;
   }
 
-  override isLive(lo: u32, addr: u32, len: u32): bool {
+  override liveOffset(lo: u32, addr: u32): u32 {
     const elem = poolElemAt(changetype<Pool>(this.pool), lo, addr);
-    if (elem == 0 || changetype<Elem>(elem).owner == 0 || addr < elem + VALUE_OFF) return false;
-    return addr - elem - VALUE_OFF + <u64>len <= this.valueSize;
+    return elem != 0 && changetype<Elem>(elem).owner != 0 ? addr - elem - VALUE_OFF : DEAD;
   }
 
   /** 1: an element that is not on its owner's list exactly once; 2: a cache slot with a stranger; 3: broken back links. */

@@ -74,7 +74,7 @@ import { allocZeroed, allocGrow, cpu, free, kernel, random64 } from "./kernel";
 import { copyBytes, isUserRange, round8, roundupPow2 } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { Pool, poolDestroy, poolElemAt, poolExtra, poolInit } from "./lib/pool";
-import { addRegion, removeRegion } from "./lib/region";
+import { DEAD, addRegion, removeRegion } from "./lib/region";
 
 const HTAB_FLAGS: u32 =
   BPF_F_NO_PREALLOC |
@@ -426,40 +426,39 @@ export class BpfHtab extends BpfMap {
     return 0;
   }
 
-  override isLive(lo: u32, addr: u32, len: u32): bool {
+  override liveOffset(lo: u32, addr: u32): u32 {
     if (this.isInline) {
       const offset = (addr - lo) % this.chunkSize;
-      if (offset < this.valueOff) return false;
+      if (offset < this.valueOff) return DEAD;
       const slot = (offset - this.valueOff) / this.valueStride;
-      if (slot >= this.slotCount || !isUsed(this, (addr - offset) | slot)) return false;
-      return ((offset - this.valueOff) % this.valueStride) + <u64>len <= this.valueSize;
+      if (slot >= this.slotCount || !isUsed(this, (addr - offset) | slot)) return DEAD;
+      return (offset - this.valueOff) % this.valueStride;
     }
     if (lo == this.slots)
-      return this.isSlotLive(this.elems, (addr - lo) % this.cpuStride, len, this.maxEntries);
+      return this.offsetInSlot(this.elems, (addr - lo) % this.cpuStride, this.maxEntries);
     if (lo == this.elems) {
       const index = (addr - lo) / this.elemSize;
-      if (!this.isLru && !this.isPercpu && index >= this.maxEntries - this.fresh) return false;
-      return this.isElemLive(lo + index * this.elemSize, addr, len);
+      if (!this.isLru && !this.isPercpu && index >= this.maxEntries - this.fresh) return DEAD;
+      return this.offsetInElem(lo + index * this.elemSize, addr);
     }
     const pool = changetype<Pool>(this.pool);
     const elem = poolElemAt(pool, lo, addr);
-    if (elem != 0) return this.isElemLive(elem, addr, len);
+    if (elem != 0) return this.offsetInElem(elem, addr);
     const extra = poolExtra(pool, lo);
-    if (addr < extra) return false;
-    return this.isSlotLive(lo + 8, (addr - extra) % this.cpuStride, len, pool.slabCount);
+    if (addr < extra) return DEAD;
+    return this.offsetInSlot(lo + 8, (addr - extra) % this.cpuStride, pool.slabCount);
   }
 
-  private isElemLive(elem: u32, addr: u32, len: u32): bool {
-    if (this.isPercpu || load<u8>(elem, ELEM_LIVE) == 0 || addr < elem + this.valueOff)
-      return false;
-    return addr - elem - this.valueOff + <u64>len <= this.valueSize;
+  private offsetInElem(elem: u32, addr: u32): u32 {
+    const isLive = !this.isPercpu && load<u8>(elem, ELEM_LIVE) != 0;
+    return isLive ? addr - elem - this.valueOff : DEAD;
   }
 
   /** offset: from the CPU's first slot; elems: the elements whose slots these are. */
-  private isSlotLive(elems: u32, offset: u32, len: u32, count: u32): bool {
+  private offsetInSlot(elems: u32, offset: u32, count: u32): u32 {
     const index = offset / this.slotSize;
-    if (index >= count || load<u8>(elems + index * this.elemSize, ELEM_LIVE) == 0) return false;
-    return (offset % this.slotSize) + <u64>len <= this.valueSize;
+    const isLive = index < count && load<u8>(elems + index * this.elemSize, ELEM_LIVE) != 0;
+    return isLive ? offset % this.slotSize : DEAD;
   }
 }
 if (offsetof<BpfHtab>("removals") != REMOVALS_AT) ERROR("REMOVALS_AT: ts/abi.ts");

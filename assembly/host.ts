@@ -9,7 +9,7 @@ import { allocGrow, allocZeroed, kernel } from "./kernel";
 import { FD_CGROUP, FD_INODE, FD_SOCKET, FD_TASK } from "./fd";
 import { zeroBytes } from "./lib/bytes";
 import { Pool, poolAlloc, poolDestroy, poolElemAt, poolFree, poolInit } from "./lib/pool";
-import { RegionOwner, findRegion, regionLo, regionOwner } from "./lib/region";
+import { DEAD, RegionOwner, findRegion, regionLo, regionOwner } from "./lib/region";
 import { placeObject } from "./map";
 
 /** Kinds of storage: each has its own cache slots. */
@@ -106,16 +106,13 @@ export class Inode extends HostObject {
 export class HostPool extends RegionOwner {
   kind: u32;
   live: u32;
-  /** Bytes in front of what programs see. */
+  /** Bytes in front of what programs see, which is valueSize. */
   hidden: u32;
-  visible: u32;
   pool: u32;
 
-  override isLive(lo: u32, addr: u32, len: u32): bool {
+  override liveOffset(lo: u32, addr: u32): u32 {
     const object = poolElemAt(changetype<Pool>(this.pool), lo, addr);
-    if (object == 0 || !isVisible(object, this.kind)) return false;
-    const offset = addr - object;
-    return offset >= this.hidden && offset - this.hidden + <u64>len <= this.visible;
+    return object != 0 && isVisible(object, this.kind) ? addr - object - this.hidden : DEAD;
   }
 }
 
@@ -169,7 +166,7 @@ function addPool(owner: u32, kind: u32, hidden: usize, visible: u32): bool {
   const pool = changetype<HostPool>(ptr);
   pool.kind = kind;
   pool.hidden = <u32>hidden;
-  pool.visible = visible;
+  pool.valueSize = visible;
   pool.pool = <u32>allocGrow(offsetof<Pool>());
   store<u32>(kernel().host + POOLS + owner * 4, ptr);
   if (pool.pool == 0) return false;
@@ -204,7 +201,7 @@ export function hostAlloc(owner: u32, creating: bool): usize {
   const pool = hostPool(owner);
   const ptr = poolAlloc(changetype<Pool>(pool.pool), creating);
   if (ptr == 0) return 0;
-  zeroBytes(ptr, pool.hidden + pool.visible);
+  zeroBytes(ptr, pool.hidden + pool.valueSize);
   const object = changetype<HostObject>(ptr);
   object.kind = pool.kind;
   object.refcnt = 1;

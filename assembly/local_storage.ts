@@ -35,6 +35,7 @@ import { allocGrow, allocZeroed, cpu, free, kernel } from "./kernel";
 import { copyBytes, round8, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { Pool, poolAlloc, poolDestroy, poolElemAt, poolFree, poolInit } from "./lib/pool";
+import { DEAD } from "./lib/region";
 import { BpfMap, MapCreateAttr, flagsAllowed, freeMap, isErr, mapByHandle, mapGet } from "./map";
 import { copyMapValue, copyMapValueLocked, copyOut, copyValueOut, mapPut, placeMap } from "./map";
 
@@ -161,12 +162,11 @@ export class CgroupStorage extends BpfMap {
     return at == 0 ? -ENOENT : copyOut(next, at, this.keySize);
   }
 
-  override isLive(lo: u32, addr: u32, len: u32): bool {
+  override liveOffset(lo: u32, addr: u32): u32 {
     const value = poolElemAt(changetype<Pool>(this.pool), lo, addr);
-    if (value == 0 || load<u32>(value, 4) == 0 || addr < value + VALUE_HDR) return false;
-    let offset = addr - value - VALUE_HDR;
-    if (this.cpuStride != 0) offset %= this.cpuStride;
-    return offset + <u64>len <= this.valueSize;
+    if (value == 0 || load<u32>(value, 4) == 0 || addr < value + VALUE_HDR) return DEAD;
+    const offset = addr - value - VALUE_HDR;
+    return this.cpuStride != 0 ? offset % this.cpuStride : offset;
   }
 
   /** Elements hold the map, so there are none now. */

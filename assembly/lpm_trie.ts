@@ -37,6 +37,7 @@ import { alloc, allocZeroed, free, reserve, unreserve } from "./kernel";
 import { copyBytes, equalBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { Pool, poolAlloc, poolDestroy, poolElemAt, poolFree, poolInit } from "./lib/pool";
+import { DEAD } from "./lib/region";
 import { DIR_BYTES, dirFill } from "./lpm_dir";
 import { checkTrie } from "./lpm_check";
 import { lpmMatch } from "./lpm_match";
@@ -509,10 +510,9 @@ export class BpfLpmTrie extends BpfMap {
     return genericLookupBatch(this, attr, userCount);
   }
 
-  override isLive(lo: u32, addr: u32, len: u32): bool {
+  override liveOffset(lo: u32, addr: u32): u32 {
     const elem = poolElemAt(changetype<Pool>(this.pool), lo, addr);
-    if (elem == 0 || (load<u32>(elem + this.infoOff) & LIVE) == 0) return false;
-    return addr - elem + <u64>len <= this.valueSize;
+    return elem != 0 && load<u32>(elem + this.infoOff) & LIVE ? addr - elem : DEAD;
   }
 
   override check(): i32 {

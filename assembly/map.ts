@@ -17,16 +17,15 @@ import { Btf, btfPut } from "./btf";
 import { allocGrow, allocZeroed, free, freeReplaced, kernel, Kernel } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
-import { RegionOwner } from "./lib/region";
+import { NO_LOCK, RegionOwner } from "./lib/region";
+
+export { NO_LOCK } from "./lib/region";
 
 /** Batch commands a type has (BpfMap#batchOps). */
 export const BATCH_LOOKUP: u32 = 1;
 export const BATCH_LOOKUP_AND_DELETE: u32 = 2;
 export const BATCH_UPDATE: u32 = 4;
 export const BATCH_DELETE: u32 = 8;
-
-/** Special fields of a value type (BTF) that forbid freezing. */
-export const NO_LOCK: i32 = -1;
 
 /** The attr of MAP_CREATE: union bpf_attr, offsets 0..92. */
 @unmanaged
@@ -74,7 +73,6 @@ if (offsetof<BatchAttr>("flags") != 48) ERROR("BatchAttr mirrors union bpf_attr"
 export abstract class BpfMap extends RegionOwner {
   mapType: u32;
   keySize: u32;
-  valueSize: u32;
   maxEntries: u32;
   /** Without BPF_F_RDONLY and BPF_F_WRONLY: those belong to the fd. */
   mapFlags: u32;
@@ -87,8 +85,6 @@ export abstract class BpfMap extends RegionOwner {
   writableMmaps: u32;
   /** Held while the structure changes; shared build only. */
   lockWord: u32;
-  /** Offset of the bpf_spin_lock in a value; NO_LOCK. */
-  lockOffset: i32;
   /** A hash table with its elements inside (htab_inline.ts). */
   isInline: bool;
   /** The handle of such a table, otherwise 0: one comparison in front of the shortcuts around the dispatch. */
@@ -213,12 +209,6 @@ export abstract class BpfMap extends RegionOwner {
     return true;
   }
 
-  /** A lock is where a whole value is live around it. */
-  override isLockAt(lo: u32, addr: u32): bool {
-    const at = this.lockOffset;
-    return at != NO_LOCK && addr - lo >= <u32>at && this.isLive(lo, addr - at, this.valueSize);
-  }
-
   /**
    * One step of an iteration that goes on from a place, not from a key: deleting the current element (or any other) does
    * not restart it. Writes the key to `key`, which also holds the last key for types that walk by keys.
@@ -270,6 +260,7 @@ function placeBytes(bytes: u32, classId: u32): usize {
   const block = allocZeroed(OBJECT_HDR + bytes);
   if (block == 0) return 0;
   store<u32>(block + OBJECT_HDR - 8, classId);
+  changetype<RegionOwner>(block + OBJECT_HDR).lockOffset = NO_LOCK;
   return block + OBJECT_HDR;
 }
 
@@ -287,7 +278,6 @@ function initMap(ptr: usize, attr: MapCreateAttr): usize {
   map.maxEntries = attr.maxEntries;
   map.mapFlags = attr.mapFlags & ~(BPF_F_RDONLY | BPF_F_WRONLY);
   map.mapExtra = attr.mapExtra;
-  map.lockOffset = NO_LOCK;
   return ptr;
 }
 

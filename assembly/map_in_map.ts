@@ -28,6 +28,7 @@ import { genericLookupBatch } from "./batch";
 import { fdMap } from "./fd";
 import { BpfHtab } from "./hashtab";
 import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
+import { DEAD } from "./lib/region";
 import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
 import { copyOut, isErr, mapGet, mapOrError, mapOrNoMemory, mapPut, placeMap } from "./map";
 
@@ -243,8 +244,8 @@ export class BpfHashOfMaps extends BpfHtab {
     return false;
   }
 
-  override isLive(lo: u32, addr: u32, len: u32): bool {
-    return false;
+  override liveOffset(lo: u32, addr: u32): u32 {
+    return DEAD;
   }
 
   override forEach(fn: u64, ctx: u64): i64 {

@@ -6,16 +6,35 @@
 import { Kernel, alloc, allocGrow, free, kernel } from "../kernel";
 import { lock, unlock } from "./lock";
 
+/** No bpf_spin_lock in a value (RegionOwner#lockOffset). */
+export const NO_LOCK: i32 = -1;
+/** No live value (RegionOwner#liveOffset). */
+export const DEAD: u32 = 0xffffffff;
+
 /** Whoever owns regions: maps, host objects. */
 export abstract class RegionOwner {
-  /** May a program touch [addr, addr + len)? addr is in a region of this owner that starts at lo. */
+  /** Bytes of a value: what a program may touch of a live element. */
+  valueSize: u32;
+  /** Offset of the bpf_spin_lock in a value; NO_LOCK. */
+  lockOffset: i32;
+
+  /**
+   * Where in a live value is addr, which is in a region of this owner that starts at lo? DEAD, or anything else beyond
+   * valueSize: in none.
+   */
+  liveOffset(lo: u32, addr: u32): u32 {
+    return DEAD;
+  }
+
+  /** May a program touch [addr, addr + len)? */
   isLive(lo: u32, addr: u32, len: u32): bool {
-    return false;
+    const offset = this.liveOffset(lo, addr);
+    return offset <= this.valueSize && len <= this.valueSize - offset;
   }
 
   /** Is addr the bpf_spin_lock of a live value? */
   isLockAt(lo: u32, addr: u32): bool {
-    return false;
+    return this.lockOffset != NO_LOCK && this.liveOffset(lo, addr) == <u32>this.lockOffset;
   }
 }
 
