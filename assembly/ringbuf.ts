@@ -153,10 +153,11 @@ export class BpfRingbuf extends BpfMap {
     if (this.mapType == BPF_MAP_TYPE_RINGBUF) {
       const at = lastMark(this, min(addr - lo, this.mask));
       if (at < 0) return false;
-      start = lo + <u32>at + HDR;
+      start = lo + at + HDR;
       size = load<u32>(start - HDR) & LEN_MASK;
     }
-    return start != 0 && addr >= start && <u64>addr - start + len <= size;
+    const offset = addr - start;
+    return start != 0 && offset <= size && len <= size - offset;
   }
 
   override release(): void {
@@ -182,7 +183,7 @@ function isMarked(rb: BpfRingbuf, offset: u32): bool {
 }
 
 /** Offset of the last record that starts at or below an offset and is reserved; -1 when there is none. */
-function lastMark(rb: BpfRingbuf, offset: u32): i64 {
+function lastMark(rb: BpfRingbuf, offset: u32): i32 {
   let word = markWord(rb, offset & ~7);
   // The bits up to the offset's own.
   let bits = load<u32>(word) & ((markBit(offset) << 1) - 1);
@@ -191,17 +192,17 @@ function lastMark(rb: BpfRingbuf, offset: u32): i64 {
     word -= 4;
     bits = load<u32>(word);
   }
-  return ((<i64>word - rb.marks) << 6) | ((31 - clz(bits)) << 3);
+  return ((word - rb.marks) << 6) | ((31 - clz(bits)) << 3);
 }
 
 // ---- the two copies -------------------------------------------------------------------------------------------------
 
 /** Bytes of a record in the second copy because it wraps; `size` is its payload's. */
 function spilled(rb: BpfRingbuf, offset: u32, size: u32): u32 {
-  const end = <u64>offset + HDR + size;
-  const ringSize = <u64>rb.maxEntries;
+  const end = offset + HDR + size;
+  const ringSize = rb.maxEntries;
   // A header that was overwritten may claim anything.
-  return end <= ringSize ? 0 : <u32>min(end - ringSize, ringSize);
+  return end <= ringSize ? 0 : min(end - ringSize, ringSize);
 }
 
 /** Makes the second copy equal to the first, except where a reserved record lies in it. */
@@ -211,20 +212,19 @@ function startMirror(rb: BpfRingbuf): void {
   let kept: u32 = 0;
   if (rb.mapType == BPF_MAP_TYPE_RINGBUF) {
     const at = lastMark(rb, rb.mask & ~7);
-    if (at >= 0) kept = spilled(rb, <u32>at, load<u32>(rb.data + <u32>at) & LEN_MASK);
+    if (at >= 0) kept = spilled(rb, at, load<u32>(rb.data + at) & LEN_MASK);
     memory.copy(rb.data + rb.maxEntries + kept, rb.data + kept, rb.maxEntries - kept);
   }
   unlock(lockOf(rb));
 }
 
 /** Brings the copies together for a record that is about to be published. */
-function mirror(rb: BpfRingbuf, offset: u32, size: u32): void {
+function mirror(rb: BpfRingbuf, payload: usize, offset: u32, size: u32): void {
   const spill = spilled(rb, offset, size);
   if (spill != 0) memory.copy(rb.data, rb.data + rb.maxEntries, spill);
   if (!rb.isMirrored) return;
-  const from = rb.data + offset + HDR;
   const bytes = min(size, rb.mask - offset - (HDR - 1));
-  copyBytes(from + rb.maxEntries, from, bytes);
+  copyBytes(payload + rb.maxEntries, payload, bytes);
 }
 
 // ---- producing (RINGBUF) --------------------------------------------------------------------------------------------
@@ -250,16 +250,18 @@ function ringByHandle(handle: u32, type: u32): usize {
 
 /** Steps pendPos over what has been committed. */
 function advancePending(rb: BpfRingbuf): u64 {
+  const produced = rb.prodPos;
   let pos = rb.pendPos;
-  while (pos < rb.prodPos) {
+  while (pos < produced) {
     const offset = <u32>pos & rb.mask;
     if (isMarked(rb, offset)) break;
     const size = load<u32>(rb.data + offset) & LEN_MASK;
     pos += recordBytes(size);
   }
-  rb.pendPos = min(pos, rb.prodPos);
-  store<u64>(producerWord(rb), rb.pendPos, 8);
-  return rb.pendPos;
+  pos = min(pos, produced);
+  rb.pendPos = pos;
+  store<u64>(producerWord(rb), pos, 8);
+  return pos;
 }
 
 /** Bytes that a record with `size` bytes of payload takes. */
@@ -305,18 +307,19 @@ function wake(rb: BpfRingbuf): void {
 
 /** Publishes the record with this payload, or drops it; anything that is not a reserved record is left alone. */
 function commit(payload: u32, flags: u64, bit: u32): void {
-  const region = findRegion(payload - HDR);
+  const hdr = payload - HDR;
+  const region = findRegion(hdr);
   if (region == 0 || payload < HDR) return;
   const rb = changetype<BpfRingbuf>(regionOwner(region));
-  if (rb.mapType != BPF_MAP_TYPE_RINGBUF || rb.data != regionLo(region)) return;
-  const offset = payload - HDR - rb.data;
+  if (rb.mapType != BPF_MAP_TYPE_RINGBUF) return;
+  const offset = hdr - regionLo(region);
   if (offset > rb.mask || offset & 7 || !isMarked(rb, offset)) return;
-  const size = load<u32>(rb.data + offset) & LEN_MASK;
-  mirror(rb, offset, size);
+  const size = load<u32>(hdr) & LEN_MASK;
+  mirror(rb, payload, offset, size);
   const own = markBit(offset);
   if ((fetchAnd(markWord(rb, offset), ~own) & own) == 0) return;
-  storeRelease<u32>(rb.data + offset, size | bit);
-  if (rb.isMirrored) storeRelease<u32>(rb.data + rb.maxEntries + offset, size | bit);
+  storeRelease<u32>(hdr, size | bit);
+  if (rb.isMirrored) storeRelease<u32>(hdr + rb.maxEntries, size | bit);
   const caughtUp = (<u32>loadAcquire<u64>(consumerWord(rb)) & rb.mask) == offset;
   if (flags & BPF_RB_FORCE_WAKEUP || (caughtUp && (flags & BPF_RB_NO_WAKEUP) == 0)) wake(rb);
 }
@@ -384,9 +387,11 @@ function acquireBusy(rb: BpfRingbuf): bool {
   return (fetchOr(word, 1) & 1) == 0;
 }
 
-function consume(rb: BpfRingbuf, bytes: u64): void {
-  rb.consPos += bytes;
-  storeRelease<u64>(consumerWord(rb), rb.consPos);
+/** Steps over the record that peekSample has found. */
+function consume(rb: BpfRingbuf): void {
+  const pos = rb.consPos + recordBytes(rb.sampleSize);
+  rb.consPos = pos;
+  storeRelease<u64>(consumerWord(rb), pos);
 }
 
 /** Looks at the next record: 0 with rb.sample set, DONE, SKIPPED (it was discarded), or -errno. */
@@ -400,26 +405,20 @@ function peekSample(rb: BpfRingbuf): i32 {
   const bytes = recordBytes(size);
   if (bytes > produced - rb.consPos) return -EINVAL;
   if (bytes > rb.maxEntries || size > DYNPTR_SIZE_MAX) return -E2BIG;
-  if (word & DISCARD) {
-    consume(rb, bytes);
-    return SKIPPED;
-  }
+  rb.sampleSize = size;
+  if (word & DISCARD) return SKIPPED;
   if (word & BUSY) return DONE;
   rb.sample = hdr + HDR;
-  rb.sampleSize = size;
   return 0;
 }
 
 /** Hands the sample to the program. @returns true: go on */
 function handSample(rb: BpfRingbuf, fn: u64, ctx: u64): bool {
   const dynptr = changetype<usize>(rb) + offsetof<BpfRingbuf>("dynptr");
-  const bytes = recordBytes(rb.sampleSize);
   dynptrInit(dynptr, rb.sample, rb.sampleSize, DYNPTR_LOCAL);
   const goOn = callBack(fn, dynptr, ctx, 0, 0) == 0;
   dynptrSetNull(dynptr);
   rb.sample = 0;
-  rb.sampleSize = 0;
-  consume(rb, bytes);
   return goOn;
 }
 
@@ -441,13 +440,16 @@ export function bpf_user_ringbuf_drain(handle: u32, fn: u64, ctx: u64, flags: u6
   let seen: u32 = 0;
   let samples: i64 = 0;
   let ret = 0;
-  while (seen < DRAIN_SAMPLES_MAX) {
+  let goOn = true;
+  while (goOn && seen < DRAIN_SAMPLES_MAX) {
     ret = peekSample(rb);
     if (ret < 0 || ret == DONE) break;
     seen++;
-    if (ret == SKIPPED) continue;
-    samples++;
-    if (!handSample(rb, fn, ctx)) break;
+    if (ret != SKIPPED) {
+      samples++;
+      goOn = handSample(rb, fn, ctx);
+    }
+    consume(rb);
   }
   storeRelease<u32>(ptr + offsetof<BpfRingbuf>("busy"), 0);
   if (flags & BPF_RB_FORCE_WAKEUP || (seen != 0 && (flags & BPF_RB_NO_WAKEUP) == 0)) wake(rb);
