@@ -35,6 +35,7 @@ import {
   flagsAllowed,
   isErr,
   mapOrNoMemory,
+  mmapWindow,
   placeMap,
   updateFlagsLegal,
 } from "./map";
@@ -173,12 +174,7 @@ export class BpfArray extends BpfMap {
 
   override mmap(offset: u64, length: u64, writable: bool): usize {
     if (this.cpuStride != 0) return <usize>-ENOTSUPP;
-    if ((this.mapFlags & BPF_F_MMAPABLE) == 0 || length == 0) return <usize>-EINVAL;
-    const page: u64 = PAGE_SIZE;
-    const bytes = (<u64>this.stride * this.maxEntries + page - 1) & ~(page - 1);
-    if (offset & (page - 1) || offset > bytes || length > bytes - offset) return <usize>-EINVAL;
-    if (writable) this.writableMmaps++;
-    return this.values + <usize>offset;
+    return mmapWindow(this, this.values, offset, length, writable);
   }
 
   override directValueAddr(off: u32): usize {

@@ -12,6 +12,7 @@ import {
   EINVAL,
   ENOMEM,
   ENOTSUPP,
+  PAGE_SIZE,
 } from "../ts/uapi";
 import { Btf, btfPut } from "./btf";
 import { allocGrow, allocZeroed, free, freeReplaced, kernel, Kernel } from "./kernel";
@@ -187,7 +188,10 @@ export abstract class BpfMap extends RegionOwner {
     return 0;
   }
 
-  /** Maps a part of the values; counts a writable window. @returns the address, or -errno as an address (isErr) */
+  /**
+   * Maps a part of the values, of one byte at least and from the start of a page on; counts a writable window.
+   * @returns the address, or -errno as an address (isErr)
+   */
   mmap(offset: u64, length: u64, writable: bool): usize {
     return <usize>-ENOTSUPP;
   }
@@ -352,6 +356,21 @@ export function copyOut(dst: u64, src: usize, bytes: u32): i32 {
   if (!isUserRange(dst, bytes)) return -EFAULT;
   copyBytes(<usize>dst, src, bytes);
   return 0;
+}
+
+/** The window of a map's pages, which start at `base`; counted when it is writable. -EINVAL as an address: outside. */
+export function mmapWindow(
+  map: BpfMap,
+  base: usize,
+  offset: u64,
+  length: u64,
+  writable: bool,
+): usize {
+  const page: u64 = PAGE_SIZE;
+  const bytes = (map.mmapBytes() + page - 1) & ~(page - 1);
+  if (offset > bytes || length > bytes - offset) return <usize>-EINVAL;
+  if (writable) map.writableMmaps++;
+  return base + <usize>offset;
 }
 
 // ---- handles ------------------------------------------------------------------------------------------------------

@@ -60,7 +60,8 @@ import { copyBytes, isUserRange } from "./lib/bytes";
 import { wakeup } from "./lib/env";
 import { SHARED, lock, unlock } from "./lib/lock";
 import { addRegion, findRegion, regionLo, regionOwner, removeRegion } from "./lib/region";
-import { BpfMap, MapCreateAttr, mapOrNoMemory, mapByHandle, mapGet, mapPut, placeMap } from "./map";
+import { BpfMap, MapCreateAttr, isErr, mapByHandle, mapGet } from "./map";
+import { mapOrNoMemory, mapPut, mmapWindow, placeMap } from "./map";
 
 const HDR: u32 = BPF_RINGBUF_HDR_SZ;
 const BUSY: u32 = BPF_RINGBUF_BUSY_BIT;
@@ -131,20 +132,13 @@ export class BpfRingbuf extends BpfMap {
 
   /** EPERM: writable where the other side writes; EINVAL: outside the file. */
   override mmap(offset: u64, length: u64, writable: bool): usize {
-    const page: u64 = PAGE_SIZE;
-    const fileBytes = this.mmapBytes();
-    if (length == 0 || offset & (page - 1)) return <usize>-EINVAL;
-    // Rounded up to pages, and so that nothing wraps: all sizes beyond the file are alike.
-    const bytes = length > fileBytes ? fileBytes + page : (length + page - 1) & ~(page - 1);
-    if (writable) {
-      const isUser = this.mapType == BPF_MAP_TYPE_USER_RINGBUF;
-      if (this.frozen || (isUser ? offset == 0 : offset != 0 || bytes != page))
-        return <usize>-EPERM;
-    }
-    if (offset > fileBytes || bytes > fileBytes - offset) return <usize>-EINVAL;
-    if (writable) this.writableMmaps++;
-    if (offset + bytes > DATA_AT + <u64>this.maxEntries && !this.isMirrored) startMirror(this);
-    return this.ring + <usize>offset;
+    const isUser = this.mapType == BPF_MAP_TYPE_USER_RINGBUF;
+    const isOthers = isUser ? offset == 0 : offset != 0 || length > <u64>PAGE_SIZE;
+    if (writable && isOthers) return <usize>-EPERM;
+    const ptr = mmapWindow(this, this.ring, offset, length, writable);
+    if (isErr(ptr) || this.isMirrored) return ptr;
+    if (offset + length > DATA_AT + <u64>this.maxEntries) startMirror(this);
+    return ptr;
   }
 
   override isLive(lo: u32, addr: u32, len: u32): bool {
@@ -440,7 +434,7 @@ export function bpf_user_ringbuf_drain(handle: u32, fn: u64, ctx: u64, flags: u6
   let seen: u32 = 0;
   let samples: i64 = 0;
   let ret = 0;
-  let goOn = true;
+  let goOn: bool = true;
   while (goOn && seen < DRAIN_SAMPLES_MAX) {
     ret = peekSample(rb);
     if (ret < 0 || ret == DONE) break;
