@@ -88,7 +88,7 @@ export class BpfBloomFilter extends BpfMap {
   }
 
   /** @returns 0: `value` may have been added; -ENOENT: it has not */
-  override peekValue(value: usize): i32 {
+  private ask(value: usize): i32 {
     for (let i: u32 = 0; i < this.nHashes; i++) {
       const bit = this.bitOf(value, i);
       if ((load<u32>(this.bits + ((bit >>> 5) << 2)) & (1 << (bit & 31))) == 0) return -ENOENT;
@@ -96,13 +96,13 @@ export class BpfBloomFilter extends BpfMap {
     return 0;
   }
 
-  override popElem(value: usize): i32 {
-    return -EOPNOTSUPP;
+  override takeValue(value: usize, andPop: bool): i32 {
+    return andPop ? -EOPNOTSUPP : this.ask(value);
   }
 
   /** The value is what is asked about: it is read, not written. */
   override lookupUser(key: usize, value: u64, flags: u64): i32 {
-    return isUserRange(value, this.valueSize) ? this.peekValue(<usize>value) : -EFAULT;
+    return isUserRange(value, this.valueSize) ? this.ask(<usize>value) : -EFAULT;
   }
 
   override deleteElem(key: usize): i32 {

@@ -149,18 +149,19 @@ export function bpf_map_push_elem(handle: u32, value: u32, flags: u64): i32 {
 
 /** Takes the next value out of a QUEUE or STACK. 0 or -errno: ENOENT empty, `value` is zeroed; EINVAL; EFAULT. */
 export function bpf_map_pop_elem(handle: u32, value: u32): i32 {
-  const ptr = mapByHandle(handle);
-  if (ptr == 0) return -EINVAL;
-  const map = changetype<BpfMap>(ptr);
-  return isUserRange(value, map.valueSize) ? forProgram(map.popElem(value)) : -EFAULT;
+  return takeValue(handle, value, true);
 }
 
 /** As bpf_map_pop_elem, without removing it; asks a BLOOM_FILTER whether it may hold `value`: 0 or ENOENT. */
 export function bpf_map_peek_elem(handle: u32, value: u32): i32 {
+  return takeValue(handle, value, false);
+}
+
+function takeValue(handle: u32, value: u32, andPop: bool): i32 {
   const ptr = mapByHandle(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  return isUserRange(value, map.valueSize) ? forProgram(map.peekValue(value)) : -EFAULT;
+  return isUserRange(value, map.valueSize) ? forProgram(map.takeValue(value, andPop)) : -EFAULT;
 }
 
 export function bpf_get_smp_processor_id(): u32 {

@@ -134,11 +134,8 @@ export abstract class BpfMap extends RegionOwner {
     return -EINVAL;
   }
 
-  popElem(value: usize): i32 {
-    return -EINVAL;
-  }
-
-  peekValue(value: usize): i32 {
+  /** Copies the next value to a program's `value`; andPop: and removes it. */
+  takeValue(value: usize, andPop: bool): i32 {
     return -EINVAL;
   }
 

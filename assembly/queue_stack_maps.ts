@@ -22,13 +22,14 @@ import {
   BPF_MAP_TYPE_STACK,
   BPF_NOEXIST,
   E2BIG,
+  EFAULT,
   EINVAL,
   ENOENT,
   ENOMEM,
 } from "../ts/uapi";
-import { BpfMap, MapCreateAttr, copyOut, flagsAllowed, mapOrNoMemory, placeMap } from "./map";
+import { BpfMap, MapCreateAttr, flagsAllowed, mapOrNoMemory, placeMap } from "./map";
 import { allocGrow, free } from "./kernel";
-import { copyBytes } from "./lib/bytes";
+import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 
 const QUEUE_STACK_FLAGS: u32 =
@@ -68,17 +69,8 @@ export class BpfQueueStack extends BpfMap {
     return index == this.maxEntries ? 0 : index + 1;
   }
 
-  /** Index of the value that is taken next; there is one. */
-  private nextOut(): u32 {
-    assert(this.head != this.tail);
-    if (this.mapType != BPF_MAP_TYPE_STACK) return this.tail;
-    return this.head == 0 ? this.maxEntries : this.head - 1;
-  }
-
-  /** Removes the value at nextOut(). */
-  private drop(): void {
-    if (this.mapType == BPF_MAP_TYPE_STACK) this.head = this.nextOut();
-    else this.tail = this.after(this.tail);
+  private before(index: u32): u32 {
+    return index == 0 ? this.maxEntries : index - 1;
   }
 
   /**
@@ -101,24 +93,27 @@ export class BpfQueueStack extends BpfMap {
     return ret;
   }
 
-  /** Copies the next value to a program's `value`. @returns 0, or -ENOENT: empty, `value` is zeroed */
-  override peekValue(value: usize): i32 {
-    return this.take(value, false);
+  /** @returns 0, or -ENOENT: empty, `value` is zeroed */
+  override takeValue(value: usize, andPop: bool): i32 {
+    const ret = this.take(value, andPop);
+    if (ret != 0) memory.fill(value, 0, this.valueSize);
+    return ret;
   }
 
-  /** As peekValue, and removes it. */
-  override popElem(value: usize): i32 {
-    return this.take(value, true);
-  }
-
-  private take(value: usize, andDrop: bool): i32 {
+  /** Copies the next value to `value`; andPop: and removes it. -ENOENT: empty; -EFAULT: `value` is NULL. */
+  private take(value: usize, andPop: bool): i32 {
     lock(lockOf(this));
-    const isEmpty = this.head == this.tail;
-    if (isEmpty) memory.fill(value, 0, this.valueSize);
-    else copyBytes(value, this.slotAt(this.nextOut()), this.valueSize);
-    if (!isEmpty && andDrop) this.drop();
+    let ret = -ENOENT;
+    if (this.head != this.tail) {
+      const isStack = this.mapType == BPF_MAP_TYPE_STACK;
+      const next = isStack ? this.before(this.head) : this.tail;
+      ret = value == 0 ? -EFAULT : 0;
+      if (ret == 0) copyBytes(value, this.slotAt(next), this.valueSize);
+      if (andPop && isStack) this.head = next;
+      else if (andPop) this.tail = this.after(next);
+    }
     unlock(lockOf(this));
-    return isEmpty ? -ENOENT : 0;
+    return ret;
   }
 
   override deleteElem(key: usize): i32 {
@@ -139,15 +134,8 @@ export class BpfQueueStack extends BpfMap {
     return this.takeUser(value, true);
   }
 
-  private takeUser(value: u64, andDrop: bool): i32 {
-    lock(lockOf(this));
-    let ret = -ENOENT;
-    if (this.head != this.tail) {
-      ret = copyOut(value, this.slotAt(this.nextOut()), this.valueSize);
-      if (andDrop) this.drop();
-    }
-    unlock(lockOf(this));
-    return ret;
+  private takeUser(value: u64, andPop: bool): i32 {
+    return this.take(isUserRange(value, this.valueSize) ? <usize>value : 0, andPop);
   }
 
   override release(): void {
