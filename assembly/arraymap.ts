@@ -27,7 +27,7 @@ import {
   ENOTSUPP,
   PAGE_SIZE,
 } from "../ts/uapi";
-import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr, mapByHandle } from "./map";
+import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
 import {
   copyMapValue,
   copyMapValueLocked,
@@ -194,15 +194,14 @@ export class BpfArray extends BpfMap {
   }
 
   override forEach(fn: u64, ctx: u64): i64 {
-    const handle = this.handle;
     const count = this.maxEntries;
     const key = keyWord();
     let index: u32 = 0;
-    while (index < count) {
+    let goOn: bool = true;
+    while (goOn && index < count) {
       store<u32>(key, index);
-      const value = this.valueAt(index, cpu());
+      goOn = callBackOnElem(fn, this, key, this.valueAt(index, cpu()), ctx);
       index++;
-      if (callBackOnElem(fn, handle, key, 4, value, ctx) != 0 || mapByHandle(handle) == 0) break;
     }
     return index;
   }

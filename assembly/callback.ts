@@ -7,6 +7,7 @@
 
 import { callback as hostCallback } from "./lib/env";
 import { SCRATCH_KEYS, scratchPtr } from "./kernel";
+import { BpfMap, mapByHandle } from "./map";
 
 /** This instance's table slot of the dispatcher; 0: the host's import. */
 let dispatcherSlot: u32 = 0;
@@ -41,22 +42,19 @@ export function keyWord(): usize {
   return levelAt(keyLevel) + 8;
 }
 
-/** Calls the callback on an element; until it returns, the program may read the key. @returns r0 */
-export function callBackOnElem(
-  fn: u64,
-  map: u32,
-  key: usize,
-  keySize: u32,
-  value: usize,
-  ctx: u64,
-): u64 {
+/**
+ * Calls the callback on an element; until it returns, the program may read the key.
+ * @returns true: go on; it answered 0, and did not end the map
+ */
+export function callBackOnElem(fn: u64, map: BpfMap, key: usize, value: usize, ctx: u64): bool {
+  const handle = map.handle;
   const level = levelAt(keyLevel++);
   store<u32>(level, key);
-  store<u32>(level, keySize, 4);
-  const r0 = callBack(fn, map, key, value, ctx);
+  store<u32>(level, map.keySize, 4);
+  const r0 = callBack(fn, handle, key, value, ctx);
   store<u32>(level, 0, 4);
   keyLevel--;
-  return r0;
+  return r0 == 0 && mapByHandle(handle) != 0;
 }
 
 /** Is [addr, addr + len) within the key of an element on which a callback runs? */

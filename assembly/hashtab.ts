@@ -37,7 +37,6 @@ import {
   BatchAttr,
   BpfMap,
   MapCreateAttr,
-  mapByHandle,
 } from "./map";
 import { copyOut, copyValueOut, flagsAllowed, mapOrError, placeMap } from "./map";
 import { PERCPU_VALUE_MAX } from "./arraymap";
@@ -321,20 +320,17 @@ export class BpfHtab extends BpfMap {
   }
 
   private forEachSlot(fn: u64, ctx: u64): i64 {
-    const handle = this.handle;
     let visited: i64 = 0;
     for (let pos = firstElem(this); pos != 0; pos = nextElem(this, pos)) {
       visited++;
       const key = keyAt(this, pos);
       const value = valueOn(this, valueAt(this, pos), cpu());
-      if (callBackOnElem(fn, handle, key, this.keySize, value, ctx) != 0) break;
-      if (mapByHandle(handle) == 0) break;
+      if (!callBackOnElem(fn, this, key, value, ctx)) break;
     }
     return visited;
   }
 
   private forEachInOrder(fn: u64, ctx: u64): i64 {
-    const handle = this.handle;
     let visited: i64 = 0;
     let pos = firstFrom(this, 0);
     while (pos != 0) {
@@ -347,8 +343,7 @@ export class BpfHtab extends BpfMap {
         visited++;
         const key = keyAt(this, pos);
         const value = valueOn(this, valueAt(this, pos), cpu());
-        if (callBackOnElem(fn, handle, key, this.keySize, value, ctx) != 0) return visited;
-        if (mapByHandle(handle) == 0) return visited;
+        if (!callBackOnElem(fn, this, key, value, ctx)) return visited;
         pos = next;
         rank = nextRank;
         if (pos != 0 && !holdsHash(this, pos, nextHash)) {
