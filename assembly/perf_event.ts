@@ -36,7 +36,7 @@ import { BpfFdArray } from "./arraymap";
 import { FD_PERF_EVENT, FMODE_READ, FMODE_WRITE, fdInstall, fdKind, fdObject } from "./fd";
 import { allocZeroed, cpu, free, kernel } from "./kernel";
 import { loadAcquire, storeRelease } from "./lib/atomic";
-import { isUserRange } from "./lib/bytes";
+import { isUserRange, round8 } from "./lib/bytes";
 import { SHARED } from "./lib/lock";
 import { BpfMap, MapCreateAttr, mapOrNoMemory, mapByHandle, placeMap } from "./map";
 
@@ -44,6 +44,8 @@ const PERF_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PR
 const PERF_RECORD_LOST: u32 = 2;
 const PERF_RECORD_SAMPLE: u32 = 9;
 const LOST_BYTES: u32 = 24;
+/** The most raw bytes of a sample: its size is a u16 and a multiple of 8. */
+const RAW_MAX: u32 = 0xfff8 - 12;
 const DATA_HEAD: usize = 1024;
 const DATA_TAIL: usize = 1032;
 const DATA_OFFSET: usize = 1040;
@@ -153,25 +155,23 @@ function append(event: PerfEvent, from: usize, bytes: u32): void {
   event.head += bytes;
 }
 
-/** Headers are 8-aligned and so in one piece. */
-function appendHeader(event: PerfEvent, type: u32, size: u32): void {
-  const at = event.pages + PAGE_SIZE + (<u32>event.head & (event.dataSize - 1));
-  store<u32>(at, type);
-  store<u32>(at, size << 16, 4);
-  event.head += 8;
-}
-
+/** Records begin 8-aligned: what is before their bytes is in words of one piece. */
 function appendWord(event: PerfEvent, word: u64): void {
   store<u64>(event.pages + PAGE_SIZE + (<u32>event.head & (event.dataSize - 1)), word);
   event.head += 8;
 }
 
+function appendHeader(event: PerfEvent, type: u32, size: u32): void {
+  appendWord(event, type | ((<u64>size) << 48));
+}
+
 function output(event: PerfEvent, data: u32, size: u32): i32 {
+  if (size > RAW_MAX) return -E2BIG;
   // Header, size and bytes, rounded up; the size on record includes the padding.
-  const total = (<u64>size + 12 + 7) & ~7;
-  if (total > 0xffff) return -E2BIG;
+  const total = round8(8 + 4 + size);
+  const raw = total - 12;
   const used = event.head - loadAcquire<u64>(event.pages + DATA_TAIL);
-  const needed = total + (event.lost != 0 ? LOST_BYTES : 0);
+  const needed = <u64>total + (event.lost != 0 ? LOST_BYTES : 0);
   if (used > event.dataSize || needed > event.dataSize - used) {
     event.lost++;
     return -ENOSPC;
@@ -182,14 +182,12 @@ function output(event: PerfEvent, data: u32, size: u32): i32 {
     appendWord(event, event.lost);
     event.lost = 0;
   }
-  appendHeader(event, PERF_RECORD_SAMPLE, <u32>total);
-  // Eight bytes at once: the size, and the first of the data (or of the padding).
-  const head = min<u32>(size, 4);
-  let word: u64 = total - 12;
-  for (let i: u32 = 0; i < head; i++) word |= (<u64>load<u8>(data + i)) << (32 + i * 8);
-  appendWord(event, word);
-  append(event, data + head, size - head);
-  append(event, 0, <u32>total - 16 - (size - head));
+  appendHeader(event, PERF_RECORD_SAMPLE, total);
+  appendWord(event, raw);
+  // The bytes begin in the middle of that word.
+  event.head -= 4;
+  append(event, data, size);
+  append(event, 0, raw - size);
   storeRelease<u64>(event.pages + DATA_HEAD, event.head);
   return 0;
 }
