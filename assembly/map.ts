@@ -394,6 +394,12 @@ export function mapByHandle(handle: u32): usize {
   return Handles.map(handle);
 }
 
+/** The map of a handle; 0 also when it is of another type. */
+export function mapOfType(handle: u32, type: u32): usize {
+  const map = mapByHandle(handle);
+  return map != 0 && changetype<BpfMap>(map).mapType == type ? map : 0;
+}
+
 function takeHandle(map: BpfMap): bool {
   const k = kernel();
   if (k.handleFree == 0 && !growHandles()) return false;

@@ -38,7 +38,7 @@ import { allocZeroed, cpu, free, kernel } from "./kernel";
 import { loadAcquire, storeRelease } from "./lib/atomic";
 import { isUserRange, round8 } from "./lib/bytes";
 import { SHARED } from "./lib/lock";
-import { BpfMap, MapCreateAttr, mapOrNoMemory, mapByHandle, placeMap } from "./map";
+import { MapCreateAttr, mapOfType, mapOrNoMemory, placeMap } from "./map";
 
 const PERF_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PRESERVE_ELEMS;
 const PERF_RECORD_LOST: u32 = 2;
@@ -206,9 +206,8 @@ export function bpf_perf_event_output(
   data: u32,
   size: u32,
 ): i32 {
-  const ptr = mapByHandle(handle);
-  if (ptr == 0 || changetype<BpfMap>(ptr).mapType != BPF_MAP_TYPE_PERF_EVENT_ARRAY) return -EINVAL;
-  if (flags & ~(<u64>BPF_F_INDEX_MASK)) return -EINVAL;
+  const ptr = mapOfType(handle, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+  if (ptr == 0 || flags & ~(<u64>BPF_F_INDEX_MASK)) return -EINVAL;
   if (!isUserRange(data, size)) return -EFAULT;
   const map = changetype<BpfPerfEventArray>(ptr);
   const index = <u32>flags == <u32>BPF_F_CURRENT_CPU ? cpu() : <u32>flags;

@@ -30,7 +30,7 @@ import { allocGrow, allocZeroed, free } from "./kernel";
 import { copyBytes, equalBytes, isUserRange, roundupPow2 } from "./lib/bytes";
 import { jhash } from "./lib/jhash";
 import { lock, unlock } from "./lib/lock";
-import { BpfMap, MapCreateAttr, mapOrNoMemory, mapByHandle, placeMap } from "./map";
+import { BpfMap, MapCreateAttr, mapOfType, mapOrNoMemory, placeMap } from "./map";
 
 const STACK_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_STACK_BUILD_ID;
 const STACKID_FLAGS: u64 =
@@ -239,9 +239,8 @@ function stackId(map: BpfStackMap, ips: usize, nr: u32, flags: u64): i64 {
  *   stack has the id; ENOMEM max_entries stacks are there
  */
 export function bpf_get_stackid(chain: u32, handle: u32, flags: u64): i64 {
-  const ptr = mapByHandle(handle);
-  if (ptr == 0 || changetype<BpfMap>(ptr).mapType != BPF_MAP_TYPE_STACK_TRACE) return -EINVAL;
-  if (flags & ~STACKID_FLAGS) return -EINVAL;
+  const ptr = mapOfType(handle, BPF_MAP_TYPE_STACK_TRACE);
+  if (ptr == 0 || flags & ~STACKID_FLAGS) return -EINVAL;
   if (!isUserRange(chain, 8)) return -EFAULT;
   const map = changetype<BpfStackMap>(ptr);
   const skip = <u32>flags & BPF_F_SKIP_FIELD_MASK;
