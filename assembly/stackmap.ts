@@ -2,8 +2,9 @@
 // from the specification, other-types.md 14). Who calls whom is the host's knowledge: it hands the stacks in.
 //
 //   buckets:  | address of an elem, u32; 0: empty | ...     nBuckets = max_entries rounded up to a power of two
-//   elem:     | next free, u32 | hash u32 | nr u32 | pad | nr entries |      max_entries of them, from the start
-//   entry:    | address u64 |,  with BPF_F_STACK_BUILD_ID | status s32 | id 20 bytes | address u64 |
+//   elem:     | next free, u32 | hash u32 | nr u32 | pad | nr addresses, u64 |      max_entries of them, from the start
+//
+// bpf(2) reads entries: | address u64 |, with BPF_F_STACK_BUILD_ID | status s32 | id 20 bytes | address u64 |
 //
 // The id of a stack is its hash's bucket. A bucket holds one stack: another one with the same id is refused, or takes its
 // place (BPF_F_REUSE_STACKID). Differs: build ids are never found here, so such entries carry plain addresses.
@@ -39,8 +40,7 @@ const STACKID_FLAGS: u64 =
 const DEPTH_MAX: u32 = 127;
 const IP_BYTES: u32 = 8;
 const BUILD_ID_BYTES: u32 = 32;
-/** Offset of the address in a build id entry, and the status that says there is only that. */
-const BUILD_ID_IP: u32 = 24;
+/** The status of a build id entry that says there is only the address. */
 const BPF_STACK_BUILD_ID_IP: i32 = 2;
 
 @unmanaged
@@ -50,11 +50,11 @@ class StackElem {
   nr: u32;
   pad: u32;
 
-  get entries(): usize {
+  get ips(): usize {
     return changetype<usize>(this) + offsetof<StackElem>();
   }
 }
-if (offsetof<StackElem>() != 16) ERROR("entries are 8-aligned");
+if (offsetof<StackElem>() != 16) ERROR("addresses are 8-aligned");
 
 export class BpfStackMap extends BpfMap {
   buckets: u32;
@@ -84,7 +84,7 @@ export class BpfStackMap extends BpfMap {
     const map = changetype<BpfStackMap>(ptr);
     map.nBuckets = roundupPow2(attr.maxEntries);
     map.entrySize = attr.mapFlags & BPF_F_STACK_BUILD_ID ? BUILD_ID_BYTES : IP_BYTES;
-    map.elemSize = offsetof<StackElem>() + attr.valueSize;
+    map.elemSize = offsetof<StackElem>() + (attr.valueSize / map.entrySize) * IP_BYTES;
     map.fresh = attr.maxEntries;
     map.buckets = <u32>allocZeroed(<u64>map.nBuckets * 4);
     if (map.buckets != 0) map.elems = <u32>allocGrow(<u64>map.elemSize * attr.maxEntries);
@@ -110,9 +110,14 @@ export class BpfStackMap extends BpfMap {
     return this.fresh == 0 ? 0 : this.elems + --this.fresh * this.elemSize;
   }
 
-  giveElem(elem: u32): void {
-    changetype<StackElem>(elem).nextFree = this.freeList;
-    this.freeList = elem;
+  /** Puts an elem (0: none) into a bucket; the one before is free again. */
+  putElem(id: u32, elem: u32): void {
+    const old = load<u32>(this.bucketPtr(id));
+    if (old != 0) {
+      changetype<StackElem>(old).nextFree = this.freeList;
+      this.freeList = old;
+    }
+    store<u32>(this.bucketPtr(id), elem);
   }
 
   override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
@@ -123,13 +128,10 @@ export class BpfStackMap extends BpfMap {
     const id = load<u32>(key);
     if (id >= this.nBuckets) return -E2BIG;
     lock(lockOf(this));
-    const elem = this.elemAt(id);
-    if (elem != 0) {
-      store<u32>(this.bucketPtr(id), 0);
-      this.giveElem(elem);
-    }
+    const isEmpty = this.elemAt(id) == 0;
+    this.putElem(id, 0);
     unlock(lockOf(this));
-    return elem == 0 ? -ENOENT : 0;
+    return isEmpty ? -ENOENT : 0;
   }
 
   override lookupUser(key: usize, value: u64, flags: u64): i32 {
@@ -140,22 +142,14 @@ export class BpfStackMap extends BpfMap {
     return this.copyStack(load<u32>(key), value, true);
   }
 
-  /** Entries that a stack does not have read as zero. */
   private copyStack(id: u32, value: u64, andDelete: bool): i32 {
     lock(lockOf(this));
     const elem = this.elemAt(id);
     let ret = -ENOENT;
     if (elem != 0) {
-      const bytes = changetype<StackElem>(elem).nr * this.entrySize;
       ret = isUserRange(value, this.valueSize) ? 0 : -EFAULT;
-      if (ret == 0) {
-        copyBytes(<usize>value, changetype<StackElem>(elem).entries, bytes);
-        memory.fill(<usize>value + bytes, 0, this.valueSize - bytes);
-      }
-      if (andDelete) {
-        store<u32>(this.bucketPtr(id), 0);
-        this.giveElem(elem);
-      }
+      if (ret == 0) copyEntries(this, changetype<StackElem>(elem), <usize>value);
+      if (andDelete) this.putElem(id, 0);
     }
     unlock(lockOf(this));
     return ret;
@@ -184,48 +178,38 @@ function lockOf(map: BpfStackMap): usize {
   return changetype<usize>(map) + offsetof<BpfStackMap>("lockWord");
 }
 
-/** Writes the entries of a new elem. */
-function fillElem(map: BpfStackMap, elem: StackElem, ips: usize, nr: u32, hash: u32): void {
-  elem.hash = hash;
-  elem.nr = nr;
-  if (map.entrySize == IP_BYTES) {
-    copyBytes(elem.entries, ips, nr * IP_BYTES);
-    return;
+/** Entries that a stack does not have read as zero. */
+function copyEntries(map: BpfStackMap, elem: StackElem, to: usize): void {
+  const size = map.entrySize;
+  memory.fill(to, 0, map.valueSize);
+  for (let i: u32 = 0; i < elem.nr; i++) {
+    const entry = to + i * size;
+    if (size != IP_BYTES) store<i32>(entry, BPF_STACK_BUILD_ID_IP);
+    store<u64>(entry + size - IP_BYTES, load<u64>(elem.ips + i * IP_BYTES));
   }
-  memory.fill(elem.entries, 0, nr * BUILD_ID_BYTES);
-  for (let i: u32 = 0; i < nr; i++) {
-    const entry = elem.entries + i * BUILD_ID_BYTES;
-    store<i32>(entry, BPF_STACK_BUILD_ID_IP);
-    store<u64>(entry, load<u64>(ips + i * IP_BYTES), BUILD_ID_IP);
-  }
-}
-
-/** Is this the stack that an elem holds? */
-function isStack(map: BpfStackMap, elem: StackElem, ips: usize, nr: u32): bool {
-  if (elem.nr != nr) return false;
-  if (map.entrySize == IP_BYTES) return equalBytes(elem.entries, ips, nr * IP_BYTES);
-  for (let i: u32 = 0; i < nr; i++) {
-    const ip = load<u64>(elem.entries + i * BUILD_ID_BYTES, BUILD_ID_IP);
-    if (ip != load<u64>(ips + i * IP_BYTES)) return false;
-  }
-  return true;
 }
 
 /** The id of a stack of `nr` addresses; the lock is held. */
 function stackId(map: BpfStackMap, ips: usize, nr: u32, flags: u64): i64 {
-  const hash = jhash(ips, nr * IP_BYTES, 0);
+  const bytes = nr * IP_BYTES;
+  const hash = jhash(ips, bytes, 0);
   const id = hash & (map.nBuckets - 1);
-  const old = load<u32>(map.bucketPtr(id));
-  if (old != 0 && changetype<StackElem>(old).hash == hash) {
-    if (flags & BPF_F_FAST_STACK_CMP) return id;
-    if (isStack(map, changetype<StackElem>(old), ips, nr)) return id;
+  const ptr = load<u32>(map.bucketPtr(id));
+  if (ptr != 0) {
+    const old = changetype<StackElem>(ptr);
+    if (old.hash == hash) {
+      if (flags & BPF_F_FAST_STACK_CMP) return id;
+      if (old.nr == nr && equalBytes(old.ips, ips, bytes)) return id;
+    }
+    if ((flags & BPF_F_REUSE_STACKID) == 0) return -EEXIST;
   }
-  if (old != 0 && (flags & BPF_F_REUSE_STACKID) == 0) return -EEXIST;
-  const elem = map.takeElem();
-  if (elem == 0) return -ENOMEM;
-  fillElem(map, changetype<StackElem>(elem), ips, nr, hash);
-  store<u32>(map.bucketPtr(id), elem);
-  if (old != 0) map.giveElem(old);
+  const fresh = map.takeElem();
+  if (fresh == 0) return -ENOMEM;
+  const elem = changetype<StackElem>(fresh);
+  elem.hash = hash;
+  elem.nr = nr;
+  copyBytes(elem.ips, ips, bytes);
+  map.putElem(id, fresh);
   return id;
 }
 
@@ -244,10 +228,11 @@ export function bpf_get_stackid(chain: u32, handle: u32, flags: u64): i64 {
   if (!isUserRange(chain, 8)) return -EFAULT;
   const map = changetype<BpfStackMap>(ptr);
   const skip = <u32>flags & BPF_F_SKIP_FIELD_MASK;
-  const depth = min<u64>(load<u64>(chain), min(map.valueSize / map.entrySize + skip, DEPTH_MAX));
+  const room = min(map.valueSize / map.entrySize + skip, DEPTH_MAX);
+  const depth = <u32>min<u64>(load<u64>(chain), room);
   if (!isUserRange(chain, 8 + depth * IP_BYTES) || depth <= skip) return -EFAULT;
   lock(lockOf(map));
-  const id = stackId(map, chain + 8 + skip * IP_BYTES, <u32>depth - skip, flags);
+  const id = stackId(map, chain + 8 + skip * IP_BYTES, depth - skip, flags);
   unlock(lockOf(map));
   return id;
 }
