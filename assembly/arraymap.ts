@@ -34,10 +34,10 @@ import {
   copyValueOut,
   flagsAllowed,
   isErr,
+  lockMissing,
   mapOrNoMemory,
   mmapWindow,
   placeMap,
-  updateFlagsLegal,
 } from "./map";
 import { genericLookupBatch } from "./batch";
 import { callBackOnElem, keyWord } from "./callback";
@@ -120,18 +120,16 @@ export class BpfArray extends BpfMap {
     const index = load<u32>(key);
     if (index >= this.maxEntries) return -E2BIG;
     if (flags & BPF_NOEXIST) return -EEXIST;
-    if (!updateFlagsLegal(this, flags)) return -EINVAL;
-    if (this.cpuStride == 0) {
-      const to = this.valueAt(index, 0);
-      if (flags & BPF_F_LOCK) copyMapValueLocked(this, to, value);
-      else copyMapValue(this, to, value);
-    } else if (syscall) {
+    if (lockMissing(this, flags)) return -EINVAL;
+    if (syscall && this.cpuStride != 0) {
       for (let i: u32 = 0; i < kernel().nrCpus; i++) {
         copyBytes(this.valueAt(index, i), value + i * this.stride, this.stride);
       }
-    } else {
-      copyBytes(this.valueAt(index, cpu()), value, this.valueSize);
+      return 0;
     }
+    const to = this.valueAt(index, cpu());
+    if (flags & BPF_F_LOCK) copyMapValueLocked(this, to, value);
+    else copyMapValue(this, to, value);
     return 0;
   }
 

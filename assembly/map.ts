@@ -310,10 +310,14 @@ export function flagsAllowed(flags: u32, allowed: u32): bool {
 
 // ---- update flags and values --------------------------------------------------------------------------------------
 
+/** BPF_F_LOCK needs a lock in the value. */
+export function lockMissing(map: BpfMap, flags: u64): bool {
+  return (flags & BPF_F_LOCK) != 0 && map.lockOffset == NO_LOCK;
+}
+
 /** BPF_ANY, BPF_NOEXIST, BPF_EXIST; BPF_F_LOCK with a value that has a lock. */
 export function updateFlagsLegal(map: BpfMap, flags: u64): bool {
-  if ((flags & ~(<u64>BPF_F_LOCK)) > <u64>BPF_EXIST) return false;
-  return (flags & BPF_F_LOCK) == 0 || map.lockOffset != NO_LOCK;
+  return (flags & ~(<u64>BPF_F_LOCK)) <= <u64>BPF_EXIST && !lockMissing(map, flags);
 }
 
 /** Copies a value into the map, leaving out the lock. */
