@@ -27,7 +27,7 @@ import {
   ENOTSUPP,
   PAGE_SIZE,
 } from "../ts/uapi";
-import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
+import { BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr } from "./map";
 import {
   copyMapValue,
   copyMapValueLocked,
@@ -39,7 +39,6 @@ import {
   mmapWindow,
   placeMap,
 } from "./map";
-import { genericLookupBatch } from "./batch";
 import { callBackOnElem, keyWord } from "./callback";
 import { allocZeroed, cpu, free, kernel } from "./kernel";
 import { copyBytes, isUserRange, round8 } from "./lib/bytes";
@@ -156,10 +155,6 @@ export class BpfArray extends BpfMap {
     return BATCH_LOOKUP | BATCH_UPDATE;
   }
 
-  override lookupBatch(attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
-    return genericLookupBatch(this, attr, userCount);
-  }
-
   override userValueSize(): u32 {
     return this.cpuStride == 0 ? this.valueSize : this.stride * kernel().nrCpus;
   }
@@ -178,11 +173,6 @@ export class BpfArray extends BpfMap {
   override directValueAddr(off: u32): usize {
     if (this.cpuStride != 0 || this.maxEntries != 1) return <usize>-ENOTSUPP;
     return off < this.valueSize ? this.values + off : <usize>-EINVAL;
-  }
-
-  override innerMapMatches(meta: BpfMap): bool {
-    const isPlain = this.cpuStride == 0 && (this.mapFlags & BPF_F_INNER_MAP) == 0;
-    return !isPlain || this.maxEntries == meta.maxEntries;
   }
 
   override liveOffset(lo: u32, addr: u32): u32 {
@@ -290,10 +280,6 @@ export abstract class BpfFdArray extends BpfMap {
 
   override getNextKey(key: usize, next: u64): i32 {
     return indexAfter(this.maxEntries, key, next);
-  }
-
-  override hasElemHelpers(): bool {
-    return false;
   }
 
   override release(): void {

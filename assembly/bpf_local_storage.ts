@@ -153,10 +153,6 @@ export abstract class LocalStorage extends BpfMap {
     return ret;
   }
 
-  override hasElemHelpers(): bool {
-    return false;
-  }
-
   override liveOffset(lo: u32, addr: u32): u32 {
     const elem = poolElemAt(changetype<Pool>(this.pool), lo, addr);
     return elem != 0 && changetype<Elem>(elem).owner != 0 ? addr - elem - VALUE_OFF : DEAD;

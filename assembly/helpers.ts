@@ -39,6 +39,13 @@ import {
   BPF_FUNC_user_ringbuf_drain,
   BPF_FUNC_task_storage_delete,
   BPF_FUNC_task_storage_get,
+  BPF_MAP_TYPE_ARRAY,
+  BPF_MAP_TYPE_HASH,
+  BPF_MAP_TYPE_LPM_TRIE,
+  BPF_MAP_TYPE_LRU_HASH,
+  BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  BPF_MAP_TYPE_PERCPU_ARRAY,
+  BPF_MAP_TYPE_PERCPU_HASH,
   EFAULT,
   EINVAL,
   ENOTSUPP,
@@ -76,6 +83,16 @@ import {
 import { bpf_perf_event_output } from "./perf_event";
 import { bpf_get_stackid } from "./stackmap";
 
+/** Types that programs update with bpf_map_update_elem: bit by number. Storages have helpers of their own. */
+const ELEM_HELPER_TYPES: u64 =
+  (1 << BPF_MAP_TYPE_HASH) |
+  (1 << BPF_MAP_TYPE_ARRAY) |
+  (1 << BPF_MAP_TYPE_PERCPU_HASH) |
+  (1 << BPF_MAP_TYPE_PERCPU_ARRAY) |
+  (1 << BPF_MAP_TYPE_LRU_HASH) |
+  (1 << BPF_MAP_TYPE_LRU_PERCPU_HASH) |
+  (1 << BPF_MAP_TYPE_LPM_TRIE);
+
 /** Can `key` be read as a key of the map? */
 function isKeyOf(map: BpfMap, key: u32): bool {
   return map.keySize != 0 && isUserRange(key, map.keySize);
@@ -110,22 +127,26 @@ export function bpf_map_lookup_percpu_elem(handle: u32, key: u32, cpuIndex: u32)
     : changetype<BpfMap>(map).lookupPercpuElem(key, cpuIndex);
 }
 
+/** The map whose elements a program may update and delete by key; 0: no such map, or a type without, or with others. */
+function elemMap(handle: u32): usize {
+  const map = mapByHandle(handle);
+  return map != 0 && (ELEM_HELPER_TYPES >> changetype<BpfMap>(map).mapType) & 1 ? map : 0;
+}
+
 /** 0 or -errno. EINVAL: no such map; EFAULT: an address outside the memory; else as the type's update. */
 export function bpf_map_update_elem(handle: u32, key: u32, value: u32, flags: u64): i32 {
-  const ptr = mapByHandle(handle);
+  const ptr = elemMap(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  if (map.keySize == 0 || !map.hasElemHelpers()) return -EINVAL;
   if (!isUserRange(key, map.keySize) || !isUserRange(value, map.valueSize)) return -EFAULT;
   return forProgram(map.updateElem(key, value, flags, false));
 }
 
 /** 0 or -errno. */
 export function bpf_map_delete_elem(handle: u32, key: u32): i32 {
-  const ptr = mapByHandle(handle);
+  const ptr = elemMap(handle);
   if (ptr == 0) return -EINVAL;
   const map = changetype<BpfMap>(ptr);
-  if (map.keySize == 0 || !map.hasElemHelpers()) return -EINVAL;
   return isUserRange(key, map.keySize) ? forProgram(map.deleteElem(key)) : -EFAULT;
 }
 

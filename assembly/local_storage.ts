@@ -92,14 +92,6 @@ export class CgroupStorage extends BpfMap {
     return ptr;
   }
 
-  override hasElemHelpers(): bool {
-    return false;
-  }
-
-  override canBeInner(): bool {
-    return false;
-  }
-
   override userValueSize(): u32 {
     return this.cpuStride == 0 ? this.valueSize : this.cpuStride * kernel().nrCpus;
   }

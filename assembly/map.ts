@@ -14,6 +14,7 @@ import {
   ENOTSUPP,
   PAGE_SIZE,
 } from "../ts/uapi";
+import { genericLookupBatch } from "./batch";
 import { Btf, btfPut } from "./btf";
 import { allocGrow, allocZeroed, free, freeReplaced, kernel, Kernel } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
@@ -165,14 +166,9 @@ export abstract class BpfMap extends RegionOwner {
     return 0;
   }
 
-  /** LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH; count goes to the user's attr. */
+  /** LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH, for types with them; count goes to the user's attr. */
   lookupBatch(attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
-    return -ENOTSUPP;
-  }
-
-  /** May programs update and delete with the element helpers? Storages have helpers of their own. */
-  hasElemHelpers(): bool {
-    return true;
+    return genericLookupBatch(this, attr, userCount);
   }
 
   /** Bytes of a value at bpf(2). */
@@ -199,16 +195,6 @@ export abstract class BpfMap extends RegionOwner {
   }
 
   // ---- life ----
-
-  /** May this map take the place of the template `meta` in a map of maps? Type, sizes and flags are equal already. */
-  innerMapMatches(meta: BpfMap): bool {
-    return true;
-  }
-
-  /** Can maps of this type be inner maps at all? */
-  canBeInner(): bool {
-    return true;
-  }
 
   /**
    * One step of an iteration that goes on from a place, not from a key: deleting the current element (or any other) does

@@ -13,23 +13,26 @@
 // nothing takes a map's lock inside the kernel's.
 
 import {
+  BPF_F_INNER_MAP,
   BPF_F_NUMA_NODE,
   BPF_F_RDONLY,
   BPF_F_WRONLY,
+  BPF_MAP_TYPE_ARRAY,
   BPF_MAP_TYPE_ARRAY_OF_MAPS,
+  BPF_MAP_TYPE_CGROUP_STORAGE,
   BPF_MAP_TYPE_HASH_OF_MAPS,
+  BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
   EINVAL,
   ENOENT,
   ENOMEM,
   ENOTSUPP,
 } from "../ts/uapi";
 import { BpfFdArray } from "./arraymap";
-import { genericLookupBatch } from "./batch";
 import { fdMap } from "./fd";
 import { BpfHtab } from "./hashtab";
 import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
 import { DEAD } from "./lib/region";
-import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
+import { BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr } from "./map";
 import { copyOut, isErr, mapGet, mapOrError, mapOrNoMemory, mapPut, placeMap } from "./map";
 
 const ARRAY_OF_MAPS_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY;
@@ -42,9 +45,16 @@ const INNER_AT: u32 = 232;
 
 /** May a map be the template of an outer map? EINVAL: it is an outer map itself; ENOTSUPP: its type cannot be inner. */
 function checkTemplate(map: BpfMap): i32 {
-  if (map.mapType == BPF_MAP_TYPE_ARRAY_OF_MAPS || map.mapType == BPF_MAP_TYPE_HASH_OF_MAPS)
-    return -EINVAL;
-  return map.canBeInner() ? 0 : -ENOTSUPP;
+  switch (map.mapType) {
+    case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+    case BPF_MAP_TYPE_HASH_OF_MAPS:
+      return -EINVAL;
+    case BPF_MAP_TYPE_CGROUP_STORAGE:
+    case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
+      return -ENOTSUPP;
+    default:
+      return 0;
+  }
 }
 
 /**
@@ -63,10 +73,13 @@ function makeTemplate(fd: i32): usize {
   return meta;
 }
 
+/** May a map take the place of the template? Only an ARRAY without BPF_F_INNER_MAP must be as long. */
 function matches(inner: BpfMap, meta: BpfMap): bool {
   if (inner.mapType != meta.mapType || inner.mapFlags != meta.mapFlags) return false;
   if (inner.keySize != meta.keySize || inner.valueSize != meta.valueSize) return false;
-  return inner.lockOffset == meta.lockOffset && inner.innerMapMatches(meta);
+  if (inner.lockOffset != meta.lockOffset) return false;
+  const isFixed = inner.mapType == BPF_MAP_TYPE_ARRAY && (inner.mapFlags & BPF_F_INNER_MAP) == 0;
+  return !isFixed || inner.maxEntries == meta.maxEntries;
 }
 
 /** The map behind a user's fd with a reference taken; -EBADF, or -EINVAL: no map, or unlike the template. */
@@ -159,14 +172,6 @@ export class BpfArrayOfMaps extends BpfFdArray {
     return BATCH_LOOKUP | BATCH_UPDATE;
   }
 
-  override lookupBatch(attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
-    return genericLookupBatch(this, attr, userCount);
-  }
-
-  override canBeInner(): bool {
-    return false;
-  }
-
   override release(): void {
     super.release();
     free(this.meta);
@@ -234,14 +239,6 @@ export class BpfHashOfMaps extends BpfHtab {
 
   override lookupAndDeleteUser(key: usize, value: u64, flags: u64): i32 {
     return -ENOTSUPP;
-  }
-
-  override hasElemHelpers(): bool {
-    return false;
-  }
-
-  override canBeInner(): bool {
-    return false;
   }
 
   override liveOffset(lo: u32, addr: u32): u32 {

@@ -164,10 +164,6 @@ export class BpfStackMap extends BpfMap {
     return putIndex(next, id);
   }
 
-  override hasElemHelpers(): bool {
-    return false;
-  }
-
   override release(): void {
     free(this.buckets);
     free(this.elems);
