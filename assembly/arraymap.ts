@@ -208,7 +208,6 @@ export class BpfArray extends BpfMap {
   }
 
   override release(): void {
-    if (this.values == 0) return;
     removeRegion(this.values);
     free(this.values);
   }

@@ -155,7 +155,7 @@ export class BpfRingbuf extends BpfMap {
   }
 
   override release(): void {
-    if (this.data != 0) removeRegion(this.data);
+    removeRegion(this.data);
     free(this.marks);
     free(this.ring);
   }
