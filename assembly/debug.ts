@@ -2,7 +2,7 @@
 
 import { BpfHtab } from "./hashtab";
 import { displacedElems } from "./htab_check";
-import { BpfMap, mapByHandle } from "./map";
+import { BpfMap, mapAfterId, mapByHandle } from "./map";
 import { heapStruct, kernel, scratchPtr } from "./kernel";
 import { heapCheck } from "./lib/heap_check";
 import { regionAt } from "./lib/region";
@@ -23,20 +23,13 @@ export function check_heap(): i32 {
   return heapCheck(heapStruct(), scratchPtr() + 128);
 }
 
-/** Walks the list of maps and the table of regions. @returns 0, or the number of the invariant that is broken */
+/** Walks the maps and the table of regions. @returns 0, or the number of the invariant that is broken */
 export function check_kernel(): i32 {
   const k = kernel();
-  let count: u32 = 0;
-  let previous: u32 = 0;
-  for (let map = k.mapHead; map != 0; map = changetype<BpfMap>(map).nextMap) {
+  for (let map = mapAfterId(0); map != 0; map = mapAfterId(changetype<BpfMap>(map).id)) {
     const m = changetype<BpfMap>(map);
-    if (m.prevMap != previous) return 1;
-    if (previous != 0 && changetype<BpfMap>(previous).id >= m.id) return 2;
     if (mapByHandle(m.handle) != map || m.refcnt == 0) return 3;
-    previous = map;
-    count++;
   }
-  if (count != k.mapCount || previous != k.mapTail) return 4;
   for (let i: u32 = 0; i < k.regionCount; i++) {
     const lo = load<u32>(regionAt(i));
     if (lo >= load<u32>(regionAt(i), 4)) return 5;

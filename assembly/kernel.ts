@@ -45,15 +45,14 @@ export class Kernel {
   fds: u32;
   fdCapacity: u32;
   fdHint: u32;
-  // map.ts: handles and the list of maps in the order of their ids
+  // map.ts: handles and ids
   handles: u32;
   handleCapacity: u32;
   handleFree: u32;
   handleFreeTail: u32;
-  mapHead: u32;
-  mapTail: u32;
   nextMapId: u32;
-  mapCount: u32;
+  /** Ids are in their second round. */
+  mapIdsAgain: u32;
   // lib/region.ts
   regions: u32;
   regionCount: u32;

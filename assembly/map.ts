@@ -97,9 +97,6 @@ export abstract class BpfMap extends RegionOwner {
   btf: u32;
   btfKeyTypeId: u32;
   btfValueTypeId: u32;
-  /** Neighbours in the list of maps, which is in the order of the ids. */
-  nextMap: u32;
-  prevMap: u32;
 
   // ---- program side: addresses, the current CPU's slot ----
 
@@ -366,6 +363,7 @@ export function mmapWindow(
 //   entry:  | handle (0: free) | map, or next free index | generation | - |      entry 0 is never used
 const HANDLE_ENTRY: u32 = 16;
 const HANDLE_INDEX_MASK: u32 = 0xfffff;
+const MAP_ID_MAX: u32 = 0x7fffffff;
 
 export class Handles {
   /** mapByHandle, inlined. */
@@ -444,56 +442,39 @@ function lockWord(): usize {
   return changetype<usize>(kernel()) + offsetof<Kernel>("lockWord");
 }
 
-/** Gives a new map its id and handle and puts it into the list; its first reference is the caller's. */
+/** Gives a new map its id and handle; its first reference is the caller's. */
 export function publishMap(map: BpfMap): bool {
-  const k = kernel();
   lock(lockWord());
   const ok = takeHandle(map);
   if (ok) {
     map.refcnt = 1;
-    map.id = k.nextMapId;
-    // Ids are handed out in a cycle; after the wrap the list is no longer in the order of creation.
-    k.nextMapId = k.nextMapId == 0x7fffffff ? 1 : k.nextMapId + 1;
-    let before: u32 = k.mapTail;
-    while (before != 0 && changetype<BpfMap>(before).id >= map.id) {
-      if (changetype<BpfMap>(before).id == map.id) {
-        map.id = k.nextMapId++;
-        before = k.mapTail;
-      } else {
-        before = changetype<BpfMap>(before).prevMap;
-      }
-    }
-    linkMap(map, before);
-    k.mapCount++;
+    map.id = takeId();
   }
   unlock(lockWord());
   return ok;
 }
 
-function linkMap(map: BpfMap, before: u32): void {
+/** Ids are handed out in a cycle: from its second round on some are taken. */
+function takeId(): u32 {
   const k = kernel();
-  const self = <u32>changetype<usize>(map);
-  map.prevMap = before;
-  map.nextMap = before != 0 ? changetype<BpfMap>(before).nextMap : k.mapHead;
-  if (before != 0) changetype<BpfMap>(before).nextMap = self;
-  else k.mapHead = self;
-  if (map.nextMap != 0) changetype<BpfMap>(map.nextMap).prevMap = self;
-  else k.mapTail = self;
-}
-
-function unlinkMap(map: BpfMap): void {
-  const k = kernel();
-  if (map.prevMap != 0) changetype<BpfMap>(map.prevMap).nextMap = map.nextMap;
-  else k.mapHead = map.nextMap;
-  if (map.nextMap != 0) changetype<BpfMap>(map.nextMap).prevMap = map.prevMap;
-  else k.mapTail = map.prevMap;
+  while (true) {
+    const id = k.nextMapId;
+    if (id == MAP_ID_MAX) k.mapIdsAgain = 1;
+    k.nextMapId = id == MAP_ID_MAX ? 1 : id + 1;
+    if (k.mapIdsAgain == 0 || mapById(id) == 0) return id;
+  }
 }
 
 /** The live map with the smallest id > start; 0 when there is none. */
 export function mapAfterId(start: u32): usize {
-  let map = kernel().mapHead;
-  while (map != 0 && changetype<BpfMap>(map).id <= start) map = changetype<BpfMap>(map).nextMap;
-  return map;
+  const k = kernel();
+  let found: usize = 0;
+  for (let index: u32 = 1; index < k.handleCapacity; index++) {
+    const map = mapByHandle(load<u32>(k.handles + index * HANDLE_ENTRY));
+    if (map == 0 || changetype<BpfMap>(map).id <= start) continue;
+    if (found == 0 || changetype<BpfMap>(map).id < changetype<BpfMap>(found).id) found = map;
+  }
+  return found;
 }
 
 export function mapById(id: u32): usize {
@@ -520,9 +501,7 @@ export function mapPut(map: BpfMap): void {
   }
   if (left != 0) return;
   lock(lockWord());
-  unlinkMap(map);
   dropHandle(map.handle);
-  kernel().mapCount--;
   unlock(lockWord());
   freeMap(map);
 }
