@@ -140,24 +140,24 @@ export class BpfPerfEventArray extends BpfFdArray {
 
 // ---- output ---------------------------------------------------------------------------------------------------------
 
-/** Copies bytes to the data at event.head and moves it on; a source of 0 stands for zeros. */
+/** Where event.head is in the data. */
+function headPtr(event: PerfEvent): usize {
+  return event.pages + PAGE_SIZE + (<u32>event.head & (event.dataSize - 1));
+}
+
+/** Copies bytes to event.head and moves it on. */
 function append(event: PerfEvent, from: usize, bytes: u32): void {
+  const at = headPtr(event);
   const data = event.pages + PAGE_SIZE;
-  const offset = <u32>event.head & (event.dataSize - 1);
-  const first = min(bytes, event.dataSize - offset);
-  if (from == 0) {
-    memory.fill(data + offset, 0, first);
-    memory.fill(data, 0, bytes - first);
-  } else {
-    memory.copy(data + offset, from, first);
-    memory.copy(data, from + first, bytes - first);
-  }
+  const first = min(bytes, <u32>(data + event.dataSize - at));
+  memory.copy(at, from, first);
+  memory.copy(data, from + first, bytes - first);
   event.head += bytes;
 }
 
-/** Records begin 8-aligned: what is before their bytes is in words of one piece. */
+/** Records begin and end 8-aligned: words are in one piece. */
 function appendWord(event: PerfEvent, word: u64): void {
-  store<u64>(event.pages + PAGE_SIZE + (<u32>event.head & (event.dataSize - 1)), word);
+  store<u64>(headPtr(event), word);
   event.head += 8;
 }
 
@@ -187,7 +187,8 @@ function output(event: PerfEvent, data: u32, size: u32): i32 {
   // The bytes begin in the middle of that word.
   event.head -= 4;
   append(event, data, size);
-  append(event, 0, raw - size);
+  memory.fill(headPtr(event), 0, raw - size);
+  event.head += raw - size;
   storeRelease<u64>(event.pages + DATA_HEAD, event.head);
   return 0;
 }
