@@ -23,9 +23,9 @@ import {
 } from "../ts/uapi";
 import { BpfMap, MapCreateAttr, flagsAllowed, mapOrNoMemory, placeMap } from "./map";
 import { allocZeroed, free, random64 } from "./kernel";
+import { fetchOr } from "./lib/atomic";
 import { isUserRange } from "./lib/bytes";
 import { jhash, jhash4, jhash8 } from "./lib/jhash";
-import { SHARED } from "./lib/lock";
 
 const BLOOM_FLAGS: u32 =
   BPF_F_NUMA_NODE |
@@ -74,35 +74,31 @@ export class BpfBloomFilter extends BpfMap {
     return jhash(value, size, seed) & this.bitMask;
   }
 
-  /** Adds a value. @returns 0; -EINVAL flags other than BPF_ANY */
-  override pushElem(value: usize, flags: u64): i32 {
-    if (flags != 0) return -EINVAL;
+  /** Sets the bits of a value, or asks for them. @returns 0; -ENOENT: one of those asked for is not set */
+  private visit(value: usize, isPush: bool): i32 {
     for (let i: u32 = 0; i < this.nHashes; i++) {
       const bit = this.bitOf(value, i);
       const word = this.bits + ((bit >>> 5) << 2);
       const one: u32 = 1 << (bit & 31);
-      if (SHARED) atomic.or<u32>(word, one);
-      else store<u32>(word, load<u32>(word) | one);
+      if (isPush) fetchOr(word, one);
+      else if ((load<u32>(word) & one) == 0) return -ENOENT;
     }
     return 0;
   }
 
-  /** @returns 0: `value` may have been added; -ENOENT: it has not */
-  private ask(value: usize): i32 {
-    for (let i: u32 = 0; i < this.nHashes; i++) {
-      const bit = this.bitOf(value, i);
-      if ((load<u32>(this.bits + ((bit >>> 5) << 2)) & (1 << (bit & 31))) == 0) return -ENOENT;
-    }
-    return 0;
+  /** Adds a value. @returns 0; -EINVAL flags other than BPF_ANY */
+  override pushElem(value: usize, flags: u64): i32 {
+    return flags == 0 ? this.visit(value, true) : -EINVAL;
   }
 
+  /** Asks: 0: `value` may have been added; -ENOENT: it has not. */
   override takeValue(value: usize, andPop: bool): i32 {
-    return andPop ? -EOPNOTSUPP : this.ask(value);
+    return andPop ? -EOPNOTSUPP : this.visit(value, false);
   }
 
   /** The value is what is asked about: it is read, not written. */
   override lookupUser(key: usize, value: u64, flags: u64): i32 {
-    return isUserRange(value, this.valueSize) ? this.ask(<usize>value) : -EFAULT;
+    return isUserRange(value, this.valueSize) ? this.visit(<usize>value, false) : -EFAULT;
   }
 
   override deleteElem(key: usize): i32 {
