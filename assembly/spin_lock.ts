@@ -7,23 +7,21 @@ import { EINVAL } from "../ts/uapi";
 import { SHARED, lock, unlock } from "./lib/lock";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
 
-function isLock(addr: u32): bool {
+function setLock(addr: u32, isHeld: bool): i32 {
   const region = findRegion(addr);
-  return region != 0 && regionOwner(region).isLockAt(regionLo(region), addr);
+  if (region == 0 || !regionOwner(region).isLockAt(regionLo(region), addr)) return -EINVAL;
+  if (!SHARED) store<u32>(addr, isHeld ? 1 : 0);
+  else if (isHeld) lock(addr);
+  else unlock(addr);
+  return 0;
 }
 
 /** Takes the lock at addr. @returns 0; -EINVAL: no lock of a live value */
 export function bpf_spin_lock(addr: u32): i32 {
-  if (!isLock(addr)) return -EINVAL;
-  if (SHARED) lock(addr);
-  else store<u32>(addr, 1);
-  return 0;
+  return setLock(addr, true);
 }
 
 /** Gives the lock at addr back. @returns 0; -EINVAL: no lock of a live value */
 export function bpf_spin_unlock(addr: u32): i32 {
-  if (!isLock(addr)) return -EINVAL;
-  if (SHARED) unlock(addr);
-  else store<u32>(addr, 0);
-  return 0;
+  return setLock(addr, false);
 }
