@@ -129,7 +129,7 @@ export abstract class BpfMap extends RegionOwner {
   }
 
   pushElem(value: usize, flags: u64): i32 {
-    return -EINVAL;
+    return -ENOTSUPP;
   }
 
   /** Copies the next value to a program's `value`; andPop: and removes it. */

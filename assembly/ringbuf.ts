@@ -48,7 +48,6 @@ import {
   EFAULT,
   EINVAL,
   ENOMEM,
-  ENOTSUPP,
   EPERM,
   PAGE_SIZE,
 } from "../ts/uapi";
@@ -119,11 +118,6 @@ export class BpfRingbuf extends BpfMap {
       rb.marks = <u32>allocZeroed(size >> 6);
     }
     return mapOrNoMemory(rb, rb.marks != 0 && addRegion(rb.data, rb.data + 2 * size, ptr, true));
-  }
-
-  /** Not a store of elements: bpf(2) does not even push. */
-  override pushElem(value: usize, flags: u64): i32 {
-    return -ENOTSUPP;
   }
 
   override mmapBytes(): u64 {
@@ -358,23 +352,26 @@ export function bpf_ringbuf_query(handle: u32, what: u64): u64 {
   const ptr = ringByHandle(handle, BPF_MAP_TYPE_RINGBUF);
   if (ptr == 0 || what > <u64>BPF_RB_PROD_POS) return 0;
   const rb = changetype<BpfRingbuf>(ptr);
+  const produced = loadAcquire<u64>(producerWord(rb));
+  const consumed = loadAcquire<u64>(consumerWord(rb));
   switch (<u32>what) {
     case BPF_RB_AVAIL_DATA:
-      return loadAcquire<u64>(producerWord(rb)) - loadAcquire<u64>(consumerWord(rb));
+      return produced - consumed;
     case BPF_RB_RING_SIZE:
       return rb.maxEntries;
     case BPF_RB_CONS_POS:
-      return loadAcquire<u64>(consumerWord(rb));
+      return consumed;
     default:
-      return loadAcquire<u64>(producerWord(rb));
+      return produced;
   }
 }
 
 // ---- draining (USER_RINGBUF) ----------------------------------------------------------------------------------------
 
-/** What drainOne found. */
-const DONE: i32 = 1;
-const SKIPPED: i32 = 2;
+/** What peekSample found. */
+const NOTHING: i32 = 0;
+const SAMPLE: i32 = 1;
+const DISCARDED: i32 = 2;
 
 function acquireBusy(rb: BpfRingbuf): bool {
   const word = changetype<usize>(rb) + offsetof<BpfRingbuf>("busy");
@@ -388,11 +385,11 @@ function consume(rb: BpfRingbuf): void {
   storeRelease<u64>(consumerWord(rb), pos);
 }
 
-/** Looks at the next record: 0 with rb.sample set, DONE, SKIPPED (it was discarded), or -errno. */
+/** Looks at the next record: SAMPLE with rb.sample set, DISCARDED, NOTHING (yet), or -errno. */
 function peekSample(rb: BpfRingbuf): i32 {
   const produced = loadAcquire<u64>(producerWord(rb));
   if (produced & 7) return -EINVAL;
-  if (rb.consPos >= produced) return DONE;
+  if (rb.consPos >= produced) return NOTHING;
   const hdr = rb.data + (<u32>rb.consPos & rb.mask);
   const word = loadAcquire<u32>(hdr);
   const size = word & LEN_MASK;
@@ -400,10 +397,10 @@ function peekSample(rb: BpfRingbuf): i32 {
   if (bytes > produced - rb.consPos) return -EINVAL;
   if (bytes > rb.maxEntries || size > DYNPTR_SIZE_MAX) return -E2BIG;
   rb.sampleSize = size;
-  if (word & DISCARD) return SKIPPED;
-  if (word & BUSY) return DONE;
+  if (word & DISCARD) return DISCARDED;
+  if (word & BUSY) return NOTHING;
   rb.sample = hdr + HDR;
-  return 0;
+  return SAMPLE;
 }
 
 /** Hands the sample to the program. @returns true: go on */
@@ -437,9 +434,9 @@ export function bpf_user_ringbuf_drain(handle: u32, fn: u64, ctx: u64, flags: u6
   let goOn: bool = true;
   while (goOn && seen < DRAIN_SAMPLES_MAX) {
     ret = peekSample(rb);
-    if (ret < 0 || ret == DONE) break;
+    if (ret <= 0) break;
     seen++;
-    if (ret != SKIPPED) {
+    if (ret == SAMPLE) {
       samples++;
       goOn = handSample(rb, fn, ctx);
     }
