@@ -160,9 +160,7 @@ export class BpfArray extends BpfMap {
   }
 
   override mmapBytes(): u64 {
-    return this.cpuStride == 0 && this.mapFlags & BPF_F_MMAPABLE
-      ? <u64>this.stride * this.maxEntries
-      : 0;
+    return this.mapFlags & BPF_F_MMAPABLE ? <u64>this.stride * this.maxEntries : 0;
   }
 
   override mmap(offset: u64, length: u64, writable: bool): usize {
