@@ -107,12 +107,6 @@ export class BpfArray extends BpfMap {
     return index < this.maxEntries ? this.valueAt(index, cpu()) : 0;
   }
 
-  override lookupPercpuElem(key: usize, cpuIndex: u32): usize {
-    const index = load<u32>(key);
-    if (this.cpuStride == 0 || cpuIndex >= kernel().nrCpus || index >= this.maxEntries) return 0;
-    return this.valueAt(index, cpuIndex);
-  }
-
   /** Order of checks: flags, index, NOEXIST as a bit, and only then (a program may come here) BPF_F_LOCK without a lock. */
   override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
     if ((flags & ~(<u64>BPF_F_LOCK)) > <u64>BPF_EXIST) return -EINVAL;

@@ -108,7 +108,6 @@ export class BpfHtab extends BpfMap {
   keyOff: u32;
   valueOff: u32;
   seed: u64;
-  count: u32;
   // Elements of the separate layout: preallocated, or from the pool.
   isPrealloc: bool;
   /** BPF_F_NO_COMMON_LRU. */
@@ -290,14 +289,6 @@ export class BpfHtab extends BpfMap {
     return value == 0 ? 0 : valueOn(this, value, cpu());
   }
 
-  override lookupPercpuElem(key: usize, cpuIndex: u32): usize {
-    if (!this.isPercpu || cpuIndex >= kernel().nrCpus) return 0;
-    const value = findKey(this, key);
-    if (value == 0) return 0;
-    htabUse(this, value);
-    return valueOn(this, value, cpuIndex);
-  }
-
   override updateElem(key: usize, value: usize, flags: u64, syscall: bool): i32 {
     const a = keyLow(this, key);
     return htabUpdate(this, a, keyHigh(this, key), value, flags, syscall);
@@ -305,10 +296,6 @@ export class BpfHtab extends BpfMap {
 
   override deleteElem(key: usize): i32 {
     return htabDelete(this, keyLow(this, key), keyHigh(this, key));
-  }
-
-  override elemCount(): i64 {
-    return this.count;
   }
 
   /**

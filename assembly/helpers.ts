@@ -67,10 +67,10 @@ import { bpf_inode_storage_delete, bpf_inode_storage_get } from "./bpf_inode_sto
 import { bpf_sk_storage_delete, bpf_sk_storage_get } from "./bpf_sk_storage";
 import { bpf_task_storage_delete, bpf_task_storage_get } from "./bpf_task_storage";
 import { bpf_get_local_storage } from "./local_storage";
-import { cpu, ktimeGetNs, random64 } from "./kernel";
+import { cpu, kernel, ktimeGetNs, random64, setCpu } from "./kernel";
 import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
-import { BpfMap, Handles, mapByHandle } from "./map";
+import { BpfMap, Handles, isOneOf, mapByHandle } from "./map";
 import { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
 import {
   bpf_ringbuf_discard,
@@ -83,7 +83,7 @@ import {
 import { bpf_perf_event_output } from "./perf_event";
 import { bpf_get_stackid } from "./stackmap";
 
-/** Types that programs update with bpf_map_update_elem: bit by number. Storages have helpers of their own. */
+/** Types that programs update with bpf_map_update_elem (isOneOf). Storages have helpers of their own. */
 const ELEM_HELPER_TYPES: u64 =
   (1 << BPF_MAP_TYPE_HASH) |
   (1 << BPF_MAP_TYPE_ARRAY) |
@@ -92,6 +92,12 @@ const ELEM_HELPER_TYPES: u64 =
   (1 << BPF_MAP_TYPE_LRU_HASH) |
   (1 << BPF_MAP_TYPE_LRU_PERCPU_HASH) |
   (1 << BPF_MAP_TYPE_LPM_TRIE);
+
+/** Types with a value for each CPU, for bpf_map_lookup_percpu_elem. */
+const PERCPU_TYPES: u64 =
+  (1 << BPF_MAP_TYPE_PERCPU_HASH) |
+  (1 << BPF_MAP_TYPE_PERCPU_ARRAY) |
+  (1 << BPF_MAP_TYPE_LRU_PERCPU_HASH);
 
 /** Can `key` be read as a key of the map? */
 function isKeyOf(map: BpfMap, key: u32): bool {
@@ -122,15 +128,20 @@ function lookupAny(map: BpfMap, key: u32): usize {
 /** Address of the value in one CPU's slot, or 0: absent, no such CPU, or not a per-CPU type. */
 export function bpf_map_lookup_percpu_elem(handle: u32, key: u32, cpuIndex: u32): usize {
   const map = mapByHandle(handle);
-  return map == 0 || !isKeyOf(changetype<BpfMap>(map), key)
-    ? 0
-    : changetype<BpfMap>(map).lookupPercpuElem(key, cpuIndex);
+  if (map == 0 || cpuIndex >= kernel().nrCpus) return 0;
+  if (!isOneOf(changetype<BpfMap>(map), PERCPU_TYPES)) return 0;
+  // As a program would on that CPU.
+  const own = cpu();
+  setCpu(cpuIndex);
+  const value = lookupAny(changetype<BpfMap>(map), key);
+  setCpu(own);
+  return value;
 }
 
 /** The map whose elements a program may update and delete by key; 0: no such map, or a type without, or with others. */
 function elemMap(handle: u32): usize {
   const map = mapByHandle(handle);
-  return map != 0 && (ELEM_HELPER_TYPES >> changetype<BpfMap>(map).mapType) & 1 ? map : 0;
+  return map != 0 && isOneOf(changetype<BpfMap>(map), ELEM_HELPER_TYPES) ? map : 0;
 }
 
 /** 0 or -errno. EINVAL: no such map; EFAULT: an address outside the memory; else as the type's update. */

@@ -109,7 +109,6 @@ export class BpfLpmTrie extends BpfMap {
   /** Offset of an element's info word (lpm_node.ts). */
   infoOff: u32;
   root: u32;
-  count: u32;
   /** lpm_dir.ts; 0 while the trie is small. */
   dir: u32;
   /** Number of prefixes at which making the table is tried. */
@@ -496,10 +495,6 @@ export class BpfLpmTrie extends BpfMap {
   }
 
   // ---- the rest ----
-
-  override elemCount(): i64 {
-    return this.count;
-  }
 
   override batchOps(): u32 {
     return BATCH_LOOKUP | BATCH_UPDATE | BATCH_DELETE;

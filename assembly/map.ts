@@ -8,6 +8,12 @@ import {
   BPF_F_LOCK,
   BPF_F_RDONLY,
   BPF_F_WRONLY,
+  BPF_MAP_TYPE_HASH,
+  BPF_MAP_TYPE_HASH_OF_MAPS,
+  BPF_MAP_TYPE_LPM_TRIE,
+  BPF_MAP_TYPE_LRU_HASH,
+  BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  BPF_MAP_TYPE_PERCPU_HASH,
   EFAULT,
   EINVAL,
   ENOMEM,
@@ -72,6 +78,20 @@ export class BatchAttr {
 }
 if (offsetof<BatchAttr>("flags") != 48) ERROR("BatchAttr mirrors union bpf_attr");
 
+/** Types that count their elements (isOneOf). */
+const COUNTING_TYPES: u64 =
+  (1 << BPF_MAP_TYPE_HASH) |
+  (1 << BPF_MAP_TYPE_PERCPU_HASH) |
+  (1 << BPF_MAP_TYPE_LRU_HASH) |
+  (1 << BPF_MAP_TYPE_LRU_PERCPU_HASH) |
+  (1 << BPF_MAP_TYPE_LPM_TRIE) |
+  (1 << BPF_MAP_TYPE_HASH_OF_MAPS);
+
+/** Is a map of one of these types? A bit for each, by number. */
+export function isOneOf(map: BpfMap, types: u64): bool {
+  return ((types >> map.mapType) & 1) != 0;
+}
+
 export abstract class BpfMap extends RegionOwner {
   mapType: u32;
   keySize: u32;
@@ -87,6 +107,8 @@ export abstract class BpfMap extends RegionOwner {
   writableMmaps: u32;
   /** Held while the structure changes; shared build only. */
   lockWord: u32;
+  /** Live elements, of COUNTING_TYPES. */
+  count: u32;
   /** A hash table with its elements inside (htab_inline.ts). */
   isInline: bool;
   /** The handle of such a table, otherwise 0: one comparison in front of the shortcuts around the dispatch. */
@@ -102,11 +124,6 @@ export abstract class BpfMap extends RegionOwner {
 
   /** The value of `key` for a program (LRU types: the entry is now referenced); 0 when absent. */
   lookupElem(key: usize): usize {
-    return 0;
-  }
-
-  /** The value of `key` in the slot of one CPU; 0 when absent or when the type is not per-CPU. */
-  lookupPercpuElem(key: usize, cpu: u32): usize {
     return 0;
   }
 
@@ -139,7 +156,7 @@ export abstract class BpfMap extends RegionOwner {
 
   /** Live elements; -EINVAL for types that do not count. */
   elemCount(): i64 {
-    return -EINVAL;
+    return isOneOf(this, COUNTING_TYPES) ? <i64>this.count : -EINVAL;
   }
 
   // ---- syscall side: copies. User addresses are u64 and unchecked, except keys, which bpf(2) has checked ----
