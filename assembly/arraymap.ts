@@ -149,10 +149,6 @@ export class BpfArray extends BpfMap {
     return BATCH_LOOKUP | BATCH_UPDATE;
   }
 
-  override userValueSize(): u32 {
-    return this.cpuStride == 0 ? this.valueSize : this.stride * kernel().nrCpus;
-  }
-
   override mmapBytes(): u64 {
     return this.mapFlags & BPF_F_MMAPABLE ? <u64>this.stride * this.maxEntries : 0;
   }

@@ -392,10 +392,6 @@ export class BpfHtab extends BpfMap {
     return htabLookupBatch(this, attr, userCount, andDelete);
   }
 
-  override userValueSize(): u32 {
-    return this.isPercpu ? this.slotSize * kernel().nrCpus : this.valueSize;
-  }
-
   /** Copies the value (all CPUs' slots) to a user address. */
   copyValueTo(to: u64, value: usize, flags: u64): i32 {
     if (!this.isPercpu) return copyValueOut(this, to, value, flags);

@@ -70,7 +70,7 @@ import { bpf_get_local_storage } from "./local_storage";
 import { cpu, kernel, ktimeGetNs, random64, setCpu } from "./kernel";
 import { isUserRange } from "./lib/bytes";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
-import { BpfMap, Handles, isOneOf, mapByHandle } from "./map";
+import { BpfMap, Handles, PERCPU_TYPES, isOneOf, mapByHandle } from "./map";
 import { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
 import {
   bpf_ringbuf_discard,
@@ -92,12 +92,6 @@ const ELEM_HELPER_TYPES: u64 =
   (1 << BPF_MAP_TYPE_LRU_HASH) |
   (1 << BPF_MAP_TYPE_LRU_PERCPU_HASH) |
   (1 << BPF_MAP_TYPE_LPM_TRIE);
-
-/** Types with a value for each CPU, for bpf_map_lookup_percpu_elem. */
-const PERCPU_TYPES: u64 =
-  (1 << BPF_MAP_TYPE_PERCPU_HASH) |
-  (1 << BPF_MAP_TYPE_PERCPU_ARRAY) |
-  (1 << BPF_MAP_TYPE_LRU_PERCPU_HASH);
 
 /** Can `key` be read as a key of the map? */
 function isKeyOf(map: BpfMap, key: u32): bool {

@@ -92,10 +92,6 @@ export class CgroupStorage extends BpfMap {
     return ptr;
   }
 
-  override userValueSize(): u32 {
-    return this.cpuStride == 0 ? this.valueSize : this.cpuStride * kernel().nrCpus;
-  }
-
   override lookupUser(key: usize, value: u64, flags: u64): i32 {
     lock(hostLockWord());
     const found = this.find(load<u64>(key), this.typeOf(key));

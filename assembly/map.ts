@@ -13,6 +13,8 @@ import {
   BPF_MAP_TYPE_LPM_TRIE,
   BPF_MAP_TYPE_LRU_HASH,
   BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  BPF_MAP_TYPE_PERCPU_ARRAY,
+  BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
   BPF_MAP_TYPE_PERCPU_HASH,
   EFAULT,
   EINVAL,
@@ -23,7 +25,7 @@ import {
 import { genericLookupBatch } from "./batch";
 import { Btf, btfPut } from "./btf";
 import { allocGrow, allocZeroed, free, freeReplaced, kernel, Kernel } from "./kernel";
-import { copyBytes, isUserRange } from "./lib/bytes";
+import { copyBytes, isUserRange, round8 } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { NO_LOCK, RegionOwner } from "./lib/region";
 
@@ -77,6 +79,13 @@ export class BatchAttr {
   flags: u64;
 }
 if (offsetof<BatchAttr>("flags") != 48) ERROR("BatchAttr mirrors union bpf_attr");
+
+/** Types with a value for each CPU (isOneOf). */
+export const PERCPU_TYPES: u64 =
+  (1 << BPF_MAP_TYPE_PERCPU_HASH) |
+  (1 << BPF_MAP_TYPE_PERCPU_ARRAY) |
+  (1 << BPF_MAP_TYPE_LRU_PERCPU_HASH) |
+  (1 << BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE);
 
 /** Types that count their elements (isOneOf). */
 const COUNTING_TYPES: u64 =
@@ -185,9 +194,10 @@ export abstract class BpfMap extends RegionOwner {
     return genericLookupBatch(this, attr, userCount);
   }
 
-  /** Bytes of a value at bpf(2). */
+  /** Bytes of a value at bpf(2): of per-CPU types all CPUs' values. */
   userValueSize(): u32 {
-    return this.valueSize;
+    const size = this.valueSize;
+    return isOneOf(this, PERCPU_TYPES) ? round8(size) * kernel().nrCpus : size;
   }
 
   /** Bytes that mmap can map at most; 0 for types without it. */
