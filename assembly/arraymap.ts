@@ -27,7 +27,7 @@ import {
   ENOTSUPP,
   PAGE_SIZE,
 } from "../ts/uapi";
-import { BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr } from "./map";
+import { BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr, NO_LOCK } from "./map";
 import {
   copyMapValue,
   copyMapValueLocked,
@@ -121,7 +121,8 @@ export class BpfArray extends BpfMap {
       return 0;
     }
     const to = this.valueAt(index, cpu());
-    if (flags & BPF_F_LOCK) copyMapValueLocked(this, to, value);
+    if (this.lockOffset == NO_LOCK) copyBytes(to, value, this.valueSize);
+    else if (flags & BPF_F_LOCK) copyMapValueLocked(this, to, value);
     else copyMapValue(this, to, value);
     return 0;
   }
