@@ -214,9 +214,17 @@ export function bpf_valid_range(addr: u32, len: u32): i32 {
   return isKeyOfCallback(addr, len) ? 1 : 0;
 }
 
+class Register {
+  /** toAddress, inlined. */
+  @inline
+  static address(r: u64): u32 {
+    return r >> 32 == 0 ? <u32>r : 0;
+  }
+}
+
 /** Narrows a register to an address: one beyond 4 GiB is no address here. */
 function toAddress(r: u64): u32 {
-  return r > 0xffffffff ? 0 : <u32>r;
+  return Register.address(r);
 }
 
 /** Narrows a size: one beyond 4 GiB stays too large for anything. */
@@ -230,8 +238,8 @@ function size(r: u64): u32 {
  * @returns r0; -EINVAL for an unknown number, and for helpers of types that are not here (bpf_redirect_map, ...)
  */
 export function bpf_helper_call(id: i32, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64): i64 {
-  const a1 = toAddress(r1);
-  const a2 = toAddress(r2);
+  const a1 = Register.address(r1);
+  const a2 = Register.address(r2);
   switch (id) {
     case BPF_FUNC_map_lookup_elem:
       return bpf_map_lookup_elem(a1, a2);
