@@ -18,7 +18,7 @@ export const HOT = [
   // helpers
   "helpers/(bpf_map_lookup_elem|bpf_valid_range)$",
   "map/BpfMap#(get:|set:|(lookup|update|delete|peek|push|pop)Elem@override|lookupUser@override)",
-  "lib/region/(countUpTo|findRegion|region)",
+  "lib/region/(countUpTo|findRegion|region|RegionOwner#get:)",
   // the other types
   "arraymap/BpfArray#(get:|valueAt|lookupUser|updateElem|lookupElem)",
   "queue_stack_maps/BpfQueueStack#(get:|set:|nextOut|slotAt|after|take|pushElem|popElem)",
