@@ -144,8 +144,8 @@ export class BpfHtab extends BpfMap {
   static allocCheck(attr: MapCreateAttr): i32 {
     const type = attr.mapType;
     const flags = attr.mapFlags;
-    const isLru = type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
-    const isPercpu = type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+    const isLru = isLruType(type);
+    const isPercpu = isPercpuType(type);
     const noCommon = (flags & BPF_F_NO_COMMON_LRU) != 0;
     if (!flagsAllowed(flags, HTAB_FLAGS)) return -EINVAL;
     if (!isLru && noCommon) return -EINVAL;
@@ -168,17 +168,14 @@ export class BpfHtab extends BpfMap {
   /** Sizes the table and allocates it. */
   init(): i32 {
     const type = this.mapType;
-    const nrCpus = kernel().nrCpus;
-    this.isLru = type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
-    this.isPercpu = type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
-    this.isPrealloc = (this.mapFlags & BPF_F_NO_PREALLOC) == 0;
-    this.lruPerCpu = (this.mapFlags & BPF_F_NO_COMMON_LRU) != 0;
-    this.zeroSeed = (this.mapFlags & BPF_F_ZERO_SEED) != 0;
+    const flags = this.mapFlags;
+    this.isLru = isLruType(type);
+    this.isPercpu = isPercpuType(type);
+    this.isPrealloc = (flags & BPF_F_NO_PREALLOC) == 0;
+    this.lruPerCpu = (flags & BPF_F_NO_COMMON_LRU) != 0;
+    this.zeroSeed = (flags & BPF_F_ZERO_SEED) != 0;
     this.seed = random64();
-    if (this.lruPerCpu) {
-      const up = ((<u64>this.maxEntries + nrCpus - 1) / nrCpus) * nrCpus;
-      this.maxEntries = up > 0xffffffff ? (this.maxEntries / nrCpus) * nrCpus : <u32>up;
-    }
+    if (this.lruPerCpu) this.maxEntries = roundToCpus(this.maxEntries);
     if (this.maxEntries > 0x80000000) return -E2BIG;
     const nBuckets = roundupPow2(this.maxEntries);
     if (nBuckets > BUCKETS_MAX) return -E2BIG;
@@ -186,17 +183,19 @@ export class BpfHtab extends BpfMap {
     this.bucketShift = ctz(nBuckets);
     // Homes go by the bucket where the order shows, otherwise by the whole hash: a bucket may then begin in one chunk and
     // end in the next (htab_table.ts, nextInBucket).
-    this.hashMask = ~0;
-    if (this.zeroSeed) this.hashMask = this.bucketShift == 0 ? 0 : ~0 << (32 - this.bucketShift);
-    const isSimple = !this.isPercpu && !this.zeroSeed;
-    const mayBeInline = isSimple && this.isPrealloc && !this.isLru && !this.ownsValues;
-    this.isInline = mayBeInline && inlineFits(this.keySize, this.valueSize, this.maxEntries);
-    this.isPlain = isSimple && !this.isInline;
+    this.hashMask = this.zeroSeed ? ~(<u32>~0 >> this.bucketShift) : ~0;
+    this.isInline =
+      type == BPF_MAP_TYPE_HASH &&
+      (flags & (BPF_F_NO_PREALLOC | BPF_F_ZERO_SEED)) == 0 &&
+      inlineFits(this.keySize, this.valueSize, this.maxEntries);
+    this.isPlain = !this.isPercpu && !this.zeroSeed && !this.isInline;
     return this.isInline ? this.initInline() : this.initSeparate();
   }
 
   private initInline(): i32 {
-    if (!this.allocChunks(inlineLayout(this), true)) return -ENOMEM;
+    if (!this.allocChunks(inlineLayout(this))) return -ENOMEM;
+    this.chunks = this.asRegion(this.chunks, this.chunksEnd - this.chunks);
+    if (this.chunks == 0) return -ENOMEM;
     inlineInit(this);
     return 0;
   }
@@ -211,7 +210,7 @@ export class BpfHtab extends BpfMap {
     // Seven of twelve slots in use: a search for an absent key, as in front of each insertion, seldom meets a chunk that
     // was full once, and goes on. Small tables: four of twelve.
     this.nChunks = chunkCount(this, SEPARATE_SLOTS, 171, 300);
-    if (!this.allocChunks(0, false)) return -ENOMEM;
+    if (!this.allocChunks(0)) return -ENOMEM;
     if (!this.isPrealloc) {
       this.pool = <u32>allocZeroed(offsetof<Pool>());
       if (this.pool == 0) return -ENOMEM;
@@ -227,19 +226,15 @@ export class BpfHtab extends BpfMap {
       return 0;
     }
     const bytes = <u64>this.elemSize * this.maxEntries;
-    this.elems = <u32>allocGrow(bytes);
+    this.elems = this.asRegion(allocGrow(bytes), bytes);
     if (this.elems == 0) return -ENOMEM;
-    if (!addRegion(this.elems, this.elems + <usize>bytes, changetype<usize>(this), true))
-      return -ENOMEM;
     this.fresh = this.maxEntries;
     if (this.isPercpu) {
       const perCpu = (<u64>this.slotSize * this.maxEntries + 63) & ~63;
       if (perCpu > 0xffffffff) return -ENOMEM;
       this.cpuStride = <u32>perCpu;
-      this.slots = <u32>allocZeroed(perCpu * nrCpus, 64);
+      this.slots = this.asRegion(allocZeroed(perCpu * nrCpus, 64), perCpu * nrCpus);
       if (this.slots == 0) return -ENOMEM;
-      const end = this.slots + <usize>(perCpu * nrCpus);
-      if (!addRegion(this.slots, end, changetype<usize>(this), true)) return -ENOMEM;
       for (let index: u32 = 0; index < this.maxEntries; index++) {
         const elem = this.elems + index * this.elemSize;
         store<u32>(elem + this.valueOff, this.slots + index * this.slotSize);
@@ -250,12 +245,18 @@ export class BpfHtab extends BpfMap {
   }
 
   /** extra: bytes behind the chunks. */
-  private allocChunks(extra: u64, isRegion: bool): bool {
+  private allocChunks(extra: u64): bool {
     const bytes = <u64>this.nChunks * this.chunkSize;
     this.chunks = <u32>allocZeroed(bytes + extra, this.chunkSize);
-    if (this.chunks == 0) return false;
     this.chunksEnd = this.chunks + <u32>bytes;
-    return !isRegion || addRegion(this.chunks, this.chunksEnd, changetype<usize>(this), true);
+    return this.chunks != 0;
+  }
+
+  /** Makes a fresh allocation a region of this map. @returns its address; 0: there was none, or out of memory, and it is free */
+  private asRegion(at: usize, bytes: u64): u32 {
+    if (at == 0 || addRegion(at, at + <usize>bytes, changetype<usize>(this), true)) return <u32>at;
+    free(at);
+    return 0;
   }
 
   override release(): void {
@@ -467,12 +468,22 @@ if (offsetof<BpfHtab>("removals") != REMOVALS_AT) ERROR("REMOVALS_AT: ts/abi.ts"
 /** Is this one of the types of this file? */
 export function isHtab(map: BpfMap): bool {
   const type = map.mapType;
-  return (
-    type == BPF_MAP_TYPE_HASH ||
-    type == BPF_MAP_TYPE_LRU_HASH ||
-    type == BPF_MAP_TYPE_PERCPU_HASH ||
-    type == BPF_MAP_TYPE_LRU_PERCPU_HASH
-  );
+  return type == BPF_MAP_TYPE_HASH || type == BPF_MAP_TYPE_PERCPU_HASH || isLruType(type);
+}
+
+function isLruType(type: u32): bool {
+  return type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+}
+
+function isPercpuType(type: u32): bool {
+  return type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+}
+
+/** BPF_F_NO_COMMON_LRU: as many entries for each CPU, more than asked for where they fit 32 bits. */
+function roundToCpus(maxEntries: u32): u32 {
+  const down = maxEntries - (maxEntries % kernel().nrCpus);
+  const up = down + kernel().nrCpus;
+  return down == maxEntries || up < down ? down : up;
 }
 
 export function lockOf(h: BpfHtab): usize {
