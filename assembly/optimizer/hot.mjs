@@ -12,7 +12,7 @@ export const HOT = [
   "htab_chunk/(?!chunkCount)",
   "htab_inline/(?!inline(Layout|Init|Fits|Steps|Lookup|Take|Publish)|lookupBehind)",
   "htab_update/(?!dropAllValues|writePercpu)",
-  "bpf_lru_list/(?!lruInit|lruRelease)",
+  "bpf_lru_list/(?!lruInit|lruRelease|steal|lruReplace|putBetween|lruPushFree)",
   "lib/(hash|lock|atomic)/",
   "lib/bytes/(isUserRange|memoryBytes)$",
   // helpers
