@@ -274,14 +274,18 @@ export function publishSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32): void 
   store<u8>((pos & ~15) + (pos & 15), tagOf(hash));
 }
 
-/** Empties a slot. */
-export function removeSlot(h: BpfHtab, pos: u32, hash: u32): void {
-  store<u8>((pos & ~15) + (pos & 15), 0);
-  let chunk = chunkAt(h, homeIndex(h, hash));
-  while (chunk != (pos & ~15)) {
-    addOverflow(chunk + OVERFLOW_AT, -1);
-    chunk = chunkAfter(h, chunk);
+/** Empties the slot of a live elem. */
+export function removeElem(h: BpfHtab, elem: usize): void {
+  const live: u32 = load<u8>(elem, ELEM_LIVE);
+  let chunk = homeOf(h, elem);
+  let slot = live - 1;
+  if (live == ELSEWHERE) {
+    const pos = positionBehind(h, elem, chunk);
+    slot = pos & 15;
+    for (; chunk != (pos & ~15); chunk = chunkAfter(h, chunk)) addOverflow(chunk + OVERFLOW_AT, -1);
   }
+  store<u8>(chunk + slot, 0);
+  store<u8>(elem, 0, ELEM_LIVE);
 }
 
 /** The position of a value in the table. */
@@ -290,14 +294,18 @@ export function positionOfValue(h: BpfHtab, value: usize): u32 {
 }
 
 /** The position of a live elem (separate layout). The elem says it, so that an eviction need not wait for the chunk. */
-export function positionOf(h: BpfHtab, elem: usize): u32 {
-  const hash = load<u32>(elem);
+function positionOf(h: BpfHtab, elem: usize): u32 {
   const live: u32 = load<u8>(elem, ELEM_LIVE);
-  const home = chunkAt(h, homeIndex(h, hash));
-  return live == ELSEWHERE ? positionBehind(h, elem, home, tagOf(hash)) : home | (live - 1);
+  const home = homeOf(h, elem);
+  return live == ELSEWHERE ? positionBehind(h, elem, home) : home | (live - 1);
 }
 
-function positionBehind(h: BpfHtab, elem: usize, home: u32, tag: u32): u32 {
+function homeOf(h: BpfHtab, elem: usize): u32 {
+  return chunkAt(h, homeIndex(h, load<u32>(elem)));
+}
+
+function positionBehind(h: BpfHtab, elem: usize, home: u32): u32 {
+  const tag = tagOf(load<u32>(elem));
   let chunk = chunkAfter(h, home);
   while (true) {
     let candidates = SeparateTable.tagged(chunk, tag);

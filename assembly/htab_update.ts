@@ -20,9 +20,8 @@ import {
   firstElem,
   hashKey,
   nextElem,
-  positionOf,
   publishSlot,
-  removeSlot,
+  removeElem,
   takeSlot,
   valueAt,
 } from "./htab_table";
@@ -59,7 +58,6 @@ function takeElem(h: BpfHtab): usize {
 }
 
 function giveElem(h: BpfHtab, elem: usize): void {
-  store<u8>(elem, 0, ELEM_LIVE);
   if (h.isLru) {
     lruPushFree(h, <u32>elem);
   } else if (h.isPrealloc) {
@@ -73,8 +71,7 @@ function giveElem(h: BpfHtab, elem: usize): void {
 /** Takes a live elem out of the table for the LRU lists; false when it is not live (just handed out). */
 export function evictElem(h: BpfHtab, elem: u32): bool {
   if (load<u8>(elem, ELEM_LIVE) == 0) return false;
-  removeSlot(h, positionOf(h, elem), load<u32>(elem));
-  store<u8>(elem, 0, ELEM_LIVE);
+  removeElem(h, elem);
   h.count--;
   return true;
 }
@@ -88,7 +85,7 @@ export function removeValue(h: BpfHtab, value: usize, hash: u32): void {
     return;
   }
   const elem = value - h.valueOff;
-  removeSlot(h, positionOf(h, elem), hash);
+  removeElem(h, elem);
   if (h.ownsValues) h.dropValue(value);
   giveElem(h, elem);
 }
