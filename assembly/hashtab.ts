@@ -46,11 +46,9 @@ import {
   ELEM_REF,
   SEPARATE_SLOTS,
   behindInBucket,
-  bucketOf,
   findKey,
   elemBehind,
   firstElem,
-  firstFrom,
   hashAt,
   holdsHash,
   isUsed,
@@ -270,7 +268,7 @@ export class BpfHtab extends BpfMap {
     free(this.chunks);
     free(this.elems);
     free(this.slots);
-    if (this.isLru) lruRelease(this);
+    lruRelease(this);
   }
 
   override check(): i32 {
@@ -318,46 +316,26 @@ export class BpfHtab extends BpfMap {
    * visited although it is its bucket's newest now. One that it deletes is not (the kernel may show it once more).
    */
   override forEach(fn: u64, ctx: u64): i64 {
-    return this.zeroSeed ? this.forEachInOrder(fn, ctx) : this.forEachSlot(fn, ctx);
-  }
-
-  private forEachSlot(fn: u64, ctx: u64): i64 {
     const handle = this.handle;
     let visited: i64 = 0;
-    for (let pos = firstElem(this); pos != 0; pos = nextElem(this, pos)) {
+    let pos = firstElem(this);
+    let rank = pos == 0 ? 0 : rankAt(this, pos);
+    while (pos != 0) {
+      const next = this.zeroSeed ? behindInBucket(this, rank, pos) : 0;
+      const nextHash = next == 0 ? 0 : hashAt(this, next);
+      const nextRank = next == 0 ? 0 : rankAt(this, next);
       visited++;
       const key = keyAt(this, pos);
       const value = valueOn(this, valueAt(this, pos), cpu());
       if (callBackOnElem(fn, handle, key, this.keySize, value, ctx) != 0) break;
       if (mapByHandle(handle) == 0) break;
-    }
-    return visited;
-  }
-
-  private forEachInOrder(fn: u64, ctx: u64): i64 {
-    const handle = this.handle;
-    let visited: i64 = 0;
-    let pos = firstFrom(this, 0);
-    while (pos != 0) {
-      const bucket = bucketOf(this, hashAt(this, pos));
-      let rank = rankAt(this, pos);
-      while (pos != 0) {
-        const next = behindInBucket(this, rank, pos);
-        const nextHash = next == 0 ? 0 : hashAt(this, next);
-        const nextRank = next == 0 ? 0 : rankAt(this, next);
-        visited++;
-        const key = keyAt(this, pos);
-        const value = valueOn(this, valueAt(this, pos), cpu());
-        if (callBackOnElem(fn, handle, key, this.keySize, value, ctx) != 0) return visited;
-        if (mapByHandle(handle) == 0) return visited;
+      if (next != 0) {
         pos = next;
         rank = nextRank;
-        if (pos != 0 && !holdsHash(this, pos, nextHash)) {
-          pos = behindInBucket(this, rank, pos);
-          if (pos != 0) rank = rankAt(this, pos);
-        }
+        if (holdsHash(this, pos, nextHash)) continue;
       }
-      pos = bucket == this.bucketMask ? 0 : firstFrom(this, bucket + 1);
+      pos = elemBehind(this, rank, pos);
+      if (pos != 0) rank = rankAt(this, pos);
     }
     return visited;
   }
