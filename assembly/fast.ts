@@ -11,7 +11,7 @@ import { BpfHtab, htabUse, isHtab, lockOf, markUsed } from "./hashtab";
 import { htabDelete, htabUpdate, removeValue } from "./htab_update";
 import { Chunks } from "./htab_chunk";
 import { InlineTable, inlineLookup, inlinePublish, inlineSteps, inlineTake } from "./htab_inline";
-import { SeparateTable, find, findKey, hashKey } from "./htab_table";
+import { SeparateTable, find, hashKey } from "./htab_table";
 import { scratchPtr } from "./kernel";
 import { upper4 } from "./lib/hash";
 import { lock, unlock } from "./lib/lock";
@@ -337,21 +337,21 @@ export function map_by_handle(handle: u32): usize {
 // keys: `count` keys of keySize bytes one behind the other; values likewise, of valueSize bytes (per-CPU types:
 // userValueSize). Every address is the caller's own.
 
-function getMany(h: BpfHtab, keys: usize, count: u32, values: usize, found: usize): u32 {
-  const keySize = h.keySize;
-  const valueSize = h.valueSize;
+/** Any type. Values are those of bpf(2): all CPUs' slots, without the lock. */
+function getMany(map: BpfMap, keys: usize, count: u32, values: usize, found: usize): u32 {
+  const valueSize = map.userValueSize();
+  const isHash = isHtab(map) && !changetype<BpfHtab>(map).isPercpu && map.lockOffset == NO_LOCK;
   let hits: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
-    const from = h.isInline ? findKey(h, keys) : h.lookupElem(keys);
-    if (from == 0) {
-      zeroBytes(values, valueSize);
-    } else {
-      hits++;
-      if (valueSize == 8) store<u64>(values, load<u64>(from));
-      else copyBytes(values, from, valueSize);
-    }
-    if (found != 0) store<u8>(found + i, from == 0 ? 0 : 1);
-    keys += keySize;
+    // The lookup of a program marks the entry of an LRU map, the copy does not.
+    const from = map.lookupElem(keys);
+    let hit = from != 0;
+    if (hit && isHash) copyBytes(values, from, valueSize);
+    else if (hit) hit = map.lookupUser(keys, values, 0) == 0;
+    if (!hit) zeroBytes(values, valueSize);
+    hits += u32(hit);
+    if (found != 0) store<u8>(found + i, u8(hit));
+    keys += map.keySize;
     values += valueSize;
   }
   return hits;
@@ -376,22 +376,6 @@ function getManySmall(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
   return count - misses;
 }
 
-/** getMany for any type: values as bpf(2) has them, all CPUs' slots and without the lock. */
-function getManyCopies(map: BpfMap, keys: usize, count: u32, values: usize, found: usize): u32 {
-  const valueSize = map.userValueSize();
-  let hits: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
-    // The lookup of a program marks the entry of an LRU map, the copy does not.
-    const hit: u32 = map.lookupElem(keys) != 0 && map.lookupUser(keys, values, 0) == 0 ? 1 : 0;
-    if (!hit) zeroBytes(values, valueSize);
-    hits += hit;
-    if (found != 0) store<u8>(found + i, hit);
-    keys += map.keySize;
-    values += valueSize;
-  }
-  return hits;
-}
-
 /**
  * Looks `count` keys up (LRU types: marked as used). Misses read as zeros; found[i] says which, when `found` is not 0.
  * @returns the number of hits
@@ -403,17 +387,13 @@ export function map_get_many(
   values: usize,
   found: usize,
 ): u32 {
-  const map = mapByHandle(handle);
-  if (map == 0) return 0;
-  const ptr = htabByHandle(handle);
-  const isPlain =
-    ptr != 0 && changetype<BpfMap>(map).lockOffset == NO_LOCK && !changetype<BpfHtab>(ptr).isPercpu;
-  if (!isPlain) return getManyCopies(changetype<BpfMap>(map), keys, count, values, found);
-  const h = changetype<BpfHtab>(ptr);
-  const isWordy = h.valueSize == 4 || h.valueSize == 8;
-  return h.isInline && h.keySize == 4 && isWordy && found == 0
-    ? getManySmall(h, keys, count, values)
-    : getMany(h, keys, count, values, found);
+  const ptr = mapByHandle(handle);
+  if (ptr == 0) return 0;
+  const map = changetype<BpfMap>(ptr);
+  const isWordy = map.keySize == 4 && (map.valueSize == 4 || map.valueSize == 8);
+  return map.isInline && map.lockOffset == NO_LOCK && isWordy && found == 0
+    ? getManySmall(changetype<BpfHtab>(ptr), keys, count, values)
+    : getMany(map, keys, count, values, found);
 }
 
 /**
