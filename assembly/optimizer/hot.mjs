@@ -6,7 +6,7 @@
 
 export const HOT = [
   // the table and what is in front of it
-  "fast/(?!map_(count|is_inline|iter_many|iter_next|get_next_key|lookup|lookup_and_delete|peek|lookup_copy|delete|update|set_many|delete_many|by_handle)$|getMany$|value_add64)",
+  "fast/(?!map_(count|is_inline|iter_many|iter_next|get_next_key|lookup|lookup_and_delete|peek|lookup_copy|delete|update|set_many|delete_many|by_handle)$|(getMany|mapFor)$|value_add64)",
   "hashtab/(lockOf|markUsed|htabUse|valueOn|isHtab|BpfHtab#(get:|set:))",
   "htab_table/(hashKey|jhashKey|keyEquals|storeKey|homeIndex|chunkAt|chunkAfter|elemAt|find|findKey|findSeparate|takeSlot|publishSlot|removeElem|homeOf|elemBehind|slotFrom)$",
   "htab_chunk/(?!chunkCount)",
