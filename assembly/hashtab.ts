@@ -88,55 +88,62 @@ const ELEM_BYTES_MAX: u64 = 4194304 - 48;
 const BUCKETS_MAX: u32 = 0xffffffff / 16;
 
 export class BpfHtab extends BpfMap {
+  // What lookups read.
   // The table (htab_table.ts).
   chunks: u32;
   chunksEnd: u32;
   chunkSize: u32;
   nChunks: u32;
-  bucketMask: u32;
   /** The bits of a hash that decide about the home chunk. */
   hashMask: u32;
-  bucketShift: u32;
+  keyOff: u32;
+  valueOff: u32;
   zeroSeed: bool;
   isPercpu: bool;
   isLru: bool;
   /** The separate layout, one value an element, no order to keep: for the shortcuts (SeparateTable). */
   isPlain: bool;
-  /** Values refer to something: dropValue is told when one goes. Such a map has the separate layout. */
-  ownsValues: bool;
-  keyOff: u32;
-  valueOff: u32;
   seed: u64;
-  count: u32;
-  // Elements of the separate layout: preallocated, or from the pool.
-  isPrealloc: bool;
-  /** BPF_F_NO_COMMON_LRU. */
-  lruPerCpu: bool;
-  elems: u32;
-  elemSize: u32;
-  /** Elements of a preallocated map that were never used. */
-  fresh: u32;
-  freeList: u32;
-  pool: u32;
-  // Per-CPU slots: CPU i's is cpuStride * i behind CPU 0's.
-  slots: u32;
-  cpuStride: u32;
-  slotSize: u32;
-  // LRU (bpf_lru_list.ts).
-  lruSets: u32;
-  lruLocals: u32;
-  lruTarget: u32;
   // Inline tables (htab_inline.ts).
-  slotCount: u32;
-  keyStride: u32;
   valueStride: u32;
   chunkShift: u32;
   metas: u32;
   metaShift: u32;
+  // Per-CPU slots: CPU i's is cpuStride * i behind CPU 0's.
+  cpuStride: u32;
+  // What only others read: as many bytes as a cache line has, between what lookups read and what updates write.
+  slots: u32;
+  slotSize: u32;
+  bucketMask: u32;
+  bucketShift: u32;
+  // Inline tables.
+  slotCount: u32;
+  keyStride: u32;
   emptyHome: u32;
   emptyKey: u32;
+  // Elements of the separate layout: preallocated, or from the pool.
+  elems: u32;
+  elemSize: u32;
+  pool: u32;
+  isPrealloc: bool;
+  /** BPF_F_NO_COMMON_LRU. */
+  lruPerCpu: bool;
+  /** Values refer to something: dropValue is told when one goes. Such a map has the separate layout. */
+  ownsValues: bool;
+  // LRU (bpf_lru_list.ts).
+  lruSets: u32;
+  lruLocals: u32;
+  lruTarget: u32;
+  gap: u32;
+  // What updates write.
+  count: u32;
+  /** Elements of a preallocated map that were never used. */
+  fresh: u32;
+  freeList: u32;
   /** Elements that went away, modulo 2^32: whoever has walked ahead sees that it must look again. Inline tables only. */
   removals: u32;
+  /** lockWord of the hash types, which would stand among what lookups read. */
+  tableLock: u32;
 
   /** The order of the checks is the kernel's. Spec: hash-array-syscall.md 2.3, 2.4. */
   static allocCheck(attr: MapCreateAttr): i32 {
@@ -442,6 +449,7 @@ export class BpfHtab extends BpfMap {
   }
 }
 if (offsetof<BpfHtab>("removals") != REMOVALS_AT) ERROR("REMOVALS_AT: ts/abi.ts");
+if (offsetof<BpfHtab>("count") - offsetof<BpfHtab>("slots") < 64) ERROR("less than a cache line");
 
 /** Is this one of the types of this file? */
 export function isHtab(map: BpfMap): bool {
@@ -465,7 +473,7 @@ function roundToCpus(maxEntries: u32): u32 {
 }
 
 export function lockOf(h: BpfHtab): usize {
-  return changetype<usize>(h) + offsetof<BpfHtab>("lockWord");
+  return changetype<usize>(h) + offsetof<BpfHtab>("tableLock");
 }
 
 /** Of a value as the table has it: its address, of per-CPU types that of one CPU's slot. */
