@@ -27,14 +27,14 @@ import {
   EINVAL,
   ENOENT,
   ENOMEM,
-  PAGE_SIZE,
 } from "../ts/uapi";
 import { btfVerify } from "./btf_verify";
 import { FD_BTF, FD_FREE, FMODE_READ, FMODE_WRITE, fdInstall, fdKind } from "./fd";
 import { allocGrow, allocZeroed, free, kernel, scratchPtr } from "./kernel";
-import { copyBytes, isUserRange, isZero, zeroBytes } from "./lib/bytes";
+import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { kernelLockWord } from "./kernel";
+import { copyStructFromUser, putAttr } from "./uaccess";
 
 /** No blob may be larger, bytes. */
 const BTF_MAX_SIZE: u32 = 16 << 20;
@@ -278,10 +278,8 @@ function loadBlob(attr: BtfLoadAttr): i32 {
 
 // ---- ids and info -----------------------------------------------------------------------------------------------------
 
-/** attr: start_id 0, next_id 4. */
-export function btfGetNextId(copy: usize, userAttr: u32): i32 {
-  const start = load<u32>(copy);
-  if (start >= 0x7fffffff) return -EINVAL;
+/** The smallest id > start; 0 when there is none. */
+export function btfIdAfter(start: u32): u32 {
   let found: u32 = 0;
   let btf: u32 = kernel().btfHead;
   while (btf != 0) {
@@ -289,10 +287,7 @@ export function btfGetNextId(copy: usize, userAttr: u32): i32 {
     if (id > start && (found == 0 || id < found)) found = id;
     btf = changetype<Btf>(btf).next;
   }
-  if (found == 0) return -ENOENT;
-  if (!isUserRange(userAttr, 8)) return -EFAULT;
-  store<u32>(userAttr, found, 4);
-  return 0;
+  return found;
 }
 
 /** attr: btf_id 0, open_flags 8, token_fd 12. */
@@ -313,15 +308,9 @@ export function btfGetFdById(copy: usize): i32 {
  * copied as far as btf_size allows; the name of a loaded BTF is empty.
  */
 export function btfInfo(btf: Btf, length: u32, info: u64, userAttr: u32): i32 {
-  if (length > <u32>PAGE_SIZE) return -E2BIG;
-  if (length > 0 && !isUserRange(info, length)) return -EFAULT;
-  const user = <usize>info;
-  if (length > BTF_INFO_SIZE && !isZero(user + BTF_INFO_SIZE, length - BTF_INFO_SIZE))
-    return -E2BIG;
-  const taken = min<u32>(length, BTF_INFO_SIZE);
   const buffer = scratchPtr() + 128;
-  zeroBytes(buffer, BTF_INFO_SIZE);
-  copyBytes(buffer, user, taken);
+  const ret = copyStructFromUser(buffer, BTF_INFO_SIZE, info, length);
+  if (ret != 0) return ret;
   const copied = min<u32>(load<u32>(buffer, 8), btf.size);
   const blob = load<u64>(buffer);
   if (copied > 0 && !isUserRange(blob, copied)) return -EFAULT;
@@ -337,8 +326,7 @@ export function btfInfo(btf: Btf, length: u32, info: u64, userAttr: u32): i32 {
   store<u32>(buffer, btf.id, 12);
   store<u32>(buffer, 0, 24);
   store<u32>(buffer, 0, 28);
-  if (!isUserRange(userAttr, 8)) return -EFAULT;
-  copyBytes(user, buffer, taken);
-  store<u32>(userAttr, taken, 4);
-  return 0;
+  const taken = min<u32>(length, BTF_INFO_SIZE);
+  copyBytes(<usize>info, buffer, taken);
+  return putAttr(userAttr, taken);
 }

@@ -31,7 +31,7 @@ import { checkStructMetas } from "./btf_fields";
 import { hasText, isIdentifier, isName, isOptionalIdentifier, isPrintable } from "./btf_names";
 import { btfResolve } from "./btf_resolve";
 import { allocGrow, scratchPtr } from "./kernel";
-import { isZero, zeroBytes } from "./lib/bytes";
+import { copyStruct } from "./uaccess";
 
 const BTF_MAGIC: u32 = 0xeb9f;
 const HEADER_SIZE: u32 = 24;
@@ -73,11 +73,9 @@ function checkHeader(btf: Btf): i32 {
   if (btf.size < 8) return -EINVAL;
   const hdrLen = changetype<BtfHeader>(btf.data).hdrLen;
   if (hdrLen > btf.size) return -EINVAL;
-  if (hdrLen > HEADER_SIZE && !isZero(btf.data + HEADER_SIZE, hdrLen - HEADER_SIZE)) return -E2BIG;
   // A header that ends early is read as if zeros followed.
   const copy = scratchPtr() + HEADER_COPY;
-  zeroBytes(copy, HEADER_SIZE);
-  memory.copy(copy, btf.data, min<u32>(hdrLen, HEADER_SIZE));
+  if (!copyStruct(copy, HEADER_SIZE, btf.data, hdrLen)) return -E2BIG;
   const header = changetype<BtfHeader>(copy);
   if (header.magic != BTF_MAGIC) return -EINVAL;
   if (header.version != 1 || header.flags != 0) return -ENOTSUPP;

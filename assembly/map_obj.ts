@@ -11,7 +11,6 @@ import {
   EBADF,
   EBADFD,
   EBUSY,
-  EFAULT,
   EINVAL,
   ENODEV,
   ENOENT,
@@ -30,11 +29,12 @@ import {
   fdObject,
   fdOpenMap,
 } from "./fd";
-import { Btf, btfInfo } from "./btf";
-import { copyBytes, isUserRange, isZero, zeroBytes } from "./lib/bytes";
+import { Btf, btfIdAfter, btfInfo } from "./btf";
+import { copyBytes, zeroBytes } from "./lib/bytes";
 import { BpfMap, NO_LOCK, isErr, mapAfterId, mapById, mapGet, mapPut } from "./map";
 import { openMode } from "./map_create";
 import { scratchPtr } from "./kernel";
+import { copyStructFromUser, putAttr } from "./uaccess";
 
 /** struct bpf_map_info. */
 @unmanaged
@@ -58,10 +58,10 @@ class BpfMapInfo {
   mapExtra: u64;
   hash: u64;
   hashSize: u32;
+  /** Copied, but must be zero. */
+  padding: u32;
 }
-if (offsetof<BpfMapInfo>("hashSize") != 96) ERROR("BpfMapInfo mirrors struct bpf_map_info");
-/** Bytes of the fields; the struct's padding behind them is copied but must be zero. */
-const INFO_FIELDS_END: u32 = 100;
+if (offsetof<BpfMapInfo>("padding") != 100) ERROR("BpfMapInfo mirrors struct bpf_map_info");
 
 /** A frozen map grants no write access, so a second freeze is -EPERM; EBUSY is for open writable windows. */
 export function mapFreeze(map: BpfMap, mode: u32): i32 {
@@ -105,15 +105,17 @@ export function mapMunmap(map: BpfMap, writable: bool): void {
   mapPut(map);
 }
 
-/** attr: start_id 0, next_id 4. */
-export function mapGetNextId(copy: usize, userAttr: u32): i32 {
+/** Of maps and of BTF objects. attr: start_id 0, next_id 4. */
+export function getNextId(copy: usize, userAttr: u32, ofBtf: bool): i32 {
   const start = load<u32>(copy);
   if (start >= 0x7fffffff) return -EINVAL;
+  const id = ofBtf ? btfIdAfter(start) : mapIdAfter(start);
+  return id == 0 ? -ENOENT : putAttr(userAttr, id);
+}
+
+function mapIdAfter(start: u32): u32 {
   const map = mapAfterId(start);
-  if (map == 0) return -ENOENT;
-  if (!isUserRange(userAttr, 8)) return -EFAULT;
-  store<u32>(userAttr, changetype<BpfMap>(map).id, 4);
-  return 0;
+  return map == 0 ? 0 : changetype<BpfMap>(map).id;
 }
 
 /** attr: map_id 0, open_flags 8. */
@@ -140,16 +142,11 @@ export function objGetInfoByFd(copy: usize, userAttr: u32): i32 {
 
 /** The buffer is input too: the program hash it may ask for is not here, so those fields must be zero. */
 function mapInfo(map: BpfMap, length: u32, info: u64, userAttr: u32): i32 {
-  if (length > <u32>PAGE_SIZE) return -E2BIG;
-  if (length > 0 && !isUserRange(info, length)) return -EFAULT;
-  const user = <usize>info;
-  if (length > INFO_FIELDS_END && !isZero(user + INFO_FIELDS_END, length - INFO_FIELDS_END))
-    return -E2BIG;
-  const taken = min<u32>(length, BPF_MAP_INFO_SIZE);
   const buffer = scratchPtr() + 128;
-  zeroBytes(buffer, BPF_MAP_INFO_SIZE);
-  copyBytes(buffer, user, taken);
+  const ret = copyStructFromUser(buffer, BPF_MAP_INFO_SIZE, info, length);
+  if (ret != 0) return ret;
   const result = changetype<BpfMapInfo>(buffer);
+  if (result.padding != 0) return -E2BIG;
   if (result.hash != 0 || result.hashSize != 0) return -EINVAL;
   zeroBytes(buffer, BPF_MAP_INFO_SIZE);
   result.type = map.mapType;
@@ -164,8 +161,7 @@ function mapInfo(map: BpfMap, length: u32, info: u64, userAttr: u32): i32 {
   result.btfKeyTypeId = map.btfKeyTypeId;
   result.btfValueTypeId = map.btfValueTypeId;
   result.mapExtra = map.mapExtra;
-  if (!isUserRange(userAttr, 8)) return -EFAULT;
-  copyBytes(user, buffer, taken);
-  store<u32>(userAttr, taken, 4);
-  return 0;
+  const taken = min<u32>(length, BPF_MAP_INFO_SIZE);
+  copyBytes(<usize>info, buffer, taken);
+  return putAttr(userAttr, taken);
 }
