@@ -1,7 +1,7 @@
 // The Wasm ABI: every function the outside may call. The bpf_* exports and bpf() are a contract (docs/simulators.md);
 // the others serve ts/ and may change.
 
-import { BPF_MAP_TYPE_UNSPEC, EBADF, EINVAL } from "../ts/uapi";
+import { EBADF, EINVAL } from "../ts/uapi";
 import {
   FD_FREE,
   FD_MAP,
@@ -33,7 +33,7 @@ import {
 } from "./kernel";
 import { BpfMap, MapCreateAttr, isErr, mapByHandle } from "./map";
 import { mapMmap, mapMunmap } from "./map_obj";
-import { PROBE, mapType } from "./map_types";
+import { NO_TYPE, allocCheck } from "./map_types";
 
 export { bpf } from "./syscall";
 export {
@@ -278,8 +278,9 @@ export function map_value_addr(fd: i32, off: u32): i32 {
 
 /** 1 when maps of this type can be created. */
 export function map_type_supported(type: i32): i32 {
-  if (type == BPF_MAP_TYPE_UNSPEC) return 0;
-  return mapType(type, PROBE, changetype<MapCreateAttr>(0)) == 0 ? 1 : 0;
+  const attr = changetype<MapCreateAttr>(scratchPtr());
+  attr.mapType = type;
+  return allocCheck(attr) == NO_TYPE ? 0 : 1;
 }
 
 /** Live elements of a map; -EINVAL when it is none or does not count. */

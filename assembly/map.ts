@@ -10,7 +10,6 @@ import {
   BPF_F_WRONLY,
   EFAULT,
   EINVAL,
-  ENOMEM,
   ENOTSUPP,
 } from "../ts/uapi";
 import { Btf, btfPut } from "./btf";
@@ -203,6 +202,11 @@ export abstract class BpfMap extends RegionOwner {
 
   // ---- life ----
 
+  /** Allocates what a new map of this type consists of. @returns 0 or -errno: then the map is freed, with what there is of it */
+  init(attr: MapCreateAttr): i32 {
+    return 0;
+  }
+
   /** May this map take the place of the template `meta` in a map of maps? Type, sizes and flags are equal already. */
   innerMapMatches(meta: BpfMap): bool {
     return true;
@@ -273,14 +277,8 @@ function placeBytes(bytes: u32, classId: u32): usize {
   return block + OBJECT_HDR;
 }
 
-/** A zeroed map structure of class T with its class id and the common attributes; 0 when out of memory. */
-export function placeMap<T extends BpfMap>(attr: MapCreateAttr): usize {
-  return initMap(placeObject<T>(), attr);
-}
-
-function initMap(ptr: usize, attr: MapCreateAttr): usize {
-  if (ptr == 0) return 0;
-  const map = changetype<BpfMap>(ptr);
+/** Gives a new map the attributes that all types have. */
+export function setAttributes(map: BpfMap, attr: MapCreateAttr): void {
   map.mapType = attr.mapType;
   map.keySize = attr.keySize;
   map.valueSize = attr.valueSize;
@@ -288,7 +286,6 @@ function initMap(ptr: usize, attr: MapCreateAttr): usize {
   map.mapFlags = attr.mapFlags & ~(BPF_F_RDONLY | BPF_F_WRONLY);
   map.mapExtra = attr.mapExtra;
   map.lockOffset = NO_LOCK;
-  return ptr;
 }
 
 /** Frees a map that has no id (yet, or any more), with all it owns. */
@@ -300,21 +297,15 @@ export function freeMap(map: BpfMap): void {
   free(changetype<usize>(map) - OBJECT_HDR);
 }
 
-/** The end of a creation: the map, or -errno as an address (ret) without it. */
-export function mapOrError(map: BpfMap, ret: i32): usize {
-  if (ret == 0) return changetype<usize>(map);
-  freeMap(map);
-  return <usize>ret;
-}
-
-/** mapOrError for a map that is complete unless memory was short. */
-export function mapOrNoMemory(map: BpfMap, isComplete: bool): usize {
-  return mapOrError(map, isComplete ? 0 : -ENOMEM);
-}
-
 /** The flags every type checks alike: not both *_PROG bits, nothing outside `allowed`. */
 export function flagsAllowed(flags: u32, allowed: u32): bool {
   return (flags & ~allowed) == 0 && (flags & 0x180) != 0x180;
+}
+
+/** What most types check: nothing is 0, keys have `keySize` bytes, the flags are `allowed`. */
+export function attrLegal(attr: MapCreateAttr, keySize: u32, allowed: u32): bool {
+  if (attr.maxEntries == 0 || attr.keySize != keySize || attr.valueSize == 0) return false;
+  return flagsAllowed(attr.mapFlags, allowed);
 }
 
 // ---- update flags and values --------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ import {
 } from "../ts/uapi";
 import { checkBtf } from "./btf_map";
 import { FD_FREE, FD_MAP, FMODE_READ, FMODE_WRITE, fdInstall, fdKind } from "./fd";
-import { BpfMap, MapCreateAttr, freeMap, isErr, mapPut, publishMap } from "./map";
-import { ALLOC, CHECK, PROBE, mapType } from "./map_types";
+import { BpfMap, MapCreateAttr, freeMap, mapPut, publishMap, setAttributes } from "./map";
+import { NO_TYPE, allocCheck, place } from "./map_types";
 import { isNameByte, isUserRange } from "./lib/bytes";
 
 /** @returns the new fd or -errno */
@@ -28,16 +28,18 @@ export function mapCreate(attr: MapCreateAttr): i32 {
   const withToken = (attr.mapFlags & BPF_F_TOKEN_FD) != 0;
   attr.mapFlags &= ~BPF_F_TOKEN_FD;
   let ret = checkAttr(attr);
-  if (ret == 0) ret = <i32>mapType(attr.mapType, PROBE, attr);
-  if (ret == 0) ret = <i32>mapType(attr.mapType, CHECK, attr);
+  if (ret == 0) ret = allocCheck(attr);
+  if (ret == NO_TYPE) ret = -EINVAL;
   if (ret == 0 && attr.mapIfindex != 0) ret = offload(attr);
   // There are no tokens here, so no fd can be one.
   if (ret == 0 && withToken) ret = fdKind(attr.mapTokenFd) == FD_FREE ? -EBADF : -EINVAL;
   if (ret != 0) return ret;
-  const ptr = mapType(attr.mapType, ALLOC, attr);
-  if (isErr(ptr)) return <i32>ptr;
+  const ptr = place(attr);
+  if (ptr == 0) return -ENOMEM;
   const map = changetype<BpfMap>(ptr);
-  ret = setName(map, attr);
+  setAttributes(map, attr);
+  ret = map.init(attr);
+  if (ret == 0) ret = setName(map, attr);
   if (ret == 0) ret = checkBtf(map, attr);
   if (ret == 0) ret = checkExclusive(attr);
   if (ret == 0 && !publishMap(map)) ret = -ENOMEM;
