@@ -10,7 +10,6 @@ import {
   BPF_F_RDONLY,
   BPF_F_WRONLY,
   EACCES,
-  EBADF,
   EBUSY,
   EEXIST,
   EFAULT,
@@ -23,7 +22,7 @@ import {
   ENOTEMPTY,
   EPERM,
 } from "../ts/uapi";
-import { FD_DIRECTORY, FD_FREE, FD_MAP, fdInstall, fdKind, fdObject, fdTableLock } from "./fd";
+import { FD_DIRECTORY, FD_MAP, fdGet, fdInstall, fdKind, fdObject, fdTableLock } from "./fd";
 import { allocGrow, free, kernel, scratchPtr } from "./kernel";
 import { copyBytes, equalBytes, memoryBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -257,9 +256,8 @@ function startOf(flags: u32, pathFd: i32): usize {
     const root = rootDir();
     return root == 0 ? <usize>-ENOMEM : root;
   }
-  const kind = fdKind(pathFd);
-  if (kind == FD_DIRECTORY) return fdObject(pathFd);
-  return <usize>(kind == FD_FREE ? -EBADF : -ENOTDIR);
+  const dir = fdGet(pathFd, FD_DIRECTORY);
+  return <i32>dir == -EINVAL ? <usize>-ENOTDIR : dir;
 }
 
 /** The node of a whole path, or -errno as an address. */
@@ -331,10 +329,7 @@ export function objGet(copy: usize): i32 {
     if (!isErr(ptr)) mapGet(changetype<BpfMap>(ptr));
   }
   unlock(fdTableLock());
-  if (isErr(ptr)) return <i32>ptr;
-  const fd = fdInstall(FD_MAP, openMode(flags), ptr);
-  if (fd < 0) mapPut(changetype<BpfMap>(ptr));
-  return fd;
+  return isErr(ptr) ? <i32>ptr : fdInstall(FD_MAP, openMode(flags), ptr);
 }
 
 // ---- for the host: what a process does to a file system by other system calls -----------------------------------------
@@ -403,10 +398,7 @@ export function bpffsOpen(path: u32): i32 {
   if (!isErr(ptr) && nodeAt(ptr).kind != DIRECTORY) ptr = <usize>-ENOTDIR;
   if (!isErr(ptr)) nodeAt(ptr).refcnt++;
   unlock(fdTableLock());
-  if (isErr(ptr)) return <i32>ptr;
-  const fd = fdInstall(FD_DIRECTORY, 0, ptr);
-  if (fd < 0) nodePut(ptr);
-  return fd;
+  return isErr(ptr) ? <i32>ptr : fdInstall(FD_DIRECTORY, 0, ptr);
 }
 
 /** Drops the reference of a directory's fd. */

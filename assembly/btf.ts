@@ -22,14 +22,13 @@ import {
   BTF_KIND_VAR,
   BTF_KIND_VOLATILE,
   E2BIG,
-  EBADF,
   EFAULT,
   EINVAL,
   ENOENT,
   ENOMEM,
 } from "../ts/uapi";
 import { btfVerify } from "./btf_verify";
-import { FD_BTF, FD_FREE, FMODE_READ, FMODE_WRITE, fdInstall, fdKind } from "./fd";
+import { FD_BTF, FD_TOKEN, FMODE_READ, FMODE_WRITE, fdGet, fdInstall } from "./fd";
 import { allocGrow, allocZeroed, free, kernel, scratchPtr } from "./kernel";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -238,7 +237,7 @@ function btfById(id: u32): usize {
 export function btfLoad(copy: usize, userAttr: u32, attrSize: u32): i32 {
   const attr = changetype<BtfLoadAttr>(copy);
   if (attr.flags & ~(<u32>BPF_F_TOKEN_FD)) return -EINVAL;
-  if (attr.flags != 0) return fdKind(attr.tokenFd) == FD_FREE ? -EBADF : -EINVAL;
+  if (attr.flags != 0) return <i32>fdGet(attr.tokenFd, FD_TOKEN);
   if (attr.size > BTF_MAX_SIZE) return -E2BIG;
   if ((attr.logBuf != 0) != (attr.logSize != 0) || attr.logSize > 0x3fffffff) return -EINVAL;
   if (attr.logBuf != 0 && attr.logLevel == 0) return -EINVAL;
@@ -271,9 +270,7 @@ function loadBlob(attr: BtfLoadAttr): i32 {
     return ret;
   }
   publish(btf);
-  const fd = fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, ptr);
-  if (fd < 0) btfPut(btf);
-  return fd;
+  return fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, ptr);
 }
 
 // ---- ids and info -----------------------------------------------------------------------------------------------------
@@ -294,13 +291,11 @@ export function btfIdAfter(start: u32): u32 {
 export function btfGetFdById(copy: usize): i32 {
   const flags = load<u32>(copy, 8);
   if (flags & ~(<u32>BPF_F_TOKEN_FD)) return -EINVAL;
-  if (flags != 0) return fdKind(load<i32>(copy, 12)) == FD_FREE ? -EBADF : -EINVAL;
+  if (flags != 0) return <i32>fdGet(load<i32>(copy, 12), FD_TOKEN);
   const btf = btfById(load<u32>(copy));
   if (btf == 0) return -ENOENT;
   btfGet(changetype<Btf>(btf));
-  const fd = fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, btf);
-  if (fd < 0) btfPut(changetype<Btf>(btf));
-  return fd;
+  return fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, btf);
 }
 
 /**

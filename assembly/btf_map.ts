@@ -26,7 +26,6 @@ import {
   BTF_KIND_INT,
   BTF_KIND_STRUCT,
   EACCES,
-  EBADF,
   EINVAL,
   ENOMEM,
   ENOTSUPP,
@@ -44,9 +43,9 @@ import {
   vlenOf,
 } from "./btf";
 import { FIELDS_OF_MAPS, FIELD_SPIN_LOCK, Fields, findFields } from "./btf_fields";
-import { FD_BTF, FD_FREE, fdKind, fdObject } from "./fd";
+import { FD_BTF, fdGet } from "./fd";
 import { allocZeroed, free } from "./kernel";
-import { BpfMap, MapCreateAttr } from "./map";
+import { BpfMap, MapCreateAttr, isErr } from "./map";
 
 /** Sets of map types have a bit for each; there are less than 64. */
 const TYPE: u64 = 1;
@@ -84,11 +83,11 @@ function isTypeIn(types: u64, type: u32): bool {
 /** Step 15 of a creation. The map holds the BTF from here on. @returns 0 or -errno */
 export function checkBtf(map: BpfMap, attr: MapCreateAttr): i32 {
   if (attr.btfKeyTypeId == 0 && attr.btfValueTypeId == 0) return 0;
-  const kind = fdKind(attr.btfFd);
-  if (kind != FD_BTF) return kind == FD_FREE ? -EBADF : -EINVAL;
-  const btf = changetype<Btf>(fdObject(attr.btfFd));
+  const ptr = fdGet(attr.btfFd, FD_BTF);
+  if (isErr(ptr)) return <i32>ptr;
+  const btf = changetype<Btf>(ptr);
   btfGet(btf);
-  map.btf = <u32>changetype<usize>(btf);
+  map.btf = <u32>ptr;
   map.btfKeyTypeId = attr.btfKeyTypeId;
   map.btfValueTypeId = attr.btfValueTypeId;
   let ret = checkSizes(map, btf);

@@ -3,7 +3,7 @@
 
 import { EBADF, EINVAL, EMFILE, ENOMEM } from "../ts/uapi";
 import { Kernel, allocGrow, freeReplaced, kernel } from "./kernel";
-import { BpfMap, mapGet, mapPut } from "./map";
+import { fdRelease } from "./fd_release";
 import { lock, unlock } from "./lib/lock";
 
 export const FD_FREE: u32 = 0;
@@ -17,6 +17,8 @@ export const FD_INODE: u32 = 7;
 /** A directory of bpffs.ts. */
 export const FD_DIRECTORY: u32 = 8;
 export const FD_PERF_EVENT: u32 = 9;
+/** A BPF token: there are none, so no fd is one. */
+export const FD_TOKEN: u32 = 10;
 
 export const FMODE_READ: u32 = 1;
 export const FMODE_WRITE: u32 = 2;
@@ -42,9 +44,15 @@ export function fdTableInit(): bool {
 
 /**
  * Gives the lowest free number to an object, whose reference the fd takes over.
- * @returns the fd, -EMFILE or -ENOMEM (then the reference stays with the caller)
+ * @returns the fd, -EMFILE or -ENOMEM (then the reference is dropped)
  */
 export function fdInstall(kind: u32, mode: u32, object: usize): i32 {
+  const fd = takeFd(kind, mode, object);
+  if (fd < 0) fdRelease(kind, object);
+  return fd;
+}
+
+function takeFd(kind: u32, mode: u32, object: usize): i32 {
   const k = kernel();
   lock(fdTableLock());
   let fd = k.fdHint;
@@ -113,19 +121,16 @@ export function fdRemove(fd: i32): u64 {
   return entry;
 }
 
-/** The map behind fd: EBADF when it is not open, EINVAL when it is something else. No reference is taken. */
-export function fdMap(fd: i32): usize {
+/** The object of this kind behind fd: EBADF when it is not open, EINVAL when it is something else. No reference is taken. */
+export function fdGet(fd: i32, kind: u32): usize {
   const entry = entryOf(fd);
-  if (entryKind(entry) == FD_MAP) return entryObject(entry);
+  if (entryKind(entry) == kind) return entryObject(entry);
   return <usize>(entry == 0 ? -EBADF : -EINVAL);
 }
 
-/** A new fd for a map, taking a reference. */
-export function fdOpenMap(map: BpfMap, mode: u32): i32 {
-  mapGet(map);
-  const fd = fdInstall(FD_MAP, mode, changetype<usize>(map));
-  if (fd < 0) mapPut(map);
-  return fd;
+/** The map behind fd. */
+export function fdMap(fd: i32): usize {
+  return fdGet(fd, FD_MAP);
 }
 
 /** The lock of the kernel's tables: fds, handles, ids, pins. */

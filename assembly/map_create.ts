@@ -11,15 +11,14 @@ import {
   BPF_MAP_TYPE_HASH,
   BPF_MAP_TYPE_STRUCT_OPS,
   BPF_OBJ_NAME_LEN,
-  EBADF,
   EFAULT,
   EINVAL,
   ENOMEM,
   EOPNOTSUPP,
 } from "../ts/uapi";
 import { checkBtf } from "./btf_map";
-import { FD_FREE, FD_MAP, FMODE_READ, FMODE_WRITE, fdInstall, fdKind } from "./fd";
-import { BpfMap, MapCreateAttr, freeMap, mapPut, publishMap, setAttributes } from "./map";
+import { FD_MAP, FD_TOKEN, FMODE_READ, FMODE_WRITE, fdGet, fdInstall } from "./fd";
+import { BpfMap, MapCreateAttr, freeMap, publishMap, setAttributes } from "./map";
 import { NO_TYPE, allocCheck, place } from "./map_types";
 import { isNameByte, isUserRange } from "./lib/bytes";
 
@@ -31,8 +30,7 @@ export function mapCreate(attr: MapCreateAttr): i32 {
   if (ret == 0) ret = allocCheck(attr);
   if (ret == NO_TYPE) ret = -EINVAL;
   if (ret == 0 && attr.mapIfindex != 0) ret = offload(attr);
-  // There are no tokens here, so no fd can be one.
-  if (ret == 0 && withToken) ret = fdKind(attr.mapTokenFd) == FD_FREE ? -EBADF : -EINVAL;
+  if (ret == 0 && withToken) ret = <i32>fdGet(attr.mapTokenFd, FD_TOKEN);
   if (ret != 0) return ret;
   const ptr = place(attr);
   if (ptr == 0) return -ENOMEM;
@@ -47,9 +45,7 @@ export function mapCreate(attr: MapCreateAttr): i32 {
     freeMap(map);
     return ret;
   }
-  const fd = fdInstall(FD_MAP, openMode(attr.mapFlags), ptr);
-  if (fd < 0) mapPut(map);
-  return fd;
+  return fdInstall(FD_MAP, openMode(attr.mapFlags), ptr);
 }
 
 /** FMODE_* bits for BPF_F_RDONLY and BPF_F_WRONLY (not both). */

@@ -24,10 +24,10 @@ import {
   FD_MAP,
   FMODE_READ,
   FMODE_WRITE,
+  fdInstall,
   fdKind,
   fdMode,
   fdObject,
-  fdOpenMap,
 } from "./fd";
 import { Btf, btfIdAfter, btfInfo } from "./btf";
 import { copyBytes, zeroBytes } from "./lib/bytes";
@@ -124,7 +124,9 @@ export function mapGetFdById(copy: usize): i32 {
   if (flags & ~(BPF_F_RDONLY | BPF_F_WRONLY)) return -EINVAL;
   if (flags == (BPF_F_RDONLY | BPF_F_WRONLY)) return -EINVAL;
   const map = mapById(load<u32>(copy));
-  return map == 0 ? -ENOENT : fdOpenMap(changetype<BpfMap>(map), openMode(flags));
+  if (map == 0) return -ENOENT;
+  mapGet(changetype<BpfMap>(map));
+  return fdInstall(FD_MAP, openMode(flags), map);
 }
 
 /** attr: bpf_fd 0, info_len 4, info 8. */

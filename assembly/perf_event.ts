@@ -92,14 +92,13 @@ export function perf_event_create(onCpu: u32, dataBytes: u32): i32 {
   event.refcnt = 1;
   event.cpu = onCpu;
   event.dataSize = dataBytes;
-  const fd = event.pages == 0 ? -ENOMEM : fdInstall(FD_PERF_EVENT, FMODE_READ | FMODE_WRITE, ptr);
-  if (fd < 0) {
+  if (event.pages == 0) {
     eventPut(event);
-    return fd;
+    return -ENOMEM;
   }
   store<u64>(event.pages + DATA_OFFSET, PAGE_SIZE);
   store<u64>(event.pages + DATA_SIZE, dataBytes);
-  return fd;
+  return fdInstall(FD_PERF_EVENT, FMODE_READ | FMODE_WRITE, ptr);
 }
 
 /** Address of an event's pages, for as long as it lives; 0: not the fd of one. */
