@@ -7,26 +7,18 @@
 import {
   BPF_F_TOKEN_FD,
   BTF_KIND_ARRAY,
-  BTF_KIND_CONST,
   BTF_KIND_DATASEC,
-  BTF_KIND_ENUM,
-  BTF_KIND_ENUM64,
   BTF_KIND_FLOAT,
   BTF_KIND_INT,
   BTF_KIND_PTR,
-  BTF_KIND_RESTRICT,
-  BTF_KIND_STRUCT,
-  BTF_KIND_TYPEDEF,
-  BTF_KIND_TYPE_TAG,
-  BTF_KIND_UNION,
   BTF_KIND_VAR,
-  BTF_KIND_VOLATILE,
   E2BIG,
   EFAULT,
   EINVAL,
   ENOENT,
   ENOMEM,
 } from "../ts/uapi";
+import { ENUMS, RECORDS, isModifier, isOneOf } from "./btf_kinds";
 import { btfVerify } from "./btf_verify";
 import { FD_BTF, FD_TOKEN, FMODE_READ, FMODE_WRITE, fdGet, fdInstall } from "./fd";
 import { allocGrow, allocZeroed, free, kernel, scratchPtr } from "./kernel";
@@ -110,37 +102,25 @@ export function typeData(type: BtfType): usize {
   return changetype<usize>(type) + offsetof<BtfType>();
 }
 
+/** End of what follows a type that consists of parts (members, values, variables, arguments) of `size` bytes. */
+export function partsEnd(type: BtfType, size: u32): usize {
+  return typeData(type) + vlenOf(type) * size;
+}
+
+/** Offset of a member, bits; with kind_flag the high byte is the size of a bit field. */
+export function memberBits(type: BtfType, member: usize): u32 {
+  const raw = load<u32>(member, 8);
+  return hasKindFlag(type) ? raw & 0xffffff : raw;
+}
+
 /** The kind of a type by its id; void has BTF_KIND_UNKN. */
 export function kindAt(btf: Btf, id: u32): u32 {
   return kindOf(btfType(btf, id));
 }
 
-/** Is a kind in a set of kinds, a bit for each? There are less than 32. */
-export function isOneOf(kinds: u32, kind: u32): bool {
-  return <bool>((kinds >> kind) & 1);
-}
-
-/** Types that stand for another. */
-const MODIFIERS: u32 =
-  (1 << BTF_KIND_TYPEDEF) |
-  (1 << BTF_KIND_VOLATILE) |
-  (1 << BTF_KIND_CONST) |
-  (1 << BTF_KIND_RESTRICT) |
-  (1 << BTF_KIND_TYPE_TAG);
 /** Types whose size does not depend on another. */
 const SIZED: u32 =
-  (1 << BTF_KIND_INT) |
-  (1 << BTF_KIND_STRUCT) |
-  (1 << BTF_KIND_UNION) |
-  (1 << BTF_KIND_ENUM) |
-  (1 << BTF_KIND_ENUM64) |
-  (1 << BTF_KIND_FLOAT) |
-  (1 << BTF_KIND_DATASEC);
-
-/** const, volatile, restrict, typedef, type tag. */
-export function isModifier(kind: u32): bool {
-  return isOneOf(MODIFIERS, kind);
-}
+  RECORDS | ENUMS | (1 << BTF_KIND_INT) | (1 << BTF_KIND_FLOAT) | (1 << BTF_KIND_DATASEC);
 
 /** The id behind all modifiers; the chain of a checked blob ends. */
 export function skipModifiers(btf: Btf, id: u32): u32 {

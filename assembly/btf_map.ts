@@ -27,7 +27,6 @@ import {
   BTF_KIND_STRUCT,
   EACCES,
   EINVAL,
-  ENOMEM,
   ENOTSUPP,
   EOPNOTSUPP,
 } from "../ts/uapi";
@@ -42,9 +41,8 @@ import {
   typeData,
   vlenOf,
 } from "./btf";
-import { FIELDS_OF_MAPS, FIELD_SPIN_LOCK, Fields, findFields } from "./btf_fields";
+import { FIELDS_OF_MAPS, FIELD_SPIN_LOCK, findFields, foundFields } from "./btf_fields";
 import { FD_BTF, fdGet } from "./fd";
-import { allocZeroed, free } from "./kernel";
 import { BpfMap, MapCreateAttr, isErr } from "./map";
 
 /** Sets of map types have a bit for each; there are less than 64. */
@@ -109,18 +107,13 @@ function checkSizes(map: BpfMap, btf: Btf): i32 {
 
 /** Finds the lock of a value. */
 function checkFields(map: BpfMap, btf: Btf): i32 {
-  const ptr = allocZeroed(offsetof<Fields>());
-  if (ptr == 0) return -ENOMEM;
-  const fields = changetype<Fields>(ptr);
-  const found =
-    findFields(btf, skipModifiers(btf, map.btfValueTypeId), FIELDS_OF_MAPS, fields) == 0;
-  const kinds = found ? fields.kinds : 0;
-  const lockOffset = fields.lockOffset;
-  free(ptr);
-  if (kinds == 0) return 0;
+  const fields = foundFields();
+  const ret = findFields(btf, skipModifiers(btf, map.btfValueTypeId), FIELDS_OF_MAPS);
+  const kinds = fields.kinds;
+  if (ret != 0 || kinds == 0) return 0;
   if (map.mapFlags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)) return -EACCES;
   if (kinds != FIELD_SPIN_LOCK || !isTypeIn(MAY_HAVE_LOCK, map.mapType)) return -EOPNOTSUPP;
-  map.lockOffset = lockOffset;
+  map.lockOffset = fields.lockOffset;
   return 0;
 }
 
