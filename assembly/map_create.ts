@@ -48,11 +48,12 @@ export function mapCreate(attr: MapCreateAttr): i32 {
   return fdInstall(FD_MAP, openMode(attr.mapFlags), ptr);
 }
 
-/** FMODE_* bits for BPF_F_RDONLY and BPF_F_WRONLY (not both). */
+/** FMODE_* bits for BPF_F_RDONLY and BPF_F_WRONLY; 0 for both, which is illegal. */
 export function openMode(flags: u32): u32 {
-  if (flags & BPF_F_RDONLY) return FMODE_READ;
-  if (flags & BPF_F_WRONLY) return FMODE_WRITE;
-  return FMODE_READ | FMODE_WRITE;
+  let mode = FMODE_READ | FMODE_WRITE;
+  if (flags & BPF_F_RDONLY) mode &= ~FMODE_WRITE;
+  if (flags & BPF_F_WRONLY) mode &= ~FMODE_READ;
+  return mode;
 }
 
 /** Steps 3 to 6: what concerns every type. */
@@ -66,7 +67,7 @@ function checkAttr(attr: MapCreateAttr): i32 {
   }
   const hasExtra = type == BPF_MAP_TYPE_BLOOM_FILTER || type == BPF_MAP_TYPE_ARENA;
   if (attr.mapExtra != 0 && !hasExtra) return -EINVAL;
-  if (attr.mapFlags & BPF_F_RDONLY && attr.mapFlags & BPF_F_WRONLY) return -EINVAL;
+  if (openMode(attr.mapFlags) == 0) return -EINVAL;
   // One NUMA node, number 0; -1 is "any".
   if (attr.mapFlags & BPF_F_NUMA_NODE && attr.numaNode != 0 && attr.numaNode != 0xffffffff)
     return -EINVAL;

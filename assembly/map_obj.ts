@@ -121,12 +121,12 @@ function mapIdAfter(start: u32): u32 {
 /** attr: map_id 0, open_flags 8. */
 export function mapGetFdById(copy: usize): i32 {
   const flags = load<u32>(copy, 8);
-  if (flags & ~(BPF_F_RDONLY | BPF_F_WRONLY)) return -EINVAL;
-  if (flags == (BPF_F_RDONLY | BPF_F_WRONLY)) return -EINVAL;
+  const mode = openMode(flags);
+  if (flags & ~(BPF_F_RDONLY | BPF_F_WRONLY) || mode == 0) return -EINVAL;
   const map = mapById(load<u32>(copy));
   if (map == 0) return -ENOENT;
   mapGet(changetype<BpfMap>(map));
-  return fdInstall(FD_MAP, openMode(flags), map);
+  return fdInstall(FD_MAP, mode, map);
 }
 
 /** attr: bpf_fd 0, info_len 4, info 8. */
