@@ -44,6 +44,7 @@ import { addRegion, findRegion, regionLo, regionOwner, removeRegion } from "./li
 
 /** The largest per-CPU value (PCPU_MIN_UNIT_SIZE), bytes. */
 export const PERCPU_VALUE_MAX: u32 = 32768;
+const VALUE_SIZE_MAX: u32 = 0x7fffffff;
 
 const ARRAY_FLAGS: u32 =
   BPF_F_NUMA_NODE |
@@ -68,24 +69,20 @@ export class BpfArray extends BpfMap {
     const percpu = attr.mapType == BPF_MAP_TYPE_PERCPU_ARRAY;
     if (!attrLegal(attr, 4, percpu ? PERCPU_ARRAY_FLAGS : ARRAY_FLAGS)) return -EINVAL;
     if (percpu && attr.mapFlags & BPF_F_NUMA_NODE && attr.numaNode != 0xffffffff) return -EINVAL;
-    if (attr.valueSize > 0x7fffffff) return -E2BIG;
-    if (percpu && round8(attr.valueSize) > PERCPU_VALUE_MAX) return -E2BIG;
-    return 0;
+    return attr.valueSize > (percpu ? PERCPU_VALUE_MAX : VALUE_SIZE_MAX) ? -E2BIG : 0;
   }
 
   override init(attr: MapCreateAttr): i32 {
     const percpu = this.mapType == BPF_MAP_TYPE_PERCPU_ARRAY;
+    const align: u32 = percpu ? 64 : this.mapFlags & BPF_F_MMAPABLE ? PAGE_SIZE : 8;
     this.stride = round8(this.valueSize);
-    let bytes = <u64>this.stride * this.maxEntries;
+    let bytes = (<u64>this.stride * this.maxEntries + align - 1) & ~(<u64>align - 1);
     if (percpu) {
-      bytes = (bytes + 63) & ~63;
       this.cpuStride = <u32>bytes;
       // Above 4 GiB the product is no size of ours; saturate so that it cannot wrap.
-      bytes = bytes > 0xffffffff ? bytes : bytes * kernel().nrCpus;
+      if (bytes <= 0xffffffff) bytes *= kernel().nrCpus;
     }
-    const mmapable = (this.mapFlags & BPF_F_MMAPABLE) != 0;
-    if (mmapable) bytes = (bytes + PAGE_SIZE - 1) & ~(<u64>PAGE_SIZE - 1);
-    const values = allocZeroed(bytes, mmapable ? PAGE_SIZE : percpu ? 64 : 8);
+    const values = allocZeroed(bytes, align);
     this.values = <u32>values;
     if (values == 0) return -ENOMEM;
     const self = changetype<usize>(this);

@@ -21,14 +21,16 @@ import {
 import { ENUMS, RECORDS, isModifier, isOneOf } from "./btf_kinds";
 import { btfVerify } from "./btf_verify";
 import { FD_BTF, FD_TOKEN, FMODE_READ, FMODE_WRITE, fdGet, fdInstall } from "./fd";
-import { allocGrow, allocZeroed, free, kernel, scratchPtr } from "./kernel";
-import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
+import { allocZeroed, free, kernel, scratchPtr } from "./kernel";
+import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { kernelLockWord } from "./kernel";
 import { copyStructFromUser, putAttr } from "./uaccess";
 
 /** No blob may be larger, bytes. */
 const BTF_MAX_SIZE: u32 = 16 << 20;
+/** Zeros behind a blob: names are read by the word. */
+const BLOB_PAD: u32 = 32;
 /** sizeof(struct bpf_btf_info), bytes. */
 const BTF_INFO_SIZE: u32 = 32;
 /** Size of a pointer of the machine that BTF describes: 64 bits, whatever addresses are here. */
@@ -59,6 +61,7 @@ export class BtfType {
   sizeOrType: u32;
 }
 
+//   Btf  | fields | types | blob |
 @unmanaged
 export class Btf {
   /** fds, maps. */
@@ -178,13 +181,7 @@ export function btfPut(btf: Btf): void {
     changetype<Btf>(before).next = btf.next;
   }
   unlock(kernelLockWord());
-  btfFree(btf);
-}
-
-function btfFree(btf: Btf): void {
-  free(btf.types);
-  free(btf.data);
-  free(changetype<usize>(btf));
+  free(self);
 }
 
 /** Links a new object and gives it the next free id. Ids are handed out in a cycle. */
@@ -219,11 +216,11 @@ export function btfLoad(copy: usize, userAttr: u32, attrSize: u32): i32 {
   if (attr.flags & ~(<u32>BPF_F_TOKEN_FD)) return -EINVAL;
   if (attr.flags != 0) return <i32>fdGet(attr.tokenFd, FD_TOKEN);
   if (attr.size > BTF_MAX_SIZE) return -E2BIG;
-  if ((attr.logBuf != 0) != (attr.logSize != 0) || attr.logSize > 0x3fffffff) return -EINVAL;
-  if (attr.logBuf != 0 && attr.logLevel == 0) return -EINVAL;
-  if (!isUserRange(attr.btf, attr.size)) return -EFAULT;
-  const logged = attr.logLevel != 0;
   const hasLog = attr.logBuf != 0;
+  const logged = attr.logLevel != 0;
+  if (hasLog != (attr.logSize != 0) || attr.logSize > 0x3fffffff) return -EINVAL;
+  if (hasLog && !logged) return -EINVAL;
+  if (!isUserRange(attr.btf, attr.size)) return -EFAULT;
   if (hasLog && !isUserRange(attr.logBuf, 1)) return -EFAULT;
   const ret = loadBlob(attr);
   if (hasLog) store<u8>(<usize>attr.logBuf, 0);
@@ -233,20 +230,17 @@ export function btfLoad(copy: usize, userAttr: u32, attrSize: u32): i32 {
 }
 
 function loadBlob(attr: BtfLoadAttr): i32 {
-  const ptr = allocZeroed(offsetof<Btf>());
+  const tableBytes = (attr.size / offsetof<BtfType>() + 2) * 4;
+  const ptr = allocZeroed(offsetof<Btf>() + tableBytes + attr.size + BLOB_PAD);
   if (ptr == 0) return -ENOMEM;
   const btf = changetype<Btf>(ptr);
   btf.size = attr.size;
-  // A little more than the blob: headers shorter than the struct are read as if padded.
-  btf.data = <u32>allocGrow(attr.size + 32);
-  let ret = btf.data == 0 ? -ENOMEM : 0;
-  if (ret == 0) {
-    memory.copy(btf.data, <usize>attr.btf, attr.size);
-    zeroBytes(btf.data + attr.size, 32);
-    ret = btfVerify(btf);
-  }
+  btf.types = <u32>ptr + offsetof<Btf>();
+  btf.data = btf.types + tableBytes;
+  memory.copy(btf.data, <usize>attr.btf, attr.size);
+  const ret = btfVerify(btf);
   if (ret != 0) {
-    btfFree(btf);
+    free(ptr);
     return ret;
   }
   publish(btf);
@@ -299,8 +293,7 @@ export function btfInfo(btf: Btf, length: u32, info: u64, userAttr: u32): i32 {
   }
   store<u32>(buffer, btf.size, 8);
   store<u32>(buffer, btf.id, 12);
-  store<u32>(buffer, 0, 24);
-  store<u32>(buffer, 0, 28);
+  store<u64>(buffer, 0, 24);
   const taken = min<u32>(length, BTF_INFO_SIZE);
   copyBytes(<usize>info, buffer, taken);
   return putAttr(userAttr, taken);

@@ -128,9 +128,14 @@ function findIn(btf: Btf, id: u32, base: u32, mask: u32, fields: Fields, level: 
   let at = typeData(type);
   for (let index: u32 = 0; index < vlenOf(type); index++) {
     const member = memberType(btf, at, isSection);
-    const elem = elemType(btf, member);
+    let elem = member;
+    let count: u32 = 1;
+    while (kindAt(btf, elem) == BTF_KIND_ARRAY) {
+      const array = typeData(btfType(btf, elem));
+      elem = load<u32>(array);
+      count *= load<u32>(array, 8);
+    }
     const offset = base + memberOffset(type, at, isSection);
-    const count = elemCount(btf, member);
     const room = isSection ? load<u32>(at, 8) : <u32>sizeOf(btf, member);
     at += 12;
     if (count == 0) continue;
@@ -197,21 +202,6 @@ function memberType(btf: Btf, at: usize, isSection: bool): u32 {
 /** Bytes from the start of the struct or section; a bit field is never special. */
 function memberOffset(type: BtfType, at: usize, isSection: bool): u32 {
   return isSection ? load<u32>(at, 4) : memberBits(type, at) / 8;
-}
-
-/** The type of the elements of an array (of arrays); the type itself when it is no array. */
-function elemType(btf: Btf, id: u32): u32 {
-  while (kindAt(btf, id) == BTF_KIND_ARRAY) id = load<u32>(typeData(btfType(btf, id)));
-  return id;
-}
-
-function elemCount(btf: Btf, id: u32): u32 {
-  let count: u32 = 1;
-  while (kindAt(btf, id) == BTF_KIND_ARRAY) {
-    count *= load<u32>(typeData(btfType(btf, id)), 8);
-    id = load<u32>(typeData(btfType(btf, id)));
-  }
-  return count;
 }
 
 function isStruct(btf: Btf, id: u32): bool {

@@ -94,15 +94,13 @@ export function checkBtf(map: BpfMap, attr: MapCreateAttr): i32 {
 }
 
 function checkSizes(map: BpfMap, btf: Btf): i32 {
-  if (map.btfKeyTypeId != 0) {
-    if (map.btfKeyTypeId >= btf.nrTypes || sizeOf(btf, map.btfKeyTypeId) != map.keySize)
-      return -EINVAL;
-  } else if (!isTypeIn(MAY_LACK_KEY, map.mapType)) {
-    return -EINVAL;
-  }
-  if (map.btfValueTypeId >= btf.nrTypes || sizeOf(btf, map.btfValueTypeId) != map.valueSize)
-    return -EINVAL;
-  return 0;
+  const key = map.btfKeyTypeId;
+  const isKey = key == 0 ? isTypeIn(MAY_LACK_KEY, map.mapType) : hasSize(btf, key, map.keySize);
+  return isKey && hasSize(btf, map.btfValueTypeId, map.valueSize) ? 0 : -EINVAL;
+}
+
+function hasSize(btf: Btf, id: u32, size: u32): bool {
+  return id < btf.nrTypes && sizeOf(btf, id) == size;
 }
 
 /** Finds the lock of a value. */

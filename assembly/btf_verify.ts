@@ -24,7 +24,6 @@ import {
   BTF_KIND_VAR,
   E2BIG,
   EINVAL,
-  ENOMEM,
   ENOTSUPP,
 } from "../ts/uapi";
 import { Btf, BtfType, hasKindFlag, kindOf, memberBits, partsEnd, typeData, vlenOf } from "./btf";
@@ -32,7 +31,7 @@ import { ENUMS, MODIFIERS, QUALIFIERS, RECORDS, isOneOf } from "./btf_kinds";
 import { checkStructMetas } from "./btf_fields";
 import { hasText, isIdentifier, isName, isOptionalIdentifier, isPrintable } from "./btf_names";
 import { btfResolve } from "./btf_resolve";
-import { allocGrow, scratchPtr } from "./kernel";
+import { scratchPtr } from "./kernel";
 import { copyStruct } from "./uaccess";
 
 const BTF_MAGIC: u32 = 0xeb9f;
@@ -87,25 +86,25 @@ function checkHeader(btf: Btf): i32 {
   if (hdrLen < HEADER_SIZE) return -EINVAL;
   // The types come first, then the strings, and nothing else.
   const total = btf.size - hdrLen;
-  if (header.typeOff != 0 || header.typeLen == 0 || header.typeLen != header.strOff) return -EINVAL;
-  if (header.typeLen & 3 || <u64>header.strOff + header.strLen != total) return -EINVAL;
-  btf.strings = btf.data + hdrLen + header.strOff;
-  btf.stringsLen = header.strLen;
-  if (header.strLen == 0 || header.strLen - 1 > BTF_MAX_NAME_OFFSET) return -EINVAL;
-  if (load<u8>(btf.strings) != 0 || load<u8>(btf.strings + header.strLen - 1) != 0) return -EINVAL;
-  return 0;
+  const typeLen = header.typeLen;
+  if (header.typeOff != 0 || typeLen == 0 || typeLen & 3 || typeLen != header.strOff)
+    return -EINVAL;
+  const strLen = header.strLen;
+  if (typeLen > total || strLen != total - typeLen) return -EINVAL;
+  if (strLen == 0 || strLen - 1 > BTF_MAX_NAME_OFFSET) return -EINVAL;
+  const strings = btf.data + hdrLen + typeLen;
+  btf.strings = strings;
+  btf.stringsLen = strLen;
+  return load<u8>(strings) == 0 && load<u8>(strings + strLen - 1) == 0 ? 0 : -EINVAL;
 }
 
 /** Checks each type by itself and notes where it is. */
 function collectTypes(btf: Btf): i32 {
-  const header = changetype<BtfHeader>(btf.data);
-  let at = btf.data + header.hdrLen;
-  const end = at + header.typeLen;
-  // Each type has TYPE_SIZE bytes at least.
-  btf.types = <u32>allocGrow((<u64>header.typeLen / TYPE_SIZE + 2) * 4);
-  if (btf.types == 0) return -ENOMEM;
-  store<u32>(btf.types, changetype<usize>(btf) + offsetof<Btf>("voidName"));
-  btf.nrTypes = 1;
+  const types = btf.types;
+  store<u32>(types, changetype<usize>(btf) + offsetof<Btf>("voidName"));
+  let id: u32 = 1;
+  let at = btf.data + changetype<BtfHeader>(btf.data).hdrLen;
+  const end = btf.strings;
   while (at < end) {
     if (end - at < TYPE_SIZE) return -EINVAL;
     const type = changetype<BtfType>(at);
@@ -114,11 +113,12 @@ function collectTypes(btf: Btf): i32 {
     if (extra > end - at - TYPE_SIZE) return -EINVAL;
     const ret = checkType(btf, type);
     if (ret != 0) return ret;
-    if (btf.nrTypes > BTF_MAX_TYPE) return -E2BIG;
-    store<u32>(btf.types + btf.nrTypes * 4, at);
-    btf.nrTypes++;
+    if (id > BTF_MAX_TYPE) return -E2BIG;
+    store<u32>(types + id * 4, at);
+    id++;
     at += TYPE_SIZE + extra;
   }
+  btf.nrTypes = id;
   return 0;
 }
 
@@ -228,7 +228,7 @@ function isArrayMeta(type: BtfType): bool {
   const array = typeData(type);
   const elem = load<u32>(array);
   const index = load<u32>(array, 4);
-  return elem != 0 && isId(elem) && index != 0 && isId(index);
+  return isNotVoid(elem) && isNotVoid(index);
 }
 
 /** Members: {name, type, offset in bits}; with kind_flag the offset's high byte is the size of a bit field. */
@@ -239,7 +239,7 @@ function areMembers(btf: Btf, type: BtfType): bool {
   for (let at = typeData(type); at < end; at += 12) {
     const id = load<u32>(at, 4);
     const offset = memberBits(type, at);
-    if (!isOptionalIdentifier(btf, load<u32>(at)) || id == 0 || !isId(id)) return false;
+    if (!isOptionalIdentifier(btf, load<u32>(at)) || !isNotVoid(id)) return false;
     if ((isUnion && offset != 0) || offset < last || (offset + 7) / 8 > type.sizeOrType)
       return false;
     last = offset;
@@ -268,11 +268,15 @@ function isDatasec(btf: Btf, type: BtfType): bool {
     const id = load<u32>(at);
     const offset = load<u32>(at, 4);
     const bytes = load<u32>(at, 8);
-    if (id == 0 || !isId(id) || offset < last || offset >= size) return false;
+    if (!isNotVoid(id) || offset < last || offset >= size) return false;
     if (bytes == 0 || bytes > size - offset) return false;
     last = offset + bytes;
   }
   return true;
+}
+
+function isNotVoid(id: u32): bool {
+  return id != 0 && isId(id);
 }
 
 function isId(id: u32): bool {

@@ -2,7 +2,7 @@
 // number is used. 0, 1 and 2 are open files from the start that are nothing of ours.
 
 import { EBADF, EINVAL, EMFILE, ENOMEM } from "../ts/uapi";
-import { Kernel, allocGrow, freeReplaced, kernel } from "./kernel";
+import { Kernel, allocZeroed, freeReplaced, kernel } from "./kernel";
 import { fdRelease } from "./fd_release";
 import { lock, unlock } from "./lib/lock";
 
@@ -32,13 +32,8 @@ function entryPtr(fd: u32): usize {
 }
 
 export function fdTableInit(): bool {
-  const k = kernel();
-  k.fds = <u32>allocGrow(64 * ENTRY_SIZE);
-  if (k.fds == 0) return false;
-  memory.fill(k.fds, 0, 64 * ENTRY_SIZE);
-  k.fdCapacity = 64;
+  if (!growTable()) return false;
   for (let fd: u32 = 0; fd < 3; fd++) store<u16>(entryPtr(fd), FD_FILE);
-  k.fdHint = 3;
   return true;
 }
 
@@ -144,10 +139,9 @@ function fdKindAt(fd: u32): u32 {
 
 function growTable(): bool {
   const k = kernel();
-  const capacity = k.fdCapacity * 2;
-  const table = allocGrow(<u64>capacity * ENTRY_SIZE);
+  const capacity: u32 = k.fdCapacity == 0 ? 64 : k.fdCapacity * 2;
+  const table = allocZeroed(<u64>capacity * ENTRY_SIZE);
   if (table == 0) return false;
-  memory.fill(table, 0, capacity * ENTRY_SIZE);
   memory.copy(table, k.fds, k.fdCapacity * ENTRY_SIZE);
   freeReplaced(k.fds);
   k.fds = <u32>table;

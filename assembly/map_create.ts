@@ -5,11 +5,9 @@ import {
   BPF_F_RDONLY,
   BPF_F_TOKEN_FD,
   BPF_F_WRONLY,
-  BPF_MAP_TYPE_ARENA,
   BPF_MAP_TYPE_ARRAY,
   BPF_MAP_TYPE_BLOOM_FILTER,
   BPF_MAP_TYPE_HASH,
-  BPF_MAP_TYPE_STRUCT_OPS,
   BPF_OBJ_NAME_LEN,
   EFAULT,
   EINVAL,
@@ -58,15 +56,10 @@ export function openMode(flags: u32): u32 {
 
 /** Steps 3 to 6: what concerns every type. */
 function checkAttr(attr: MapCreateAttr): i32 {
-  const type = attr.mapType;
-  if (attr.btfVmlinuxValueTypeId != 0) {
-    if (type != BPF_MAP_TYPE_STRUCT_OPS || attr.btfKeyTypeId != 0 || attr.btfValueTypeId != 0)
-      return -EINVAL;
-  } else if (attr.btfKeyTypeId != 0 && attr.btfValueTypeId == 0) {
-    return -EINVAL;
-  }
-  const hasExtra = type == BPF_MAP_TYPE_BLOOM_FILTER || type == BPF_MAP_TYPE_ARENA;
-  if (attr.mapExtra != 0 && !hasExtra) return -EINVAL;
+  // STRUCT_OPS has one, ARENA has a map_extra: no such types here.
+  if (attr.btfVmlinuxValueTypeId != 0) return -EINVAL;
+  if (attr.btfKeyTypeId != 0 && attr.btfValueTypeId == 0) return -EINVAL;
+  if (attr.mapExtra != 0 && attr.mapType != BPF_MAP_TYPE_BLOOM_FILTER) return -EINVAL;
   if (openMode(attr.mapFlags) == 0) return -EINVAL;
   // One NUMA node, number 0; -1 is "any".
   if (attr.mapFlags & BPF_F_NUMA_NODE && attr.numaNode != 0 && attr.numaNode != 0xffffffff)

@@ -84,8 +84,8 @@ export function mapMmap(fd: i32, offset: u64, length: u64, writable: bool): usiz
   if (length == 0) return <usize>-EINVAL;
   if (kind != FD_MAP) return <usize>-ENODEV;
   const mode = fdMode(fd);
-  if (writable && (mode & FMODE_WRITE) == 0) return <usize>-EACCES;
-  if ((mode & FMODE_READ) == 0) return <usize>-EACCES;
+  const needs = writable ? FMODE_READ | FMODE_WRITE : FMODE_READ;
+  if ((mode & needs) != needs) return <usize>-EACCES;
   const map = changetype<BpfMap>(fdObject(fd));
   let ptr = map.lockOffset == NO_LOCK ? map.mmap(offset, length, false) : <usize>-ENOTSUPP;
   if (<i32>ptr == -ENOTSUPP) return ptr;

@@ -103,7 +103,7 @@ export class BpfRingbuf extends BpfMap {
     const size = attr.maxEntries;
     if (attr.keySize != 0 || attr.valueSize != 0 || attr.mapFlags & ~BPF_F_NUMA_NODE)
       return -EINVAL;
-    return size == 0 || size & (size - 1) || size & (PAGE_SIZE - 1) ? -EINVAL : 0;
+    return popcnt(size) == 1 && size >= <u32>PAGE_SIZE ? 0 : -EINVAL;
   }
 
   override init(attr: MapCreateAttr): i32 {

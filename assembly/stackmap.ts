@@ -70,8 +70,7 @@ export class BpfStackMap extends BpfMap {
   static allocCheck(attr: MapCreateAttr): i32 {
     const size = attr.mapFlags & BPF_F_STACK_BUILD_ID ? BUILD_ID_BYTES : IP_BYTES;
     if (!attrLegal(attr, 4, STACK_FLAGS)) return -EINVAL;
-    if (attr.valueSize < 8 || attr.valueSize % size != 0) return -EINVAL;
-    return attr.valueSize / size > DEPTH_MAX ? -EINVAL : 0;
+    return attr.valueSize % size == 0 && attr.valueSize / size <= DEPTH_MAX ? 0 : -EINVAL;
   }
 
   /** E2BIG: max_entries above 2^31. */
