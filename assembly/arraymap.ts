@@ -27,7 +27,7 @@ import {
   ENOTSUPP,
   PAGE_SIZE,
 } from "../ts/uapi";
-import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr, mapByHandle } from "./map";
+import { BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr, mapByHandle } from "./map";
 import {
   attrLegal,
   copyMapValue,
@@ -36,7 +36,6 @@ import {
   copyValueOut,
   updateFlagsLegal,
 } from "./map";
-import { genericLookupBatch } from "./batch";
 import { callBackOnElem, keyWord } from "./callback";
 import { allocZeroed, cpu, free, kernel, scratchPtr } from "./kernel";
 import { copyBytes, isUserRange, round8 } from "./lib/bytes";
@@ -152,10 +151,6 @@ export class BpfArray extends BpfMap {
 
   override batchOps(): u32 {
     return BATCH_LOOKUP | BATCH_UPDATE;
-  }
-
-  override lookupBatch(attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
-    return genericLookupBatch(this, attr, userCount);
   }
 
   override userValueSize(): u32 {

@@ -208,9 +208,7 @@ export abstract class LocalStorage extends BpfMap {
 
 /** EINVAL: flags, sizes, no BTF. E2BIG: value too large. */
 export function storageAllocCheck(attr: MapCreateAttr): i32 {
-  const flags = attr.mapFlags;
-  if ((flags & BPF_F_NO_PREALLOC) == 0 || flags & ~(BPF_F_NO_PREALLOC | BPF_F_CLONE))
-    return -EINVAL;
+  if ((attr.mapFlags & ~BPF_F_CLONE) != BPF_F_NO_PREALLOC) return -EINVAL;
   if (attr.maxEntries != 0 || attr.keySize != 4 || attr.valueSize == 0) return -EINVAL;
   if (attr.btfKeyTypeId == 0 || attr.btfValueTypeId == 0) return -EINVAL;
   return attr.valueSize > VALUE_SIZE_MAX ? -E2BIG : 0;

@@ -21,18 +21,17 @@ import {
 import { ENUMS, RECORDS, isModifier, isOneOf } from "./btf_kinds";
 import { btfVerify } from "./btf_verify";
 import { FD_BTF, FD_TOKEN, FMODE_READ, FMODE_WRITE, fdGet, fdInstall } from "./fd";
-import { allocZeroed, free, kernel, scratchPtr } from "./kernel";
+import { allocZeroed, free, kernel } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { kernelLockWord } from "./kernel";
-import { copyStructFromUser, putAttr } from "./uaccess";
 
 /** No blob may be larger, bytes. */
 const BTF_MAX_SIZE: u32 = 16 << 20;
 /** Zeros behind a blob: names are read by the word. */
 const BLOB_PAD: u32 = 32;
 /** sizeof(struct bpf_btf_info), bytes. */
-const BTF_INFO_SIZE: u32 = 32;
+export const BTF_INFO_SIZE: u32 = 32;
 /** Size of a pointer of the machine that BTF describes: 64 bits, whatever addresses are here. */
 const PTR_BYTES: u32 = 8;
 /** sizeOf: the type has no size. */
@@ -276,25 +275,20 @@ export function btfGetFdById(copy: usize): i32 {
  * OBJ_GET_INFO_BY_FD: struct bpf_btf_info { btf 0, btf_size 8, id 12, name 16, name_len 24, kernel_btf 28 }. The blob is
  * copied as far as btf_size allows; the name of a loaded BTF is empty.
  */
-export function btfInfo(btf: Btf, length: u32, info: u64, userAttr: u32): i32 {
-  const buffer = scratchPtr() + 128;
-  const ret = copyStructFromUser(buffer, BTF_INFO_SIZE, info, length);
-  if (ret != 0) return ret;
-  const copied = min<u32>(load<u32>(buffer, 8), btf.size);
-  const blob = load<u64>(buffer);
+export function btfInfo(btf: Btf, info: usize): i32 {
+  const copied = min<u32>(load<u32>(info, 8), btf.size);
+  const blob = load<u64>(info);
   if (copied > 0 && !isUserRange(blob, copied)) return -EFAULT;
   copyBytes(<usize>blob, btf.data, copied);
-  const name = load<u64>(buffer, 16);
-  const nameLen = load<u32>(buffer, 24);
+  const name = load<u64>(info, 16);
+  const nameLen = load<u32>(info, 24);
   if ((name == 0) != (nameLen == 0)) return -EINVAL;
   if (nameLen != 0) {
     if (!isUserRange(name, 1)) return -EFAULT;
     store<u8>(<usize>name, 0);
   }
-  store<u32>(buffer, btf.size, 8);
-  store<u32>(buffer, btf.id, 12);
-  store<u64>(buffer, 0, 24);
-  const taken = min<u32>(length, BTF_INFO_SIZE);
-  copyBytes(<usize>info, buffer, taken);
-  return putAttr(userAttr, taken);
+  store<u32>(info, btf.size, 8);
+  store<u32>(info, btf.id, 12);
+  store<u64>(info, 0, 24);
+  return 0;
 }

@@ -32,7 +32,6 @@ import {
   ENOMEM,
   ENOSPC,
 } from "../ts/uapi";
-import { genericLookupBatch } from "./batch";
 import { alloc, allocZeroed, free, reserve, unreserve } from "./kernel";
 import { copyBytes, equalBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -73,7 +72,7 @@ import {
   writeElem,
 } from "./lpm_node";
 import { nextElem } from "./lpm_walk";
-import { BATCH_DELETE, BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
+import { BATCH_DELETE, BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr } from "./map";
 import { attrLegal, copyValueOut } from "./map";
 
 /** struct bpf_lpm_trie_key without data: the prefix length. */
@@ -498,10 +497,6 @@ export class BpfLpmTrie extends BpfMap {
 
   override batchOps(): u32 {
     return BATCH_LOOKUP | BATCH_UPDATE | BATCH_DELETE;
-  }
-
-  override lookupBatch(attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
-    return genericLookupBatch(this, attr, userCount);
   }
 
   override isLive(lo: u32, addr: u32, len: u32): bool {

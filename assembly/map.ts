@@ -12,6 +12,7 @@ import {
   EINVAL,
   ENOTSUPP,
 } from "../ts/uapi";
+import { genericLookupBatch } from "./batch";
 import { Btf, btfPut } from "./btf";
 import { allocGrow, allocZeroed, free, freeReplaced, kernel, Kernel } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
@@ -170,9 +171,9 @@ export abstract class BpfMap extends RegionOwner {
     return 0;
   }
 
-  /** LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH; count goes to the user's attr. */
+  /** LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH of types that have them; count goes to the user's attr. */
   lookupBatch(attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
-    return -ENOTSUPP;
+    return genericLookupBatch(this, attr, userCount);
   }
 
   /** May programs update and delete with the element helpers? Storages have helpers of their own. */

@@ -24,12 +24,11 @@ import {
   ENOMEM,
   ENOTSUPP,
 } from "../ts/uapi";
-import { genericLookupBatch } from "./batch";
 import { fdMap } from "./fd";
 import { BpfHtab } from "./hashtab";
 import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
 import { lock, unlock } from "./lib/lock";
-import { BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
+import { BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr } from "./map";
 import { attrLegal, copyOut, isErr, mapGet, mapPut } from "./map";
 
 const ARRAY_OF_MAPS_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY;
@@ -193,10 +192,6 @@ export class BpfArrayOfMaps extends BpfMap {
 
   override batchOps(): u32 {
     return BATCH_LOOKUP | BATCH_UPDATE;
-  }
-
-  override lookupBatch(attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
-    return genericLookupBatch(this, attr, userCount);
   }
 
   override hasElemHelpers(): bool {

@@ -29,7 +29,7 @@ import {
   fdMode,
   fdObject,
 } from "./fd";
-import { Btf, btfIdAfter, btfInfo } from "./btf";
+import { BTF_INFO_SIZE, Btf, btfIdAfter, btfInfo } from "./btf";
 import { copyBytes, zeroBytes } from "./lib/bytes";
 import { BpfMap, NO_LOCK, isErr, mapAfterId, mapById, mapGet, mapPut } from "./map";
 import { openMode } from "./map_create";
@@ -129,41 +129,45 @@ export function mapGetFdById(copy: usize): i32 {
   return fdInstall(FD_MAP, mode, map);
 }
 
-/** attr: bpf_fd 0, info_len 4, info 8. */
+/** attr: bpf_fd 0, info_len 4, info 8. The buffer is input too. */
 export function objGetInfoByFd(copy: usize, userAttr: u32): i32 {
   const fd = load<i32>(copy);
   const kind = fdKind(fd);
   if (kind == FD_FREE) return -EBADFD;
+  const isMap = kind == FD_MAP;
+  if (!isMap && kind != FD_BTF) return -EINVAL;
+  const object = fdObject(fd);
   const length = load<u32>(copy, 4);
-  const info = load<u64>(copy, 8);
-  if (kind == FD_BTF) return btfInfo(changetype<Btf>(fdObject(fd)), length, info, userAttr);
-  return kind == FD_MAP
-    ? mapInfo(changetype<BpfMap>(fdObject(fd)), length, info, userAttr)
-    : -EINVAL;
+  const user = load<u64>(copy, 8);
+  const known: u32 = isMap ? BPF_MAP_INFO_SIZE : BTF_INFO_SIZE;
+  const info = scratchPtr() + 128;
+  let ret = copyStructFromUser(info, known, user, length);
+  if (ret != 0) return ret;
+  ret = isMap
+    ? mapInfo(changetype<BpfMap>(object), changetype<BpfMapInfo>(info))
+    : btfInfo(changetype<Btf>(object), info);
+  if (ret != 0) return ret;
+  const taken = min(length, known);
+  copyBytes(<usize>user, info, taken);
+  return putAttr(userAttr, taken);
 }
 
-/** The buffer is input too: the program hash it may ask for is not here, so those fields must be zero. */
-function mapInfo(map: BpfMap, length: u32, info: u64, userAttr: u32): i32 {
-  const buffer = scratchPtr() + 128;
-  const ret = copyStructFromUser(buffer, BPF_MAP_INFO_SIZE, info, length);
-  if (ret != 0) return ret;
-  const result = changetype<BpfMapInfo>(buffer);
-  if (result.padding != 0) return -E2BIG;
-  if (result.hash != 0 || result.hashSize != 0) return -EINVAL;
-  zeroBytes(buffer, BPF_MAP_INFO_SIZE);
-  result.type = map.mapType;
-  result.id = map.id;
-  result.keySize = map.keySize;
-  result.valueSize = map.valueSize;
-  result.maxEntries = map.maxEntries;
-  result.mapFlags = map.mapFlags;
-  result.name = map.name;
-  result.nameRest = map.nameRest;
-  if (map.btf != 0) result.btfId = changetype<Btf>(map.btf).id;
-  result.btfKeyTypeId = map.btfKeyTypeId;
-  result.btfValueTypeId = map.btfValueTypeId;
-  result.mapExtra = map.mapExtra;
-  const taken = min<u32>(length, BPF_MAP_INFO_SIZE);
-  copyBytes(<usize>info, buffer, taken);
-  return putAttr(userAttr, taken);
+/** The program hash that the caller may ask for is not here, so those fields must be zero. */
+function mapInfo(map: BpfMap, info: BpfMapInfo): i32 {
+  if (info.padding != 0) return -E2BIG;
+  if (info.hash != 0 || info.hashSize != 0) return -EINVAL;
+  zeroBytes(changetype<usize>(info), BPF_MAP_INFO_SIZE);
+  info.type = map.mapType;
+  info.id = map.id;
+  info.keySize = map.keySize;
+  info.valueSize = map.valueSize;
+  info.maxEntries = map.maxEntries;
+  info.mapFlags = map.mapFlags;
+  info.name = map.name;
+  info.nameRest = map.nameRest;
+  if (map.btf != 0) info.btfId = changetype<Btf>(map.btf).id;
+  info.btfKeyTypeId = map.btfKeyTypeId;
+  info.btfValueTypeId = map.btfValueTypeId;
+  info.mapExtra = map.mapExtra;
+  return 0;
 }
