@@ -72,18 +72,17 @@ const MODE_AGGREGATE: u32 = 2;
 /** A pass over all types. */
 @unmanaged
 class Walk {
-  /** u8 per type: NOT_VISITED, VISITED, RESOLVED. */
-  states: u32;
   depth: u32;
   mode: u32;
 }
+/** Behind the fields, u8 per type: NOT_VISITED, VISITED, RESOLVED. */
+const STATES: u32 = offsetof<Walk>();
 
 /** @returns 0 or -errno */
 export function btfResolve(btf: Btf): i32 {
-  const ptr = allocZeroed(offsetof<Walk>() + btf.nrTypes);
+  const ptr = allocZeroed(STATES + btf.nrTypes);
   if (ptr == 0) return -ENOMEM;
   const walk = changetype<Walk>(ptr);
-  walk.states = <u32>ptr + offsetof<Walk>();
   let ret = 0;
   for (let id: u32 = 1; id < btf.nrTypes && ret == 0; id++) ret = resolveFrom(walk, btf, id);
   for (let id: u32 = 1; id < btf.nrTypes && ret == 0; id++) ret = checkTags(btf, id);
@@ -92,7 +91,7 @@ export function btfResolve(btf: Btf): i32 {
 }
 
 function stateOf(walk: Walk, id: u32): u8 {
-  return load<u8>(walk.states + id);
+  return load<u8>(changetype<usize>(walk) + id, STATES);
 }
 
 /** One walk, then what functions need, which may begin further walks. */
@@ -114,7 +113,7 @@ function startWalk(walk: Walk, btf: Btf, id: u32): i32 {
 function enter(walk: Walk, btf: Btf, id: u32): i32 {
   if (walk.depth == MAX_DEPTH) return -E2BIG;
   if (stateOf(walk, id) != NOT_VISITED) return -EEXIST;
-  store<u8>(walk.states + id, VISITED);
+  store<u8>(changetype<usize>(walk) + id, VISITED, STATES);
   const type = btfType(btf, id);
   const kind = kindOf(type);
   if (walk.mode == MODE_OPEN) {
@@ -124,7 +123,7 @@ function enter(walk: Walk, btf: Btf, id: u32): i32 {
   walk.depth++;
   const ret = resolveType(walk, btf, type, kind);
   walk.depth--;
-  store<u8>(walk.states + id, RESOLVED);
+  store<u8>(changetype<usize>(walk) + id, RESOLVED, STATES);
   return ret;
 }
 
@@ -314,11 +313,11 @@ function memberFits(
   if (kind == BTF_KIND_INT) return intFits(type, structSize, offset, bits, isFlagged);
   if (isFlagged && (kind == BTF_KIND_ENUM || kind == BTF_KIND_ENUM64)) {
     if (bits == 0 && offset & 7) return false;
-    const taken = bits == 0 ? 32 : bits;
-    return taken <= 32 && (<u64>offset + taken + 7) / 8 <= structSize;
+    const taken: u32 = bits == 0 ? 32 : bits;
+    return taken <= 32 && (offset + taken + 7) / 8 <= structSize;
   }
   if (bits != 0 || offset & 7) return false;
-  const size = kind == BTF_KIND_PTR ? 8 : sizeOf(btf, id);
+  const size = sizeOf(btf, id);
   if (size == NO_SIZE) return false;
   if (kind == BTF_KIND_FLOAT && (offset / 8) % min<u32>(8, <u32>size) != 0) return false;
   return <u64>(offset / 8) + size <= structSize;

@@ -122,27 +122,17 @@ function collectTypes(btf: Btf): i32 {
   return 0;
 }
 
+const PARTS_OF_12: u32 = RECORDS | (1 << BTF_KIND_DATASEC) | (1 << BTF_KIND_ENUM64);
+const PARTS_OF_8: u32 = (1 << BTF_KIND_ENUM) | (1 << BTF_KIND_FUNC_PROTO);
+const WITH_WORD: u32 = (1 << BTF_KIND_INT) | (1 << BTF_KIND_VAR) | (1 << BTF_KIND_DECL_TAG);
+
 /** Bytes behind a type of this kind. */
 function extraBytes(type: BtfType): u32 {
-  const vlen = vlenOf(type);
-  switch (kindOf(type)) {
-    case BTF_KIND_INT:
-    case BTF_KIND_VAR:
-    case BTF_KIND_DECL_TAG:
-      return 4;
-    case BTF_KIND_ARRAY:
-      return 12;
-    case BTF_KIND_STRUCT:
-    case BTF_KIND_UNION:
-    case BTF_KIND_DATASEC:
-    case BTF_KIND_ENUM64:
-      return vlen * 12;
-    case BTF_KIND_ENUM:
-    case BTF_KIND_FUNC_PROTO:
-      return vlen * 8;
-    default:
-      return 0;
-  }
+  const kind = kindOf(type);
+  if (isOneOf(PARTS_OF_12, kind)) return vlenOf(type) * 12;
+  if (isOneOf(PARTS_OF_8, kind)) return vlenOf(type) * 8;
+  if (kind == BTF_KIND_ARRAY) return 12;
+  return isOneOf(WITH_WORD, kind) ? 4 : 0;
 }
 
 /** Of each kind: what its fields must be, whatever it means. */

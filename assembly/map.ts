@@ -254,6 +254,9 @@ export abstract class BpfMap extends RegionOwner {
   }
 }
 
+if (offsetof<BpfMap>("id") != 20 || offsetof<MapCreateAttr>("innerMapFd") != 20)
+  ERROR("a map begins like the attr");
+
 // ---- errors as addresses ------------------------------------------------------------------------------------------
 
 /** -errno in the range of addresses: the allocator never hands out the last page. */
@@ -280,11 +283,9 @@ function placeBytes(bytes: u32, classId: u32): usize {
 
 /** Gives a new map the attributes that all types have. */
 export function setAttributes(map: BpfMap, attr: MapCreateAttr): void {
-  map.mapType = attr.mapType;
-  map.keySize = attr.keySize;
-  map.valueSize = attr.valueSize;
-  map.maxEntries = attr.maxEntries;
-  map.mapFlags = attr.mapFlags & ~(BPF_F_RDONLY | BPF_F_WRONLY);
+  // mapType to mapFlags stand alike in both.
+  copyBytes(changetype<usize>(map), changetype<usize>(attr), 20);
+  map.mapFlags &= ~(BPF_F_RDONLY | BPF_F_WRONLY);
   map.mapExtra = attr.mapExtra;
   map.lockOffset = NO_LOCK;
 }
