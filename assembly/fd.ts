@@ -94,9 +94,9 @@ export function fdObjectOf(fd: i32, kind: u32): usize {
   return entryKind(entry) == kind ? entryObject(entry) : 0;
 }
 
-/** FMODE_* bits of an open fd. */
+/** FMODE_* bits: how an fd was opened; 0 when it is not open. */
 export function fdMode(fd: i32): u32 {
-  return load<u16>(entryPtr(fd), 2);
+  return <u32>entryOf(fd) >> 16;
 }
 
 /** The object behind an open fd. */

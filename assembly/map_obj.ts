@@ -159,12 +159,11 @@ function mapInfo(map: BpfMap, info: BpfMapInfo): i32 {
   zeroBytes(changetype<usize>(info), BPF_MAP_INFO_SIZE);
   info.type = map.mapType;
   info.id = map.id;
-  info.keySize = map.keySize;
-  info.valueSize = map.valueSize;
-  info.maxEntries = map.maxEntries;
-  info.mapFlags = map.mapFlags;
-  info.name = map.name;
-  info.nameRest = map.nameRest;
+  // keySize, valueSize, maxEntries and mapFlags stand together in both, as does the name.
+  const from = changetype<usize>(map);
+  const to = changetype<usize>(info);
+  copyBytes(to + offsetof<BpfMapInfo>("keySize"), from + offsetof<BpfMap>("keySize"), 16);
+  copyBytes(to + offsetof<BpfMapInfo>("name"), from + offsetof<BpfMap>("name"), 16);
   if (map.btf != 0) info.btfId = changetype<Btf>(map.btf).id;
   info.btfKeyTypeId = map.btfKeyTypeId;
   info.btfValueTypeId = map.btfValueTypeId;

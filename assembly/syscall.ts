@@ -111,8 +111,7 @@ export function bpf(cmd: i32, attr: u32, size: u32): i32 {
   const ret = copyStructFromUser(copy, BPF_ATTR_SIZE, attr, size);
   if (ret != 0) return ret;
   const end = attrEnd(cmd);
-  if (end == 0) return -EINVAL;
-  if (!isZero(copy + end, BPF_ATTR_SIZE - end)) return -EINVAL;
+  if (end == 0 || !isZero(copy + end, BPF_ATTR_SIZE - end)) return -EINVAL;
   switch (cmd) {
     case BPF_MAP_CREATE:
       return mapCreate(changetype<MapCreateAttr>(copy));
