@@ -260,14 +260,13 @@ function startOf(flags: u32, pathFd: i32): usize {
   return <i32>dir == -EINVAL ? <usize>-ENOTDIR : dir;
 }
 
-/** The node of a whole path, or -errno as an address. */
-function resolve(start: usize, path: u64): usize {
+/** The node of a whole path, which may have to be a directory, or -errno as an address. */
+function resolve(start: usize, path: u64, isDirectory: bool): usize {
   const ret = walk(start, path);
   if (ret != 0) return <usize>ret;
   const found: usize = last().found;
-  if (!isErr(found) && last().isDirectory && nodeAt(found).kind != DIRECTORY)
-    return <usize>-ENOTDIR;
-  return found;
+  if (isErr(found) || nodeAt(found).kind == DIRECTORY) return found;
+  return isDirectory || last().isDirectory ? <usize>-ENOTDIR : found;
 }
 
 /** Makes a node where no name is yet. @returns the node, or -errno as an address */
@@ -315,7 +314,7 @@ export function objGet(copy: usize): i32 {
   if (load<u32>(copy, 8) != 0 || mode == 0) return -EINVAL;
   if (!flagsLegal(copy, BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PATH_FD)) return -EINVAL;
   lock(fdTableLock());
-  let ptr = resolve(startOf(flags, load<i32>(copy, 16)), load<u64>(copy));
+  let ptr = resolve(startOf(flags, load<i32>(copy, 16)), load<u64>(copy), false);
   if (!isErr(ptr)) {
     ptr = nodeAt(ptr).map == 0 ? <usize>-EACCES : nodeAt(ptr).map;
     if (!isErr(ptr)) mapGet(changetype<BpfMap>(ptr));
@@ -329,7 +328,7 @@ export function objGet(copy: usize): i32 {
 /** mkdir(2). */
 export function bpffsMkdir(path: u32): i32 {
   lock(fdTableLock());
-  const ptr = createNode(startOf(0, 0), path, DIRECTORY);
+  const ptr = createNode(rootDir(), path, DIRECTORY);
   unlock(fdTableLock());
   return isErr(ptr) ? <i32>ptr : 0;
 }
@@ -355,7 +354,7 @@ function remove(path: u32, kind: u32): i32 {
 }
 
 function findRemovable(path: u32, kind: u32): usize {
-  const ret = walk(startOf(0, 0), path);
+  const ret = walk(rootDir(), path);
   if (ret != 0) return <usize>ret;
   const part = last();
   if (kind == DIRECTORY) {
@@ -376,8 +375,7 @@ function findRemovable(path: u32, kind: u32): usize {
 /** open(2) with O_PATH | O_DIRECTORY: an fd for path_fd, or -errno. */
 export function bpffsOpen(path: u32): i32 {
   lock(fdTableLock());
-  let ptr = resolve(startOf(0, 0), path);
-  if (!isErr(ptr) && nodeAt(ptr).kind != DIRECTORY) ptr = <usize>-ENOTDIR;
+  const ptr = resolve(rootDir(), path, true);
   if (!isErr(ptr)) nodeAt(ptr).refcnt++;
   unlock(fdTableLock());
   return isErr(ptr) ? <i32>ptr : fdInstall(FD_DIRECTORY, 0, ptr);
@@ -394,8 +392,8 @@ export function directoryPut(directory: usize): void {
  */
 export function bpffsReaddir(path: u32, buffer: usize, size: u32): i32 {
   lock(fdTableLock());
-  const ptr = resolve(startOf(0, 0), path);
-  let ret: i32 = isErr(ptr) ? <i32>ptr : nodeAt(ptr).kind != DIRECTORY ? -ENOTDIR : 0;
+  const ptr = resolve(rootDir(), path, true);
+  let ret: i32 = isErr(ptr) ? <i32>ptr : 0;
   let child = ret == 0 ? nodeAt(ptr).firstChild : 0;
   while (child != 0) {
     const node = nodeAt(child);
