@@ -39,7 +39,7 @@ import {
   MapCreateAttr,
   mapByHandle,
 } from "./map";
-import { copyOut, copyValueOut, flagsAllowed, mapOrError, placeMap } from "./map";
+import { copyOut, copyValueOut, flagsAllowed } from "./map";
 import { PERCPU_VALUE_MAX } from "./arraymap";
 import {
   ELEM_LIVE,
@@ -163,15 +163,8 @@ export class BpfHtab extends BpfMap {
     return 0;
   }
 
-  static alloc(attr: MapCreateAttr): usize {
-    const ptr = placeMap<BpfHtab>(attr);
-    if (ptr == 0) return <usize>-ENOMEM;
-    const h = changetype<BpfHtab>(ptr);
-    return mapOrError(h, h.init());
-  }
-
   /** Sizes the table and allocates it. */
-  init(): i32 {
+  override init(attr: MapCreateAttr): i32 {
     const type = this.mapType;
     const flags = this.mapFlags;
     this.isLru = isLruType(type);

@@ -32,7 +32,6 @@ import {
   ENOMEM,
   ENOSPC,
 } from "../ts/uapi";
-import { genericLookupBatch } from "./batch";
 import { alloc, allocZeroed, free, reserve, unreserve } from "./kernel";
 import { copyBytes, equalBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -73,8 +72,8 @@ import {
   writeElem,
 } from "./lpm_node";
 import { nextElem } from "./lpm_walk";
-import { BATCH_DELETE, BATCH_LOOKUP, BATCH_UPDATE, BatchAttr, BpfMap, MapCreateAttr } from "./map";
-import { copyValueOut, flagsAllowed, mapOrNoMemory, placeMap } from "./map";
+import { BATCH_DELETE, BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr } from "./map";
+import { attrLegal, copyValueOut } from "./map";
 
 /** struct bpf_lpm_trie_key without data: the prefix length. */
 export const KEY_HDR: u32 = 4;
@@ -123,20 +122,15 @@ export class BpfLpmTrie extends BpfMap {
   reserved: u64;
 
   /** EINVAL: flags, sizes. The kernel looks at them here, behind all that is checked for every type. */
-  static alloc(attr: MapCreateAttr): usize {
-    const flags = attr.mapFlags;
-    if (attr.maxEntries == 0 || (flags & BPF_F_NO_PREALLOC) == 0) return <usize>-EINVAL;
-    if (!flagsAllowed(flags, LPM_FLAGS)) return <usize>-EINVAL;
-    if (attr.keySize <= KEY_HDR || attr.keySize > KEY_HDR + DATA_MAX) return <usize>-EINVAL;
-    if (attr.valueSize == 0 || attr.valueSize > VALUE_MAX) return <usize>-EINVAL;
-    const ptr = placeMap<BpfLpmTrie>(attr);
-    if (ptr == 0) return <usize>-ENOMEM;
-    const trie = changetype<BpfLpmTrie>(ptr);
-    trie.dataSize = attr.keySize - KEY_HDR;
-    trie.maxPrefixlen = trie.dataSize << 3;
-    trie.infoOff = infoOffset(attr.valueSize);
-    trie.dirAt = DIR_ENTRIES;
-    return mapOrNoMemory(trie, trie.allocParts());
+  override init(attr: MapCreateAttr): i32 {
+    if (!attrLegal(attr, attr.keySize, LPM_FLAGS)) return -EINVAL;
+    if ((attr.mapFlags & BPF_F_NO_PREALLOC) == 0 || attr.valueSize > VALUE_MAX) return -EINVAL;
+    if (attr.keySize <= KEY_HDR || attr.keySize > KEY_HDR + DATA_MAX) return -EINVAL;
+    this.dataSize = attr.keySize - KEY_HDR;
+    this.maxPrefixlen = this.dataSize << 3;
+    this.infoOff = infoOffset(attr.valueSize);
+    this.dirAt = DIR_ENTRIES;
+    return this.allocParts() ? 0 : -ENOMEM;
   }
 
   private allocParts(): bool {
@@ -503,10 +497,6 @@ export class BpfLpmTrie extends BpfMap {
 
   override batchOps(): u32 {
     return BATCH_LOOKUP | BATCH_UPDATE | BATCH_DELETE;
-  }
-
-  override lookupBatch(attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
-    return genericLookupBatch(this, attr, userCount);
   }
 
   override isLive(lo: u32, addr: u32, len: u32): bool {

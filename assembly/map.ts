@@ -10,9 +10,9 @@ import {
   BPF_F_WRONLY,
   EFAULT,
   EINVAL,
-  ENOMEM,
   ENOTSUPP,
 } from "../ts/uapi";
+import { genericLookupBatch } from "./batch";
 import { Btf, btfPut } from "./btf";
 import { allocGrow, allocZeroed, free, freeReplaced, kernel, Kernel } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
@@ -171,9 +171,9 @@ export abstract class BpfMap extends RegionOwner {
     return 0;
   }
 
-  /** LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH; count goes to the user's attr. */
+  /** LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH of types that have them; count goes to the user's attr. */
   lookupBatch(attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
-    return -ENOTSUPP;
+    return genericLookupBatch(this, attr, userCount);
   }
 
   /** May programs update and delete with the element helpers? Storages have helpers of their own. */
@@ -202,6 +202,11 @@ export abstract class BpfMap extends RegionOwner {
   }
 
   // ---- life ----
+
+  /** Allocates what a new map of this type consists of. @returns 0 or -errno: then the map is freed, with what there is of it */
+  init(attr: MapCreateAttr): i32 {
+    return 0;
+  }
 
   /** May this map take the place of the template `meta` in a map of maps? Type, sizes and flags are equal already. */
   innerMapMatches(meta: BpfMap): bool {
@@ -249,6 +254,9 @@ export abstract class BpfMap extends RegionOwner {
   }
 }
 
+if (offsetof<BpfMap>("id") != 20 || offsetof<MapCreateAttr>("innerMapFd") != 20)
+  ERROR("a map begins like the attr");
+
 // ---- errors as addresses ------------------------------------------------------------------------------------------
 
 /** -errno in the range of addresses: the allocator never hands out the last page. */
@@ -273,22 +281,13 @@ function placeBytes(bytes: u32, classId: u32): usize {
   return block + OBJECT_HDR;
 }
 
-/** A zeroed map structure of class T with its class id and the common attributes; 0 when out of memory. */
-export function placeMap<T extends BpfMap>(attr: MapCreateAttr): usize {
-  return initMap(placeObject<T>(), attr);
-}
-
-function initMap(ptr: usize, attr: MapCreateAttr): usize {
-  if (ptr == 0) return 0;
-  const map = changetype<BpfMap>(ptr);
-  map.mapType = attr.mapType;
-  map.keySize = attr.keySize;
-  map.valueSize = attr.valueSize;
-  map.maxEntries = attr.maxEntries;
-  map.mapFlags = attr.mapFlags & ~(BPF_F_RDONLY | BPF_F_WRONLY);
+/** Gives a new map the attributes that all types have. */
+export function setAttributes(map: BpfMap, attr: MapCreateAttr): void {
+  // mapType to mapFlags stand alike in both.
+  copyBytes(changetype<usize>(map), changetype<usize>(attr), 20);
+  map.mapFlags &= ~(BPF_F_RDONLY | BPF_F_WRONLY);
   map.mapExtra = attr.mapExtra;
   map.lockOffset = NO_LOCK;
-  return ptr;
 }
 
 /** Frees a map that has no id (yet, or any more), with all it owns. */
@@ -300,21 +299,15 @@ export function freeMap(map: BpfMap): void {
   free(changetype<usize>(map) - OBJECT_HDR);
 }
 
-/** The end of a creation: the map, or -errno as an address (ret) without it. */
-export function mapOrError(map: BpfMap, ret: i32): usize {
-  if (ret == 0) return changetype<usize>(map);
-  freeMap(map);
-  return <usize>ret;
-}
-
-/** mapOrError for a map that is complete unless memory was short. */
-export function mapOrNoMemory(map: BpfMap, isComplete: bool): usize {
-  return mapOrError(map, isComplete ? 0 : -ENOMEM);
-}
-
 /** The flags every type checks alike: not both *_PROG bits, nothing outside `allowed`. */
 export function flagsAllowed(flags: u32, allowed: u32): bool {
   return (flags & ~allowed) == 0 && (flags & 0x180) != 0x180;
+}
+
+/** What most types check: nothing is 0, keys have `keySize` bytes, the flags are `allowed`. */
+export function attrLegal(attr: MapCreateAttr, keySize: u32, allowed: u32): bool {
+  if (attr.maxEntries == 0 || attr.keySize != keySize || attr.valueSize == 0) return false;
+  return flagsAllowed(attr.mapFlags, allowed);
 }
 
 // ---- update flags and values --------------------------------------------------------------------------------------
