@@ -29,15 +29,13 @@ import {
 } from "../ts/uapi";
 import { BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr, NO_LOCK } from "./map";
 import {
+  attrLegal,
   copyMapValue,
   copyMapValueLocked,
   copyValueOut,
-  flagsAllowed,
   isErr,
   lockMissing,
-  mapOrNoMemory,
   mmapWindow,
-  placeMap,
 } from "./map";
 import { callBackOnElem, keyWord } from "./callback";
 import { allocZeroed, cpu, free, kernel } from "./kernel";
@@ -47,6 +45,7 @@ import { DEAD, addRegion, findRegion, regionLo, regionOwner, removeRegion } from
 
 /** The largest per-CPU value (PCPU_MIN_UNIT_SIZE), bytes. */
 export const PERCPU_VALUE_MAX: u32 = 32768;
+const VALUE_SIZE_MAX: u32 = 0x7fffffff;
 
 const ARRAY_FLAGS: u32 =
   BPF_F_NUMA_NODE |
@@ -69,33 +68,26 @@ export class BpfArray extends BpfMap {
   /** EINVAL: sizes, flags. E2BIG: value too large. Spec: hash-array-syscall.md 2.3, 2.4. */
   static allocCheck(attr: MapCreateAttr): i32 {
     const percpu = attr.mapType == BPF_MAP_TYPE_PERCPU_ARRAY;
-    if (attr.maxEntries == 0 || attr.keySize != 4 || attr.valueSize == 0) return -EINVAL;
-    if (!flagsAllowed(attr.mapFlags, percpu ? PERCPU_ARRAY_FLAGS : ARRAY_FLAGS)) return -EINVAL;
+    if (!attrLegal(attr, 4, percpu ? PERCPU_ARRAY_FLAGS : ARRAY_FLAGS)) return -EINVAL;
     if (percpu && attr.mapFlags & BPF_F_NUMA_NODE && attr.numaNode != 0xffffffff) return -EINVAL;
-    if (attr.valueSize > 0x7fffffff) return -E2BIG;
-    if (percpu && round8(attr.valueSize) > PERCPU_VALUE_MAX) return -E2BIG;
-    return 0;
+    return attr.valueSize > (percpu ? PERCPU_VALUE_MAX : VALUE_SIZE_MAX) ? -E2BIG : 0;
   }
 
-  static alloc(attr: MapCreateAttr): usize {
-    const ptr = placeMap<BpfArray>(attr);
-    if (ptr == 0) return <usize>-ENOMEM;
-    const array = changetype<BpfArray>(ptr);
-    const percpu = attr.mapType == BPF_MAP_TYPE_PERCPU_ARRAY;
-    array.stride = round8(attr.valueSize);
-    let bytes = <u64>array.stride * attr.maxEntries;
+  override init(attr: MapCreateAttr): i32 {
+    const percpu = this.mapType == BPF_MAP_TYPE_PERCPU_ARRAY;
+    const align: u32 = percpu ? 64 : this.mapFlags & BPF_F_MMAPABLE ? PAGE_SIZE : 8;
+    this.stride = round8(this.valueSize);
+    let bytes = (<u64>this.stride * this.maxEntries + align - 1) & ~(<u64>align - 1);
     if (percpu) {
-      bytes = (bytes + 63) & ~63;
-      array.cpuStride = <u32>bytes;
+      this.cpuStride = <u32>bytes;
       // Above 4 GiB the product is no size of ours; saturate so that it cannot wrap.
-      bytes = bytes > 0xffffffff ? bytes : bytes * kernel().nrCpus;
+      if (bytes <= 0xffffffff) bytes *= kernel().nrCpus;
     }
-    const mmapable = (attr.mapFlags & BPF_F_MMAPABLE) != 0;
-    if (mmapable) bytes = (bytes + PAGE_SIZE - 1) & ~(<u64>PAGE_SIZE - 1);
-    array.values = <u32>allocZeroed(bytes, mmapable ? PAGE_SIZE : percpu ? 64 : 8);
-    const values = <usize>array.values;
-    const end = values + <usize>bytes;
-    return mapOrNoMemory(array, values != 0 && addRegion(values, end, ptr, true));
+    const values = allocZeroed(bytes, align);
+    this.values = <u32>values;
+    if (values == 0) return -ENOMEM;
+    const self = changetype<usize>(this);
+    return addRegion(values, values + <usize>bytes, self, true) ? 0 : -ENOMEM;
   }
 
   private valueAt(index: u32, cpuIndex: u32): usize {

@@ -21,7 +21,7 @@ import {
   ENOMEM,
   EOPNOTSUPP,
 } from "../ts/uapi";
-import { BpfMap, MapCreateAttr, flagsAllowed, mapOrNoMemory, placeMap } from "./map";
+import { BpfMap, MapCreateAttr, attrLegal } from "./map";
 import { allocZeroed, free, random64 } from "./kernel";
 import { fetchOr } from "./lib/atomic";
 import { isUserRange } from "./lib/bytes";
@@ -48,20 +48,15 @@ export class BpfBloomFilter extends BpfMap {
   /** E2BIG: value too large, before anything else. EINVAL: sizes, flags. Spec: other-types.md 3. */
   static allocCheck(attr: MapCreateAttr): i32 {
     if (attr.valueSize > VALUE_SIZE_MAX) return -E2BIG;
-    if (attr.keySize != 0 || attr.valueSize == 0 || attr.maxEntries == 0) return -EINVAL;
-    if (!flagsAllowed(attr.mapFlags, BLOOM_FLAGS)) return -EINVAL;
-    return attr.mapExtra > 15 ? -EINVAL : 0;
+    return attrLegal(attr, 0, BLOOM_FLAGS) && attr.mapExtra <= 15 ? 0 : -EINVAL;
   }
 
-  static alloc(attr: MapCreateAttr): usize {
-    const ptr = placeMap<BpfBloomFilter>(attr);
-    if (ptr == 0) return <usize>-ENOMEM;
-    const bloom = changetype<BpfBloomFilter>(ptr);
-    bloom.nHashes = attr.mapExtra == 0 ? HASHES_DEFAULT : <u32>attr.mapExtra;
-    bloom.seed = attr.mapFlags & BPF_F_ZERO_SEED ? 0 : <u32>random64();
-    bloom.bitMask = maskFor(attr.maxEntries, bloom.nHashes);
-    bloom.bits = <u32>allocZeroed((<u64>bloom.bitMask + 1) >> 3);
-    return mapOrNoMemory(bloom, bloom.bits != 0);
+  override init(attr: MapCreateAttr): i32 {
+    this.nHashes = this.mapExtra == 0 ? HASHES_DEFAULT : <u32>this.mapExtra;
+    this.seed = this.mapFlags & BPF_F_ZERO_SEED ? 0 : <u32>random64();
+    this.bitMask = maskFor(this.maxEntries, this.nHashes);
+    this.bits = <u32>allocZeroed((<u64>this.bitMask + 1) >> 3);
+    return this.bits == 0 ? -ENOMEM : 0;
   }
 
   /** The bit that hash function i picks for a value. */

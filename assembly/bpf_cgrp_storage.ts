@@ -5,11 +5,11 @@ import { BPF_MAP_TYPE_CGRP_STORAGE, EBADF, ENOENT } from "../ts/uapi";
 import { LocalStorage, storageDelete, storageGet, storageInit } from "./bpf_local_storage";
 import { FD_CGROUP, fdObjectOf } from "./fd";
 import { Cgroup, HostObject, OWNER_CGRP } from "./host";
-import { MapCreateAttr, placeMap } from "./map";
+import { MapCreateAttr } from "./map";
 
 export class CgrpStorage extends LocalStorage {
-  static alloc(attr: MapCreateAttr): usize {
-    return storageInit(placeMap<CgrpStorage>(attr), OWNER_CGRP);
+  override init(attr: MapCreateAttr): i32 {
+    return storageInit(this, OWNER_CGRP);
   }
 
   /** A removed cgroup cannot be had through an fd any more. */

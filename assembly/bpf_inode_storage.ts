@@ -18,11 +18,11 @@ import {
   fdObjectOf,
 } from "./fd";
 import { HostObject, HostState, Inode, OWNER_INODE, hostAlloc, hostFree, hostState } from "./host";
-import { MapCreateAttr, placeMap } from "./map";
+import { MapCreateAttr } from "./map";
 
 export class InodeStorage extends LocalStorage {
-  static alloc(attr: MapCreateAttr): usize {
-    return storageInit(placeMap<InodeStorage>(attr), OWNER_INODE);
+  override init(attr: MapCreateAttr): i32 {
+    return storageInit(this, OWNER_INODE);
   }
 
   override ownerByFd(fd: i32, create: bool): usize {

@@ -51,7 +51,7 @@ import {
   poolSlabBytes,
 } from "./lib/pool";
 import { DEAD } from "./lib/region";
-import { BpfMap, MapCreateAttr, NO_LOCK, freeMap, mapByHandle } from "./map";
+import { BpfMap, MapCreateAttr, NO_LOCK, mapByHandle } from "./map";
 import { copyMapValue, copyMapValueLocked, copyValueOut, isErr, updateFlagsLegal } from "./map";
 
 /** The kernel's sizes, which the memory charge of sockets counts: an element without its value, the storage itself. */
@@ -204,26 +204,20 @@ export abstract class LocalStorage extends BpfMap {
 
 /** EINVAL: flags, sizes, no BTF. E2BIG: value too large. */
 export function storageAllocCheck(attr: MapCreateAttr): i32 {
-  const flags = attr.mapFlags;
-  if ((flags & BPF_F_NO_PREALLOC) == 0 || flags & ~(BPF_F_NO_PREALLOC | BPF_F_CLONE))
-    return -EINVAL;
+  if ((attr.mapFlags & ~BPF_F_CLONE) != BPF_F_NO_PREALLOC) return -EINVAL;
   if (attr.maxEntries != 0 || attr.keySize != 4 || attr.valueSize == 0) return -EINVAL;
   if (attr.btfKeyTypeId == 0 || attr.btfValueTypeId == 0) return -EINVAL;
   return attr.valueSize > VALUE_SIZE_MAX ? -E2BIG : 0;
 }
 
-/** Second half of a creation. @returns the map, or -errno as an address */
-export function storageInit(ptr: usize, ownerKind: u32): usize {
-  if (ptr == 0) return <usize>-ENOMEM;
-  const map = changetype<LocalStorage>(ptr);
+/** BpfMap#init. @returns 0 or -ENOMEM */
+export function storageInit(map: LocalStorage, ownerKind: u32): i32 {
   map.ownerKind = ownerKind;
-  map.pool = <u32>allocZeroed(offsetof<Pool>());
-  if (map.pool == 0) {
-    freeMap(map);
-    return <usize>-ENOMEM;
-  }
+  const pool = allocZeroed(offsetof<Pool>());
+  if (pool == 0) return -ENOMEM;
+  map.pool = <u32>pool;
   const elemSize = VALUE_OFF + round8(map.valueSize);
-  poolInit(changetype<Pool>(map.pool), ptr, elemSize, 0, u32.MAX_VALUE);
+  poolInit(changetype<Pool>(pool), changetype<usize>(map), elemSize, 0, u32.MAX_VALUE);
   lock(hostLockWord());
   const stats = ownerStats(ownerKind);
   store<u32>(stats, load<u32>(stats) + elemSize);
@@ -233,7 +227,7 @@ export function storageInit(ptr: usize, ownerKind: u32): usize {
   store<u32>(usage, load<u32>(usage) + 1);
   reserveStorage();
   unlock(hostLockWord());
-  return ptr;
+  return 0;
 }
 
 /** The lowest of the slots with the fewest maps. */

@@ -111,24 +111,22 @@ function leaveSet(set: u32, node: u32): void {
   unlink(node);
 }
 
-/** Puts an unlinked node at the head of a list of the set; a move costs the reference. */
-function enterSet(set: u32, node: u32, list: u32): void {
-  addHead(set + list * SENTINEL, node);
+/** Puts an unlinked node at the head of a list; a move costs the reference. */
+function enter(sentinel: u32, node: u32, list: u32): void {
+  addHead(sentinel, node);
   setList(node, list);
   clearRef(node);
+}
+
+/** Puts an unlinked node on a list of the set. */
+function enterSet(set: u32, node: u32, list: u32): void {
+  enter(set + list * SENTINEL, node, list);
   addCount(set, list, 1);
 }
 
 function moveInSet(set: u32, node: u32, list: u32): void {
   leaveSet(set, node);
   enterSet(set, node, list);
-}
-
-/** Puts an unlinked node at the head of a CPU's local list. */
-function enterLocal(local: u32, node: u32, list: u32): void {
-  addHead(local + (list == LIST_LOCAL_PENDING ? LOCAL_PENDING : 0), node);
-  setList(node, list);
-  clearRef(node);
 }
 
 // ---- creation -------------------------------------------------------------------------------------------------------
@@ -155,9 +153,10 @@ export function lruInit(h: BpfHtab): bool {
     store<u32>(set, set + LIST_INACTIVE * SENTINEL, SET_ROTATION);
   }
   for (let i: u32 = 0; i < nrCpus; i++) {
-    listInit(localOf(h, i));
-    listInit(localOf(h, i) + LOCAL_PENDING);
-    store<u32>(localOf(h, i), i, LOCAL_STEAL);
+    const local = localOf(h, i);
+    listInit(local);
+    listInit(local + LOCAL_PENDING);
+    store<u32>(local, i, LOCAL_STEAL);
   }
   h.lruTarget = h.lruPerCpu ? PERCPU_TARGET : max<u32>(1, min<u32>(128, h.maxEntries / nrCpus / 2));
   const share = h.maxEntries / sets;
@@ -224,45 +223,42 @@ function rotate(h: BpfHtab, set: u32): void {
   rotateInactive(h, set);
 }
 
-/** Where shrink puts a node it freed: the set's own FREE list, or a CPU's local one. */
-function moveToFree(set: u32, local: u32, node: u32): void {
+/** Puts a node that shrink freed on `unused`: the set's own FREE list, or a CPU's local one. */
+function moveToFree(set: u32, unused: u32, node: u32): void {
   leaveSet(set, node);
-  if (local != 0) enterLocal(local, node, LIST_LOCAL_FREE);
-  else enterSet(set, node, LIST_FREE);
+  enter(unused, node, unused == set + LIST_FREE * SENTINEL ? LIST_FREE : LIST_LOCAL_FREE);
 }
 
 /** Evicts up to `want` nodes without a reference from INACTIVE's tail; at least one from somewhere. */
-function shrink(h: BpfHtab, set: u32, want: u32, local: u32): void {
+function shrink(h: BpfHtab, set: u32, want: u32, unused: u32): void {
   const inactive = set + LIST_INACTIVE * SENTINEL;
-  let freed: u32 = 0;
-  let left = scansOf(h);
-  let node = prevOf(inactive);
-  while (node != inactive) {
-    const towardHead = prevOf(node);
-    if (isReferenced(node)) {
-      moveInSet(set, node, LIST_ACTIVE);
-    } else if (evictElem(h, node)) {
-      moveToFree(set, local, node);
-      if (++freed == want) return;
-    }
-    if (--left == 0) break;
-    node = towardHead;
-  }
-  if (freed == 0) shrinkForced(h, set, local);
+  if (evictFrom(h, set, inactive, want, scansOf(h), false, unused) != 0) return;
+  const list = isEmpty(inactive) ? set + LIST_ACTIVE * SENTINEL : inactive;
+  evictFrom(h, set, list, 1, h.maxEntries, true, unused);
 }
 
-/** Evicts the oldest node whatever its reference says. */
-function shrinkForced(h: BpfHtab, set: u32, local: u32): void {
-  const inactive = set + LIST_INACTIVE * SENTINEL;
-  const list = isEmpty(inactive) ? set + LIST_ACTIVE * SENTINEL : inactive;
-  let node = prevOf(list);
-  while (node != list) {
-    if (evictElem(h, node)) {
-      moveToFree(set, local, node);
-      return;
+/** Looks at `left` nodes from a list's tail on, and evicts up to `want`; `force`: whatever their references say. */
+function evictFrom(
+  h: BpfHtab,
+  set: u32,
+  list: u32,
+  want: u32,
+  left: u32,
+  force: bool,
+  unused: u32,
+): u32 {
+  let freed: u32 = 0;
+  for (let node = prevOf(list); node != list && left != 0; left--) {
+    const towardHead = prevOf(node);
+    if (!force && isReferenced(node)) {
+      moveInSet(set, node, LIST_ACTIVE);
+    } else if (evictElem(h, node)) {
+      moveToFree(set, unused, node);
+      if (++freed == want) break;
     }
-    node = prevOf(node);
+    node = towardHead;
   }
+  return freed;
 }
 
 // ---- getting a node -------------------------------------------------------------------------------------------------
@@ -289,7 +285,7 @@ function refillLocal(h: BpfHtab, set: u32, local: u32): void {
   while (moved < h.lruTarget && !isEmpty(set + LIST_FREE * SENTINEL)) {
     const unused = nextOf(set + LIST_FREE * SENTINEL);
     leaveSet(set, unused);
-    enterLocal(local, unused, LIST_LOCAL_FREE);
+    enter(local, unused, LIST_LOCAL_FREE);
     moved++;
   }
   if (moved < h.lruTarget) shrink(h, set, h.lruTarget - moved, local);
@@ -328,7 +324,7 @@ export function lruPopFree(h: BpfHtab, cpuIndex: u32): u32 {
   if (h.lruPerCpu) {
     rotate(h, set);
     const unused = set + LIST_FREE * SENTINEL;
-    if (isEmpty(unused)) shrink(h, set, PERCPU_TARGET, 0);
+    if (isEmpty(unused)) shrink(h, set, PERCPU_TARGET, unused);
     if (isEmpty(unused)) return 0;
     const node = nextOf(unused);
     moveInSet(set, node, LIST_INACTIVE);
@@ -343,7 +339,7 @@ export function lruPopFree(h: BpfHtab, cpuIndex: u32): u32 {
     if (node == 0) return 0;
   }
   store<u16>(node, cpuIndex, NODE_CPU);
-  enterLocal(local, node, LIST_LOCAL_PENDING);
+  enter(local + LOCAL_PENDING, node, LIST_LOCAL_PENDING);
   return node;
 }
 
@@ -352,7 +348,7 @@ export function lruPushFree(h: BpfHtab, node: u32): void {
   const home = cpuOf(node);
   if (listOf(node) == LIST_LOCAL_PENDING) {
     unlink(node);
-    enterLocal(localOf(h, home), node, LIST_LOCAL_FREE);
+    enter(localOf(h, home), node, LIST_LOCAL_FREE);
   } else {
     moveInSet(setOf(h, home), node, LIST_FREE);
   }
@@ -364,30 +360,26 @@ export function lruPushFree(h: BpfHtab, node: u32): void {
  * back from where `elem` was.
  */
 export function lruReplace(h: BpfHtab, elem: u32, node: u32): void {
+  lruPushFree(h, elem);
+  // On different lists, so that neither is the other's neighbour.
+  const next = nextOf(elem);
+  const prev = prevOf(elem);
   const list = listOf(elem);
   const home = cpuOf(elem);
-  if (list == LIST_LOCAL_PENDING) unlink(elem);
-  else leaveSet(setOf(h, home), elem);
-  takePlace(h, elem, node);
-  setList(node, list);
-  store<u16>(node, home, NODE_CPU);
-  if (list == LIST_LOCAL_PENDING) enterLocal(localOf(h, home), node, LIST_LOCAL_FREE);
-  else enterSet(setOf(h, home), node, LIST_FREE);
+  putBetween(elem, prevOf(node), nextOf(node), listOf(node), cpuOf(node));
+  putBetween(node, prev, next, list, home);
+  store<u8>(elem, 1, ELEM_REF);
+  const set = setOf(h, cpuOf(elem));
+  if (load<u32>(set, SET_ROTATION) == node) store<u32>(set, elem, SET_ROTATION);
 }
 
-/** Puts the unlinked `elem` where `node` is, which is unlinked by it. */
-function takePlace(h: BpfHtab, elem: u32, node: u32): void {
-  const next = nextOf(node);
-  const prev = prevOf(node);
-  store<u32>(elem, next, NODE_NEXT);
-  store<u32>(elem, prev, NODE_PREV);
-  store<u32>(prev, elem, NODE_NEXT);
-  store<u32>(next, elem, NODE_PREV);
-  setList(elem, listOf(node));
-  store<u16>(elem, cpuOf(node), NODE_CPU);
-  store<u8>(elem, 1, ELEM_REF);
-  const set = setOf(h, cpuOf(node));
-  if (load<u32>(set, SET_ROTATION) == node) store<u32>(set, elem, SET_ROTATION);
+function putBetween(node: u32, prev: u32, next: u32, list: u32, home: u32): void {
+  store<u32>(node, prev, NODE_PREV);
+  store<u32>(node, next, NODE_NEXT);
+  store<u32>(prev, node, NODE_NEXT);
+  store<u32>(next, node, NODE_PREV);
+  setList(node, list);
+  store<u16>(node, home, NODE_CPU);
 }
 
 // ---- debug build ----------------------------------------------------------------------------------------------------

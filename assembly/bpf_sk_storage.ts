@@ -6,11 +6,11 @@ import { BPF_MAP_TYPE_SK_STORAGE, EBADF, ENOTSOCK } from "../ts/uapi";
 import { LocalStorage, storageDelete, storageGet, storageInit } from "./bpf_local_storage";
 import { FD_FREE, FD_SOCKET, fdKind, fdObjectOf } from "./fd";
 import { HostObject, OWNER_SK, Socket } from "./host";
-import { MapCreateAttr, placeMap } from "./map";
+import { MapCreateAttr } from "./map";
 
 export class SkStorage extends LocalStorage {
-  static alloc(attr: MapCreateAttr): usize {
-    return storageInit(placeMap<SkStorage>(attr), OWNER_SK);
+  override init(attr: MapCreateAttr): i32 {
+    return storageInit(this, OWNER_SK);
   }
 
   override ownerByFd(fd: i32, create: bool): usize {

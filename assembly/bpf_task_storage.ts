@@ -5,11 +5,11 @@ import { BPF_MAP_TYPE_TASK_STORAGE, EBADF, ENOENT } from "../ts/uapi";
 import { LocalStorage, storageDelete, storageGet, storageInit } from "./bpf_local_storage";
 import { FD_TASK, fdObjectOf } from "./fd";
 import { OWNER_TASK, TASK_REAPED, Task } from "./host";
-import { MapCreateAttr, placeMap } from "./map";
+import { MapCreateAttr } from "./map";
 
 export class TaskStorage extends LocalStorage {
-  static alloc(attr: MapCreateAttr): usize {
-    return storageInit(placeMap<TaskStorage>(attr), OWNER_TASK);
+  override init(attr: MapCreateAttr): i32 {
+    return storageInit(this, OWNER_TASK);
   }
 
   /** A zombie still has its storage; a pidfd may outlive the task. */

@@ -10,7 +10,6 @@ import {
   BPF_F_RDONLY,
   BPF_F_WRONLY,
   EACCES,
-  EBADF,
   EBUSY,
   EEXIST,
   EFAULT,
@@ -23,8 +22,8 @@ import {
   ENOTEMPTY,
   EPERM,
 } from "../ts/uapi";
-import { FD_DIRECTORY, FD_FREE, FD_MAP, fdInstall, fdKind, fdObject, fdTableLock } from "./fd";
-import { allocGrow, free, kernel, scratchPtr } from "./kernel";
+import { FD_DIRECTORY, FD_MAP, fdGet, fdInstall, fdKind, fdObject, fdTableLock } from "./fd";
+import { allocZeroed, free, kernel, scratchPtr } from "./kernel";
 import { copyBytes, equalBytes, memoryBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { BpfMap, isErr, mapGet, mapPut } from "./map";
@@ -66,6 +65,8 @@ class Last {
   dir: u32;
   name: u32;
   length: u32;
+  /** What the name leads to, or -errno as an address. */
+  found: u32;
   /** The path ended in a slash. */
   isDirectory: bool;
 }
@@ -84,17 +85,13 @@ function last(): Last {
 
 /** A new node in `dir` (0: the root); 0 when out of memory. */
 function addNode(dir: usize, name: usize, length: u32, kind: u32, isBpffs: bool): usize {
-  const ptr = allocGrow(NODE_NAME + length);
+  const ptr = allocZeroed(NODE_NAME + length);
   if (ptr == 0) return 0;
   const node = nodeAt(ptr);
   node.kind = kind;
   node.refcnt = 1;
   node.parent = <u32>dir;
-  node.firstChild = 0;
-  node.nextSibling = 0;
-  node.map = 0;
   node.isBpffs = isBpffs;
-  node.isDead = false;
   node.nameLength = <u16>length;
   copyBytes(ptr + NODE_NAME, name, length);
   if (dir != 0) {
@@ -141,7 +138,7 @@ function unlinkNode(ptr: usize): void {
   nodeAt(ptr).isDead = true;
 }
 
-/** The root directory, made with what is around the mount at its first use; 0 when out of memory. */
+/** The root directory, made with what is around the mount at its first use; -ENOMEM as an address when out of memory. */
 function rootDir(): usize {
   const k = kernel();
   if (k.bpffsRoot != 0) return k.bpffsRoot;
@@ -154,7 +151,7 @@ function rootDir(): usize {
   const mount = addOutside(addOutside(sys, 0x7366, DIRECTORY), 0x667062, DIRECTORY); // fs, bpf
   if (mount == 0 || !ok) {
     freeTree(root);
-    return 0;
+    return <usize>-ENOMEM;
   }
   nodeAt(mount).isBpffs = true;
   k.bpffsRoot = <u32>root;
@@ -192,16 +189,18 @@ function pathLength(path: u64): i32 {
   return length == 0 ? -ENOENT : length;
 }
 
-function isDots(name: usize, length: u32, dots: u32): bool {
-  if (length != dots) return false;
-  return load<u8>(name) == 0x2e && load<u8>(name + length - 1) == 0x2e;
+/** 1 for ".", 2 for "..", 0 for other names. */
+function dotsOf(name: usize, length: u32): u32 {
+  if (length == 0 || length > 2) return 0;
+  return load<u8>(name) == 0x2e && load<u8>(name + length - 1) == 0x2e ? length : 0;
 }
 
 /** The node that `name` leads to from `dir`, or -errno as an address. */
 function step(dir: Node, name: usize, length: u32): usize {
   if (dir.kind != DIRECTORY) return <usize>-ENOTDIR;
-  if (length == 0 || isDots(name, length, 1)) return changetype<usize>(dir);
-  if (isDots(name, length, 2)) return dir.parent == 0 ? changetype<usize>(dir) : dir.parent;
+  const dots = dotsOf(name, length);
+  if (dots == 2 && dir.parent != 0) return dir.parent;
+  if (dots != 0 || length == 0) return changetype<usize>(dir);
   if (dir.isDead) return <usize>-ENOENT;
   let child = dir.firstChild;
   while (child != 0) {
@@ -228,65 +227,54 @@ function walk(start: usize, path: u64): i32 {
   let at = <usize>path;
   const end = at + length;
   let dir = load<u8>(at) == 0x2f ? rootDir() : start;
-  if (dir == 0) return -ENOMEM;
-  if (isErr(dir)) return <i32>dir;
   const result = last();
-  while (true) {
-    while (at < end && load<u8>(at) == 0x2f) at++;
-    const name = at;
-    while (at < end && load<u8>(at) != 0x2f) at++;
-    const nameLength = <u32>(at - name);
-    let next = at;
-    while (next < end && load<u8>(next) == 0x2f) next++;
-    if (next == end) {
-      if (nodeAt(dir).kind != DIRECTORY) return -ENOTDIR;
+  while (!isErr(dir)) {
+    const name = pathRun(at, end, true);
+    const nameEnd = pathRun(name, end, false);
+    const nameLength = <u32>(nameEnd - name);
+    at = pathRun(nameEnd, end, true);
+    const found = step(nodeAt(dir), name, nameLength);
+    if (at == end && nodeAt(dir).kind == DIRECTORY) {
       result.dir = <u32>dir;
       result.name = <u32>name;
       result.length = nameLength;
-      result.isDirectory = next != at;
+      result.found = <u32>found;
+      result.isDirectory = at != nameEnd;
       return 0;
     }
-    dir = step(nodeAt(dir), name, nameLength);
-    if (isErr(dir)) return <i32>dir;
+    dir = found;
   }
+  return <i32>dir;
+}
+
+/** End of a run of slashes, or of other bytes. */
+function pathRun(at: usize, end: usize, slashes: bool): usize {
+  while (at < end && (load<u8>(at) == 0x2f) == slashes) at++;
+  return at;
 }
 
 /** Where a relative path starts: the root, or with BPF_F_PATH_FD the directory behind an fd. */
 function startOf(flags: u32, pathFd: i32): usize {
-  if ((flags & BPF_F_PATH_FD) == 0 || pathFd == AT_FDCWD) {
-    const root = rootDir();
-    return root == 0 ? <usize>-ENOMEM : root;
-  }
-  const kind = fdKind(pathFd);
-  if (kind == FD_DIRECTORY) return fdObject(pathFd);
-  return <usize>(kind == FD_FREE ? -EBADF : -ENOTDIR);
+  if ((flags & BPF_F_PATH_FD) == 0 || pathFd == AT_FDCWD) return rootDir();
+  const dir = fdGet(pathFd, FD_DIRECTORY);
+  return <i32>dir == -EINVAL ? <usize>-ENOTDIR : dir;
 }
 
-/** The node of a whole path, or -errno as an address. */
-function resolve(start: usize, path: u64): usize {
+/** The node of a whole path, which may have to be a directory, or -errno as an address. */
+function resolve(start: usize, path: u64, isDirectory: bool): usize {
   const ret = walk(start, path);
   if (ret != 0) return <usize>ret;
-  const found = step(nodeAt(last().dir), last().name, last().length);
-  if (!isErr(found) && last().isDirectory && nodeAt(found).kind != DIRECTORY)
-    return <usize>-ENOTDIR;
-  return found;
-}
-
-/** Is the last part of the path a name, and not "/", "." or ".."? */
-function endsInName(): bool {
-  const part = last();
-  return (
-    part.length != 0 && !isDots(part.name, part.length, 1) && !isDots(part.name, part.length, 2)
-  );
+  const found: usize = last().found;
+  if (isErr(found) || nodeAt(found).kind == DIRECTORY) return found;
+  return isDirectory || last().isDirectory ? <usize>-ENOTDIR : found;
 }
 
 /** Makes a node where no name is yet. @returns the node, or -errno as an address */
 function createNode(start: usize, path: u64, kind: u32): usize {
   let ret = walk(start, path);
   if (ret != 0) return <usize>ret;
-  if (!endsInName()) return <usize>-EEXIST;
   const part = last();
-  const found = step(nodeAt(part.dir), part.name, part.length);
+  const found: usize = part.found;
   if (!isErr(found)) return <usize>-EEXIST;
   if (<i32>found != -ENOENT || nodeAt(part.dir).isDead) return found;
   if (kind == FILE && part.isDirectory) return <usize>-ENOENT;
@@ -298,14 +286,16 @@ function createNode(start: usize, path: u64, kind: u32): usize {
 // ---- BPF_OBJ_PIN, BPF_OBJ_GET -----------------------------------------------------------------------------------------
 // attr: pathname u64 0, bpf_fd 8, file_flags 12, path_fd 16.
 
-function pathFdMisused(copy: usize): bool {
-  return (load<u32>(copy, 12) & BPF_F_PATH_FD) == 0 && load<i32>(copy, 16) != 0;
+function flagsLegal(copy: usize, allowed: u32): bool {
+  const flags = load<u32>(copy, 12);
+  if ((flags & ~allowed) != 0) return false;
+  return (flags & BPF_F_PATH_FD) != 0 || load<i32>(copy, 16) == 0;
 }
 
 export function objPin(copy: usize): i32 {
   const flags = load<u32>(copy, 12);
   const fd = load<i32>(copy, 8);
-  if ((flags & ~BPF_F_PATH_FD) != 0 || pathFdMisused(copy)) return -EINVAL;
+  if (!flagsLegal(copy, BPF_F_PATH_FD)) return -EINVAL;
   if (fdKind(fd) != FD_MAP) return -EINVAL;
   const map = changetype<BpfMap>(fdObject(fd));
   lock(fdTableLock());
@@ -320,21 +310,17 @@ export function objPin(copy: usize): i32 {
 
 export function objGet(copy: usize): i32 {
   const flags = load<u32>(copy, 12);
-  if (load<u32>(copy, 8) != 0 || (flags & ~(BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PATH_FD)) != 0)
-    return -EINVAL;
-  if (pathFdMisused(copy)) return -EINVAL;
-  if ((flags & (BPF_F_RDONLY | BPF_F_WRONLY)) == (BPF_F_RDONLY | BPF_F_WRONLY)) return -EINVAL;
+  const mode = openMode(flags);
+  if (load<u32>(copy, 8) != 0 || mode == 0) return -EINVAL;
+  if (!flagsLegal(copy, BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PATH_FD)) return -EINVAL;
   lock(fdTableLock());
-  let ptr = resolve(startOf(flags, load<i32>(copy, 16)), load<u64>(copy));
+  let ptr = resolve(startOf(flags, load<i32>(copy, 16)), load<u64>(copy), false);
   if (!isErr(ptr)) {
     ptr = nodeAt(ptr).map == 0 ? <usize>-EACCES : nodeAt(ptr).map;
     if (!isErr(ptr)) mapGet(changetype<BpfMap>(ptr));
   }
   unlock(fdTableLock());
-  if (isErr(ptr)) return <i32>ptr;
-  const fd = fdInstall(FD_MAP, openMode(flags), ptr);
-  if (fd < 0) mapPut(changetype<BpfMap>(ptr));
-  return fd;
+  return isErr(ptr) ? <i32>ptr : fdInstall(FD_MAP, mode, ptr);
 }
 
 // ---- for the host: what a process does to a file system by other system calls -----------------------------------------
@@ -342,37 +328,24 @@ export function objGet(copy: usize): i32 {
 /** mkdir(2). */
 export function bpffsMkdir(path: u32): i32 {
   lock(fdTableLock());
-  const ptr = createNode(startOf(0, 0), path, DIRECTORY);
+  const ptr = createNode(rootDir(), path, DIRECTORY);
   unlock(fdTableLock());
   return isErr(ptr) ? <i32>ptr : 0;
 }
 
 /** unlink(2). */
 export function bpffsUnlink(path: u32): i32 {
-  lock(fdTableLock());
-  const ptr = findUnlink(path);
-  if (!isErr(ptr)) unlinkNode(ptr);
-  unlock(fdTableLock());
-  if (isErr(ptr)) return <i32>ptr;
-  nodePut(ptr);
-  return 0;
-}
-
-function findUnlink(path: u32): usize {
-  const ret = walk(startOf(0, 0), path);
-  if (ret != 0) return <usize>ret;
-  if (!endsInName()) return <usize>-EISDIR;
-  const ptr = step(nodeAt(last().dir), last().name, last().length);
-  if (isErr(ptr)) return ptr;
-  if (nodeAt(ptr).kind == DIRECTORY) return <usize>-EISDIR;
-  if (last().isDirectory) return <usize>-ENOTDIR;
-  return nodeAt(ptr).isBpffs ? ptr : <usize>-EPERM;
+  return remove(path, FILE);
 }
 
 /** rmdir(2). */
 export function bpffsRmdir(path: u32): i32 {
+  return remove(path, DIRECTORY);
+}
+
+function remove(path: u32, kind: u32): i32 {
   lock(fdTableLock());
-  const ptr = findRmdir(path);
+  const ptr = findRemovable(path, kind);
   if (!isErr(ptr)) unlinkNode(ptr);
   unlock(fdTableLock());
   if (isErr(ptr)) return <i32>ptr;
@@ -380,17 +353,20 @@ export function bpffsRmdir(path: u32): i32 {
   return 0;
 }
 
-function findRmdir(path: u32): usize {
-  const ret = walk(startOf(0, 0), path);
+function findRemovable(path: u32, kind: u32): usize {
+  const ret = walk(rootDir(), path);
   if (ret != 0) return <usize>ret;
   const part = last();
-  if (part.length == 0) return <usize>-EBUSY;
-  if (isDots(part.name, part.length, 1)) return <usize>-EINVAL;
-  if (isDots(part.name, part.length, 2)) return <usize>-ENOTEMPTY;
-  const ptr = step(nodeAt(part.dir), part.name, part.length);
+  if (kind == DIRECTORY) {
+    if (part.length == 0) return <usize>-EBUSY;
+    const dots = dotsOf(part.name, part.length);
+    if (dots != 0) return <usize>(dots == 1 ? -EINVAL : -ENOTEMPTY);
+  }
+  const ptr: usize = part.found;
   if (isErr(ptr)) return ptr;
   const node = nodeAt(ptr);
-  if (node.kind != DIRECTORY) return <usize>-ENOTDIR;
+  if (node.kind != kind) return <usize>(kind == DIRECTORY ? -ENOTDIR : -EISDIR);
+  if (kind == FILE && part.isDirectory) return <usize>-ENOTDIR;
   if (!node.isBpffs) return <usize>-EPERM;
   if (isMount(node)) return <usize>-EBUSY;
   return node.firstChild == 0 ? ptr : <usize>-ENOTEMPTY;
@@ -399,14 +375,10 @@ function findRmdir(path: u32): usize {
 /** open(2) with O_PATH | O_DIRECTORY: an fd for path_fd, or -errno. */
 export function bpffsOpen(path: u32): i32 {
   lock(fdTableLock());
-  let ptr = resolve(startOf(0, 0), path);
-  if (!isErr(ptr) && nodeAt(ptr).kind != DIRECTORY) ptr = <usize>-ENOTDIR;
+  const ptr = resolve(rootDir(), path, true);
   if (!isErr(ptr)) nodeAt(ptr).refcnt++;
   unlock(fdTableLock());
-  if (isErr(ptr)) return <i32>ptr;
-  const fd = fdInstall(FD_DIRECTORY, 0, ptr);
-  if (fd < 0) nodePut(ptr);
-  return fd;
+  return isErr(ptr) ? <i32>ptr : fdInstall(FD_DIRECTORY, 0, ptr);
 }
 
 /** Drops the reference of a directory's fd. */
@@ -420,8 +392,8 @@ export function directoryPut(directory: usize): void {
  */
 export function bpffsReaddir(path: u32, buffer: usize, size: u32): i32 {
   lock(fdTableLock());
-  const ptr = resolve(startOf(0, 0), path);
-  let ret: i32 = isErr(ptr) ? <i32>ptr : nodeAt(ptr).kind != DIRECTORY ? -ENOTDIR : 0;
+  const ptr = resolve(rootDir(), path, true);
+  let ret: i32 = isErr(ptr) ? <i32>ptr : 0;
   let child = ret == 0 ? nodeAt(ptr).firstChild : 0;
   while (child != 0) {
     const node = nodeAt(child);

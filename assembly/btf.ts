@@ -7,39 +7,31 @@
 import {
   BPF_F_TOKEN_FD,
   BTF_KIND_ARRAY,
-  BTF_KIND_CONST,
   BTF_KIND_DATASEC,
-  BTF_KIND_ENUM,
-  BTF_KIND_ENUM64,
   BTF_KIND_FLOAT,
   BTF_KIND_INT,
   BTF_KIND_PTR,
-  BTF_KIND_RESTRICT,
-  BTF_KIND_STRUCT,
-  BTF_KIND_TYPEDEF,
-  BTF_KIND_TYPE_TAG,
-  BTF_KIND_UNION,
   BTF_KIND_VAR,
-  BTF_KIND_VOLATILE,
   E2BIG,
-  EBADF,
   EFAULT,
   EINVAL,
   ENOENT,
   ENOMEM,
-  PAGE_SIZE,
 } from "../ts/uapi";
+import { ENUMS, RECORDS, isModifier, isOneOf } from "./btf_kinds";
 import { btfVerify } from "./btf_verify";
-import { FD_BTF, FD_FREE, FMODE_READ, FMODE_WRITE, fdInstall, fdKind } from "./fd";
-import { allocGrow, allocZeroed, free, kernel, scratchPtr } from "./kernel";
-import { copyBytes, isUserRange, isZero, zeroBytes } from "./lib/bytes";
+import { FD_BTF, FD_TOKEN, FMODE_READ, FMODE_WRITE, fdGet, fdInstall } from "./fd";
+import { allocZeroed, free, kernel } from "./kernel";
+import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { kernelLockWord } from "./kernel";
 
 /** No blob may be larger, bytes. */
 const BTF_MAX_SIZE: u32 = 16 << 20;
+/** Zeros behind a blob: names are read by the word. */
+const BLOB_PAD: u32 = 32;
 /** sizeof(struct bpf_btf_info), bytes. */
-const BTF_INFO_SIZE: u32 = 32;
+export const BTF_INFO_SIZE: u32 = 32;
 /** Size of a pointer of the machine that BTF describes: 64 bits, whatever addresses are here. */
 const PTR_BYTES: u32 = 8;
 /** sizeOf: the type has no size. */
@@ -68,6 +60,7 @@ export class BtfType {
   sizeOrType: u32;
 }
 
+//   Btf  | fields | types | blob |
 @unmanaged
 export class Btf {
   /** fds, maps. */
@@ -111,37 +104,25 @@ export function typeData(type: BtfType): usize {
   return changetype<usize>(type) + offsetof<BtfType>();
 }
 
+/** End of what follows a type that consists of parts (members, values, variables, arguments) of `size` bytes. */
+export function partsEnd(type: BtfType, size: u32): usize {
+  return typeData(type) + vlenOf(type) * size;
+}
+
+/** Offset of a member, bits; with kind_flag the high byte is the size of a bit field. */
+export function memberBits(type: BtfType, member: usize): u32 {
+  const raw = load<u32>(member, 8);
+  return hasKindFlag(type) ? raw & 0xffffff : raw;
+}
+
 /** The kind of a type by its id; void has BTF_KIND_UNKN. */
 export function kindAt(btf: Btf, id: u32): u32 {
   return kindOf(btfType(btf, id));
 }
 
-/** Is a kind in a set of kinds, a bit for each? There are less than 32. */
-export function isOneOf(kinds: u32, kind: u32): bool {
-  return <bool>((kinds >> kind) & 1);
-}
-
-/** Types that stand for another. */
-const MODIFIERS: u32 =
-  (1 << BTF_KIND_TYPEDEF) |
-  (1 << BTF_KIND_VOLATILE) |
-  (1 << BTF_KIND_CONST) |
-  (1 << BTF_KIND_RESTRICT) |
-  (1 << BTF_KIND_TYPE_TAG);
 /** Types whose size does not depend on another. */
 const SIZED: u32 =
-  (1 << BTF_KIND_INT) |
-  (1 << BTF_KIND_STRUCT) |
-  (1 << BTF_KIND_UNION) |
-  (1 << BTF_KIND_ENUM) |
-  (1 << BTF_KIND_ENUM64) |
-  (1 << BTF_KIND_FLOAT) |
-  (1 << BTF_KIND_DATASEC);
-
-/** const, volatile, restrict, typedef, type tag. */
-export function isModifier(kind: u32): bool {
-  return isOneOf(MODIFIERS, kind);
-}
+  RECORDS | ENUMS | (1 << BTF_KIND_INT) | (1 << BTF_KIND_FLOAT) | (1 << BTF_KIND_DATASEC);
 
 /** The id behind all modifiers; the chain of a checked blob ends. */
 export function skipModifiers(btf: Btf, id: u32): u32 {
@@ -199,13 +180,7 @@ export function btfPut(btf: Btf): void {
     changetype<Btf>(before).next = btf.next;
   }
   unlock(kernelLockWord());
-  btfFree(btf);
-}
-
-function btfFree(btf: Btf): void {
-  free(btf.types);
-  free(btf.data);
-  free(changetype<usize>(btf));
+  free(self);
 }
 
 /** Links a new object and gives it the next free id. Ids are handed out in a cycle. */
@@ -238,13 +213,13 @@ function btfById(id: u32): usize {
 export function btfLoad(copy: usize, userAttr: u32, attrSize: u32): i32 {
   const attr = changetype<BtfLoadAttr>(copy);
   if (attr.flags & ~(<u32>BPF_F_TOKEN_FD)) return -EINVAL;
-  if (attr.flags != 0) return fdKind(attr.tokenFd) == FD_FREE ? -EBADF : -EINVAL;
+  if (attr.flags != 0) return <i32>fdGet(attr.tokenFd, FD_TOKEN);
   if (attr.size > BTF_MAX_SIZE) return -E2BIG;
-  if ((attr.logBuf != 0) != (attr.logSize != 0) || attr.logSize > 0x3fffffff) return -EINVAL;
-  if (attr.logBuf != 0 && attr.logLevel == 0) return -EINVAL;
-  if (!isUserRange(attr.btf, attr.size)) return -EFAULT;
-  const logged = attr.logLevel != 0;
   const hasLog = attr.logBuf != 0;
+  const logged = attr.logLevel != 0;
+  if (hasLog != (attr.logSize != 0) || attr.logSize > 0x3fffffff) return -EINVAL;
+  if (hasLog && !logged) return -EINVAL;
+  if (!isUserRange(attr.btf, attr.size)) return -EFAULT;
   if (hasLog && !isUserRange(attr.logBuf, 1)) return -EFAULT;
   const ret = loadBlob(attr);
   if (hasLog) store<u8>(<usize>attr.logBuf, 0);
@@ -254,34 +229,27 @@ export function btfLoad(copy: usize, userAttr: u32, attrSize: u32): i32 {
 }
 
 function loadBlob(attr: BtfLoadAttr): i32 {
-  const ptr = allocZeroed(offsetof<Btf>());
+  const tableBytes = (attr.size / offsetof<BtfType>() + 2) * 4;
+  const ptr = allocZeroed(offsetof<Btf>() + tableBytes + attr.size + BLOB_PAD);
   if (ptr == 0) return -ENOMEM;
   const btf = changetype<Btf>(ptr);
   btf.size = attr.size;
-  // A little more than the blob: headers shorter than the struct are read as if padded.
-  btf.data = <u32>allocGrow(attr.size + 32);
-  let ret = btf.data == 0 ? -ENOMEM : 0;
-  if (ret == 0) {
-    memory.copy(btf.data, <usize>attr.btf, attr.size);
-    zeroBytes(btf.data + attr.size, 32);
-    ret = btfVerify(btf);
-  }
+  btf.types = <u32>ptr + offsetof<Btf>();
+  btf.data = btf.types + tableBytes;
+  memory.copy(btf.data, <usize>attr.btf, attr.size);
+  const ret = btfVerify(btf);
   if (ret != 0) {
-    btfFree(btf);
+    free(ptr);
     return ret;
   }
   publish(btf);
-  const fd = fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, ptr);
-  if (fd < 0) btfPut(btf);
-  return fd;
+  return fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, ptr);
 }
 
 // ---- ids and info -----------------------------------------------------------------------------------------------------
 
-/** attr: start_id 0, next_id 4. */
-export function btfGetNextId(copy: usize, userAttr: u32): i32 {
-  const start = load<u32>(copy);
-  if (start >= 0x7fffffff) return -EINVAL;
+/** The smallest id > start; 0 when there is none. */
+export function btfIdAfter(start: u32): u32 {
   let found: u32 = 0;
   let btf: u32 = kernel().btfHead;
   while (btf != 0) {
@@ -289,56 +257,38 @@ export function btfGetNextId(copy: usize, userAttr: u32): i32 {
     if (id > start && (found == 0 || id < found)) found = id;
     btf = changetype<Btf>(btf).next;
   }
-  if (found == 0) return -ENOENT;
-  if (!isUserRange(userAttr, 8)) return -EFAULT;
-  store<u32>(userAttr, found, 4);
-  return 0;
+  return found;
 }
 
 /** attr: btf_id 0, open_flags 8, token_fd 12. */
 export function btfGetFdById(copy: usize): i32 {
   const flags = load<u32>(copy, 8);
   if (flags & ~(<u32>BPF_F_TOKEN_FD)) return -EINVAL;
-  if (flags != 0) return fdKind(load<i32>(copy, 12)) == FD_FREE ? -EBADF : -EINVAL;
+  if (flags != 0) return <i32>fdGet(load<i32>(copy, 12), FD_TOKEN);
   const btf = btfById(load<u32>(copy));
   if (btf == 0) return -ENOENT;
   btfGet(changetype<Btf>(btf));
-  const fd = fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, btf);
-  if (fd < 0) btfPut(changetype<Btf>(btf));
-  return fd;
+  return fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, btf);
 }
 
 /**
  * OBJ_GET_INFO_BY_FD: struct bpf_btf_info { btf 0, btf_size 8, id 12, name 16, name_len 24, kernel_btf 28 }. The blob is
  * copied as far as btf_size allows; the name of a loaded BTF is empty.
  */
-export function btfInfo(btf: Btf, length: u32, info: u64, userAttr: u32): i32 {
-  if (length > <u32>PAGE_SIZE) return -E2BIG;
-  if (length > 0 && !isUserRange(info, length)) return -EFAULT;
-  const user = <usize>info;
-  if (length > BTF_INFO_SIZE && !isZero(user + BTF_INFO_SIZE, length - BTF_INFO_SIZE))
-    return -E2BIG;
-  const taken = min<u32>(length, BTF_INFO_SIZE);
-  const buffer = scratchPtr() + 128;
-  zeroBytes(buffer, BTF_INFO_SIZE);
-  copyBytes(buffer, user, taken);
-  const copied = min<u32>(load<u32>(buffer, 8), btf.size);
-  const blob = load<u64>(buffer);
+export function btfInfo(btf: Btf, info: usize): i32 {
+  const copied = min<u32>(load<u32>(info, 8), btf.size);
+  const blob = load<u64>(info);
   if (copied > 0 && !isUserRange(blob, copied)) return -EFAULT;
   copyBytes(<usize>blob, btf.data, copied);
-  const name = load<u64>(buffer, 16);
-  const nameLen = load<u32>(buffer, 24);
+  const name = load<u64>(info, 16);
+  const nameLen = load<u32>(info, 24);
   if ((name == 0) != (nameLen == 0)) return -EINVAL;
   if (nameLen != 0) {
     if (!isUserRange(name, 1)) return -EFAULT;
     store<u8>(<usize>name, 0);
   }
-  store<u32>(buffer, btf.size, 8);
-  store<u32>(buffer, btf.id, 12);
-  store<u32>(buffer, 0, 24);
-  store<u32>(buffer, 0, 28);
-  if (!isUserRange(userAttr, 8)) return -EFAULT;
-  copyBytes(user, buffer, taken);
-  store<u32>(userAttr, taken, 4);
+  store<u32>(info, btf.size, 8);
+  store<u32>(info, btf.id, 12);
+  store<u64>(info, 0, 24);
   return 0;
 }

@@ -14,21 +14,21 @@ import {
   E2BIG,
   EFAULT,
   EINVAL,
-  ENOMEM,
 } from "../ts/uapi";
 import {
   Btf,
   BtfType,
   btfType,
-  hasKindFlag,
   kindAt,
   kindOf,
+  memberBits,
+  partsEnd,
   sizeOf,
   skipModifiers,
   typeData,
   vlenOf,
 } from "./btf";
-import { allocZeroed, free } from "./kernel";
+import { scratchPtr } from "./kernel";
 
 export const FIELD_SPIN_LOCK: u32 = 1;
 export const FIELD_RES_SPIN_LOCK: u32 = 2;
@@ -47,6 +47,7 @@ export const FIELD_UPTR: u32 = 2048;
 const FIELDS_UNIQUE: u32 =
   FIELD_SPIN_LOCK | FIELD_RES_SPIN_LOCK | FIELD_TIMER | FIELD_WORKQUEUE | FIELD_TASK_WORK;
 const FIELDS_4_BYTES: u32 = FIELD_SPIN_LOCK | FIELD_RES_SPIN_LOCK | FIELD_REFCOUNT;
+const FIELDS_8_BYTES: u32 = FIELD_TASK_WORK | FIELD_KPTR | FIELD_UPTR;
 /** Fields of values of maps. */
 export const FIELDS_OF_MAPS: u32 = ~(FIELD_LIST_NODE | FIELD_RB_NODE);
 /** Structs with one of these among their members are checked when the BTF is loaded, for these and FIELDS_OF_OBJECTS. */
@@ -72,12 +73,20 @@ export class Fields {
   lockOffset: i32;
 }
 
+/** In the scratch area, behind the attr of the running command and the header of a BTF blob. */
+const FIELDS_AT: u32 = 224;
+
+export function foundFields(): Fields {
+  return changetype<Fields>(scratchPtr() + FIELDS_AT);
+}
+
 /**
- * Looks for the fields of a value type. A type that is no struct or section has none.
+ * Looks for the fields of a value type, which are in foundFields() then. A type that is no struct or section has none.
  * @param mask FIELD_* bits: others are plain bytes
  * @returns 0; -E2BIG too many, or two of a kind that may be there once; -EINVAL
  */
-export function findFields(btf: Btf, id: u32, mask: u32, fields: Fields): i32 {
+export function findFields(btf: Btf, id: u32, mask: u32): i32 {
+  const fields = foundFields();
   fields.kinds = 0;
   fields.count = 0;
   fields.lockOffset = -1;
@@ -91,27 +100,22 @@ export function findFields(btf: Btf, id: u32, mask: u32, fields: Fields): i32 {
 
 /** The check of a load: a struct that has special members has fields. */
 export function checkStructMetas(btf: Btf): i32 {
-  const ptr = allocZeroed(offsetof<Fields>());
-  if (ptr == 0) return -ENOMEM;
-  const fields = changetype<Fields>(ptr);
-  let ret = 0;
-  for (let id: u32 = 1; id < btf.nrTypes && ret == 0; id++) {
-    if (kindAt(btf, id) != BTF_KIND_STRUCT || !hasSpecialMember(btf, btfType(btf, id))) continue;
-    ret = findFields(btf, id, FIELDS_OF_OBJECTS, fields);
-    if (ret == 0 && fields.count == 0) ret = -EFAULT;
+  for (let id: u32 = 1; id < btf.nrTypes; id++) {
+    if (!isStruct(btf, id) || !hasSpecialMember(btf, btfType(btf, id))) continue;
+    const ret = findFields(btf, id, FIELDS_OF_OBJECTS);
+    if (ret != 0) return ret;
+    if (foundFields().count == 0) return -EFAULT;
   }
-  free(ptr);
-  return ret;
+  return 0;
 }
 
 function hasSpecialMember(btf: Btf, type: BtfType): bool {
-  let at = typeData(type);
-  for (let i: u32 = 0; i < vlenOf(type); i++) {
+  const end = partsEnd(type, 12);
+  for (let at = typeData(type); at < end; at += 12) {
     const id = load<u32>(at, 4);
     const kind = fieldKind(btf, id);
     if (kind == FIELD_KPTR ? isStruct(btf, pointee(btf, id)) : (kind & FIELDS_CHECKED) != 0)
       return true;
-    at += 12;
   }
   return false;
 }
@@ -124,9 +128,14 @@ function findIn(btf: Btf, id: u32, base: u32, mask: u32, fields: Fields, level: 
   let at = typeData(type);
   for (let index: u32 = 0; index < vlenOf(type); index++) {
     const member = memberType(btf, at, isSection);
-    const elem = elemType(btf, member);
+    let elem = member;
+    let count: u32 = 1;
+    while (kindAt(btf, elem) == BTF_KIND_ARRAY) {
+      const array = typeData(btfType(btf, elem));
+      elem = load<u32>(array);
+      count *= load<u32>(array, 8);
+    }
     const offset = base + memberOffset(type, at, isSection);
-    const count = elemCount(btf, member);
     const room = isSection ? load<u32>(at, 8) : <u32>sizeOf(btf, member);
     at += 12;
     if (count == 0) continue;
@@ -181,22 +190,9 @@ function isPlaced(btf: Btf, elem: u32, kind: u32, offset: u32, count: u32, room:
 }
 
 function fieldSize(kind: u32): u32 {
-  switch (kind) {
-    case FIELD_SPIN_LOCK:
-    case FIELD_RES_SPIN_LOCK:
-    case FIELD_REFCOUNT:
-      return 4;
-    case FIELD_TASK_WORK:
-    case FIELD_KPTR:
-    case FIELD_UPTR:
-      return 8;
-    case FIELD_LIST_NODE:
-      return 24;
-    case FIELD_RB_NODE:
-      return 32;
-    default:
-      return 16;
-  }
+  if (kind & FIELDS_4_BYTES) return 4;
+  if (kind & FIELDS_8_BYTES) return 8;
+  return kind == FIELD_LIST_NODE ? 24 : kind == FIELD_RB_NODE ? 32 : 16;
 }
 
 function memberType(btf: Btf, at: usize, isSection: bool): u32 {
@@ -205,24 +201,7 @@ function memberType(btf: Btf, at: usize, isSection: bool): u32 {
 
 /** Bytes from the start of the struct or section; a bit field is never special. */
 function memberOffset(type: BtfType, at: usize, isSection: bool): u32 {
-  if (isSection) return load<u32>(at, 4);
-  const raw = load<u32>(at, 8);
-  return (hasKindFlag(type) ? raw & 0xffffff : raw) / 8;
-}
-
-/** The type of the elements of an array (of arrays); the type itself when it is no array. */
-function elemType(btf: Btf, id: u32): u32 {
-  while (kindAt(btf, id) == BTF_KIND_ARRAY) id = load<u32>(typeData(btfType(btf, id)));
-  return id;
-}
-
-function elemCount(btf: Btf, id: u32): u32 {
-  let count: u32 = 1;
-  while (kindAt(btf, id) == BTF_KIND_ARRAY) {
-    count *= load<u32>(typeData(btfType(btf, id)), 8);
-    id = load<u32>(typeData(btfType(btf, id)));
-  }
-  return count;
+  return isSection ? load<u32>(at, 4) : memberBits(type, at) / 8;
 }
 
 function isStruct(btf: Btf, id: u32): bool {
@@ -261,53 +240,54 @@ function fieldKind(btf: Btf, id: u32): u32 {
   return tagKind(btf.strings + tag.nameOff);
 }
 
-/** 8 bytes of a name from `from` on, zeros behind its end. */
-function nameWord(name: u32, from: u32): u64 {
+/** 8 bytes of a name, zeros behind its end. */
+function nameWord(name: usize): u64 {
   let word: u64 = 0;
-  for (let i: u32 = 0; i < from; i++) {
-    if (load<u8>(name + i) == 0) return 0;
-  }
   for (let i: u32 = 0; i < 8; i++) {
-    const c = load<u8>(name + from + i);
+    const c = load<u8>(name + i);
     if (c == 0) break;
     word |= (<u64>c) << (i * 8);
   }
   return word;
 }
 
+/** The 8 bytes behind the head; a name that ends there has none. */
+function tailWord(name: usize, head: u64): u64 {
+  return head >> 56 == 0 ? 0 : nameWord(name + 8);
+}
+
 /** Names as little-endian words: constants of strings would need a data segment. */
-function structKind(name: u32): u32 {
-  const head = nameWord(name, 0);
-  const tail = nameWord(name, 8);
-  const end = nameWord(name, 16);
-  // bpf_res_ spin_loc k
-  if (head == 0x5f7365725f667062 && tail == 0x636f6c5f6e697073 && end == 0x6b)
-    return FIELD_RES_SPIN_LOCK;
-  if (end != 0) return 0;
-  // bpf_spin _lock
-  if (head == 0x6e6970735f667062) return tail == 0x6b636f6c5f ? FIELD_SPIN_LOCK : 0;
-  // bpf_time r
-  if (head == 0x656d69745f667062) return tail == 0x72 ? FIELD_TIMER : 0;
-  // bpf_wq
-  if (head == 0x71775f667062) return FIELD_WORKQUEUE;
-  // bpf_task _work
-  if (head == 0x6b7361745f667062) return tail == 0x6b726f775f ? FIELD_TASK_WORK : 0;
-  // bpf_list _head, _node
-  if (head == 0x7473696c5f667062) {
-    return tail == 0x646165685f ? FIELD_LIST_HEAD : tail == 0x65646f6e5f ? FIELD_LIST_NODE : 0;
-  }
-  // bpf_rb_r oot
-  if (head == 0x725f62725f667062) return tail == 0x746f6f ? FIELD_RB_ROOT : 0;
-  // bpf_rb_n ode
-  if (head == 0x6e5f62725f667062) return tail == 0x65646f ? FIELD_RB_NODE : 0;
-  // bpf_refc ount
-  if (head == 0x636665725f667062) return tail == 0x746e756f ? FIELD_REFCOUNT : 0;
+function structKind(name: usize): u32 {
+  // bpf_
+  if (load<u32>(name) != 0x5f667062) return 0;
+  const head = nameWord(name + 4);
+  const tail = tailWord(name + 4, head);
+  // spin_loc k
+  if (head == 0x636f6c5f6e697073 && tail == 0x6b) return FIELD_SPIN_LOCK;
+  // res_spin _lock
+  if (head == 0x6e6970735f736572 && tail == 0x6b636f6c5f) return FIELD_RES_SPIN_LOCK;
+  // timer
+  if (head == 0x72656d6974) return FIELD_TIMER;
+  // wq
+  if (head == 0x7177) return FIELD_WORKQUEUE;
+  // task_wor k
+  if (head == 0x726f775f6b736174 && tail == 0x6b) return FIELD_TASK_WORK;
+  // list_hea d
+  if (head == 0x6165685f7473696c && tail == 0x64) return FIELD_LIST_HEAD;
+  // list_nod e
+  if (head == 0x646f6e5f7473696c && tail == 0x65) return FIELD_LIST_NODE;
+  // rb_root
+  if (head == 0x746f6f725f6272) return FIELD_RB_ROOT;
+  // rb_node
+  if (head == 0x65646f6e5f6272) return FIELD_RB_NODE;
+  // refcount
+  if (head == 0x746e756f63666572 && tail == 0) return FIELD_REFCOUNT;
   return 0;
 }
 
-function tagKind(name: u32): u32 {
-  const head = nameWord(name, 0);
-  const tail = nameWord(name, 8);
+function tagKind(name: usize): u32 {
+  const head = nameWord(name);
+  const tail = tailWord(name, head);
   // kptr
   if (head == 0x7274706b) return FIELD_KPTR;
   // kptr_unt rusted
@@ -315,5 +295,6 @@ function tagKind(name: u32): u32 {
   // percpu_k ptr
   if (head == 0x6b5f757063726570 && tail == 0x727470) return FIELD_KPTR;
   // uptr
-  return head == 0x72747075 ? FIELD_UPTR : 0;
+  if (head == 0x72747075) return FIELD_UPTR;
+  return 0;
 }

@@ -26,9 +26,7 @@ import {
   BTF_KIND_INT,
   BTF_KIND_STRUCT,
   EACCES,
-  EBADF,
   EINVAL,
-  ENOMEM,
   ENOTSUPP,
   EOPNOTSUPP,
 } from "../ts/uapi";
@@ -43,10 +41,9 @@ import {
   typeData,
   vlenOf,
 } from "./btf";
-import { FIELDS_OF_MAPS, FIELD_SPIN_LOCK, Fields, findFields } from "./btf_fields";
-import { FD_BTF, FD_FREE, fdKind, fdObject } from "./fd";
-import { allocZeroed, free } from "./kernel";
-import { BpfMap, MapCreateAttr } from "./map";
+import { FIELDS_OF_MAPS, FIELD_SPIN_LOCK, findFields, foundFields } from "./btf_fields";
+import { FD_BTF, fdGet } from "./fd";
+import { BpfMap, MapCreateAttr, isErr } from "./map";
 
 /** Sets of map types have a bit for each; there are less than 64. */
 const TYPE: u64 = 1;
@@ -84,11 +81,11 @@ function isTypeIn(types: u64, type: u32): bool {
 /** Step 15 of a creation. The map holds the BTF from here on. @returns 0 or -errno */
 export function checkBtf(map: BpfMap, attr: MapCreateAttr): i32 {
   if (attr.btfKeyTypeId == 0 && attr.btfValueTypeId == 0) return 0;
-  const kind = fdKind(attr.btfFd);
-  if (kind != FD_BTF) return kind == FD_FREE ? -EBADF : -EINVAL;
-  const btf = changetype<Btf>(fdObject(attr.btfFd));
+  const ptr = fdGet(attr.btfFd, FD_BTF);
+  if (isErr(ptr)) return <i32>ptr;
+  const btf = changetype<Btf>(ptr);
   btfGet(btf);
-  map.btf = <u32>changetype<usize>(btf);
+  map.btf = <u32>ptr;
   map.btfKeyTypeId = attr.btfKeyTypeId;
   map.btfValueTypeId = attr.btfValueTypeId;
   let ret = checkSizes(map, btf);
@@ -97,31 +94,24 @@ export function checkBtf(map: BpfMap, attr: MapCreateAttr): i32 {
 }
 
 function checkSizes(map: BpfMap, btf: Btf): i32 {
-  if (map.btfKeyTypeId != 0) {
-    if (map.btfKeyTypeId >= btf.nrTypes || sizeOf(btf, map.btfKeyTypeId) != map.keySize)
-      return -EINVAL;
-  } else if (!isTypeIn(MAY_LACK_KEY, map.mapType)) {
-    return -EINVAL;
-  }
-  if (map.btfValueTypeId >= btf.nrTypes || sizeOf(btf, map.btfValueTypeId) != map.valueSize)
-    return -EINVAL;
-  return 0;
+  const key = map.btfKeyTypeId;
+  const isKey = key == 0 ? isTypeIn(MAY_LACK_KEY, map.mapType) : hasSize(btf, key, map.keySize);
+  return isKey && hasSize(btf, map.btfValueTypeId, map.valueSize) ? 0 : -EINVAL;
+}
+
+function hasSize(btf: Btf, id: u32, size: u32): bool {
+  return id < btf.nrTypes && sizeOf(btf, id) == size;
 }
 
 /** Finds the lock of a value. */
 function checkFields(map: BpfMap, btf: Btf): i32 {
-  const ptr = allocZeroed(offsetof<Fields>());
-  if (ptr == 0) return -ENOMEM;
-  const fields = changetype<Fields>(ptr);
-  const found =
-    findFields(btf, skipModifiers(btf, map.btfValueTypeId), FIELDS_OF_MAPS, fields) == 0;
-  const kinds = found ? fields.kinds : 0;
-  const lockOffset = fields.lockOffset;
-  free(ptr);
-  if (kinds == 0) return 0;
+  const fields = foundFields();
+  const ret = findFields(btf, skipModifiers(btf, map.btfValueTypeId), FIELDS_OF_MAPS);
+  const kinds = fields.kinds;
+  if (ret != 0 || kinds == 0) return 0;
   if (map.mapFlags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)) return -EACCES;
   if (kinds != FIELD_SPIN_LOCK || !isTypeIn(MAY_HAVE_LOCK, map.mapType)) return -EOPNOTSUPP;
-  map.lockOffset = lockOffset;
+  map.lockOffset = fields.lockOffset;
   return 0;
 }
 

@@ -34,16 +34,17 @@ import {
   NO_SIZE,
   btfType,
   hasKindFlag,
-  isModifier,
-  isOneOf,
   kindAt,
   kindOf,
+  memberBits,
+  partsEnd,
   sizeOf,
   skipModifiers,
   typeData,
   vlenOf,
 } from "./btf";
-import { isIdentifier } from "./btf_names";
+import { RECORDS, isModifier, isOneOf } from "./btf_kinds";
+import { isOptionalIdentifier } from "./btf_names";
 import { allocZeroed, free } from "./kernel";
 
 const MAX_DEPTH: u32 = 32;
@@ -52,7 +53,7 @@ const NOT_VISITED: u8 = 0;
 const VISITED: u8 = 1;
 const RESOLVED: u8 = 2;
 
-const AGGREGATES: u32 = (1 << BTF_KIND_STRUCT) | (1 << BTF_KIND_UNION) | (1 << BTF_KIND_ARRAY);
+const AGGREGATES: u32 = RECORDS | (1 << BTF_KIND_ARRAY);
 /** Variables, sections and tags may be nobody's type. */
 const SOURCES: u32 = (1 << BTF_KIND_VAR) | (1 << BTF_KIND_DATASEC) | (1 << BTF_KIND_DECL_TAG);
 /** What a walk enters, beside modifiers. */
@@ -60,7 +61,6 @@ const TO_RESOLVE: u32 = AGGREGATES | SOURCES | (1 << BTF_KIND_PTR) | (1 << BTF_K
 /** What has no value. */
 const VALUELESS: u32 =
   (1 << BTF_KIND_UNKN) | (1 << BTF_KIND_FUNC) | (1 << BTF_KIND_FUNC_PROTO) | (1 << BTF_KIND_FWD);
-const RECORDS: u32 = (1 << BTF_KIND_STRUCT) | (1 << BTF_KIND_UNION);
 /** What a tag may sit on. */
 const TAGGABLE: u32 =
   RECORDS | (1 << BTF_KIND_FUNC) | (1 << BTF_KIND_VAR) | (1 << BTF_KIND_TYPEDEF);
@@ -72,18 +72,17 @@ const MODE_AGGREGATE: u32 = 2;
 /** A pass over all types. */
 @unmanaged
 class Walk {
-  /** u8 per type: NOT_VISITED, VISITED, RESOLVED. */
-  states: u32;
   depth: u32;
   mode: u32;
 }
+/** Behind the fields, u8 per type: NOT_VISITED, VISITED, RESOLVED. */
+const STATES: u32 = offsetof<Walk>();
 
 /** @returns 0 or -errno */
 export function btfResolve(btf: Btf): i32 {
-  const ptr = allocZeroed(offsetof<Walk>() + btf.nrTypes);
+  const ptr = allocZeroed(STATES + btf.nrTypes);
   if (ptr == 0) return -ENOMEM;
   const walk = changetype<Walk>(ptr);
-  walk.states = <u32>ptr + offsetof<Walk>();
   let ret = 0;
   for (let id: u32 = 1; id < btf.nrTypes && ret == 0; id++) ret = resolveFrom(walk, btf, id);
   for (let id: u32 = 1; id < btf.nrTypes && ret == 0; id++) ret = checkTags(btf, id);
@@ -92,7 +91,7 @@ export function btfResolve(btf: Btf): i32 {
 }
 
 function stateOf(walk: Walk, id: u32): u8 {
-  return load<u8>(walk.states + id);
+  return load<u8>(changetype<usize>(walk) + id, STATES);
 }
 
 /** One walk, then what functions need, which may begin further walks. */
@@ -114,7 +113,7 @@ function startWalk(walk: Walk, btf: Btf, id: u32): i32 {
 function enter(walk: Walk, btf: Btf, id: u32): i32 {
   if (walk.depth == MAX_DEPTH) return -E2BIG;
   if (stateOf(walk, id) != NOT_VISITED) return -EEXIST;
-  store<u8>(walk.states + id, VISITED);
+  store<u8>(changetype<usize>(walk) + id, VISITED, STATES);
   const type = btfType(btf, id);
   const kind = kindOf(type);
   if (walk.mode == MODE_OPEN) {
@@ -124,7 +123,7 @@ function enter(walk: Walk, btf: Btf, id: u32): i32 {
   walk.depth++;
   const ret = resolveType(walk, btf, type, kind);
   walk.depth--;
-  store<u8>(walk.states + id, RESOLVED);
+  store<u8>(changetype<usize>(walk) + id, RESOLVED, STATES);
   return ret;
 }
 
@@ -132,6 +131,11 @@ function enter(walk: Walk, btf: Btf, id: u32): i32 {
 function need(walk: Walk, btf: Btf, id: u32): i32 {
   if (stateOf(walk, id) == RESOLVED) return 0;
   return isSink(walk.mode, kindAt(btf, id)) ? 0 : enter(walk, btf, id);
+}
+
+/** Enters the type of a value. */
+function needValue(walk: Walk, btf: Btf, id: u32): i32 {
+  return isValueTarget(btf, id) ? need(walk, btf, id) : -EINVAL;
 }
 
 function isSink(mode: u32, kind: u32): bool {
@@ -206,12 +210,10 @@ function resolveArray(walk: Walk, btf: Btf, type: BtfType): i32 {
   const array = typeData(type);
   const elem = load<u32>(array);
   const index = load<u32>(array, 4);
-  if (!isValueTarget(btf, index)) return -EINVAL;
-  let ret = need(walk, btf, index);
+  let ret = needValue(walk, btf, index);
   if (ret != 0) return ret;
   if (!isRegularInt(btf, skipModifiers(btf, index))) return -EINVAL;
-  if (!isValueTarget(btf, elem)) return -EINVAL;
-  ret = need(walk, btf, elem);
+  ret = needValue(walk, btf, elem);
   if (ret != 0) return ret;
   const elemId = skipModifiers(btf, elem);
   const size = sizeOf(btf, elemId);
@@ -242,8 +244,8 @@ function resolveVar(walk: Walk, btf: Btf, type: BtfType): i32 {
 
 /** The variables of a section are no larger than their room; those that come later than it are not asked. */
 function resolveDatasec(walk: Walk, btf: Btf, type: BtfType): i32 {
-  let at = typeData(type);
-  for (let i: u32 = 0; i < vlenOf(type); i++) {
+  const end = partsEnd(type, 12);
+  for (let at = typeData(type); at < end; at += 12) {
     const id = load<u32>(at);
     if (!exists(btf, id) || kindAt(btf, id) != BTF_KIND_VAR) return -EINVAL;
     if (stateOf(walk, id) == RESOLVED) {
@@ -253,7 +255,6 @@ function resolveDatasec(walk: Walk, btf: Btf, type: BtfType): i32 {
       const ret = need(walk, btf, id);
       if (ret != 0) return ret;
     }
-    at += 12;
   }
   return 0;
 }
@@ -280,19 +281,16 @@ function resolveDeclTag(walk: Walk, btf: Btf, type: BtfType): i32 {
 // ---- members --------------------------------------------------------------------------------------------------------
 
 function resolveMembers(walk: Walk, btf: Btf, type: BtfType): i32 {
-  let at = typeData(type);
-  for (let i: u32 = 0; i < vlenOf(type); i++) {
+  const isFlagged = hasKindFlag(type);
+  const end = partsEnd(type, 12);
+  for (let at = typeData(type); at < end; at += 12) {
     const id = load<u32>(at, 4);
-    if (!isValueTarget(btf, id)) return -EINVAL;
-    const ret = need(walk, btf, id);
+    const ret = needValue(walk, btf, id);
     if (ret != 0) return ret;
-    const raw = load<u32>(at, 8);
-    const isFlagged = hasKindFlag(type);
-    const offset = isFlagged ? raw & 0xffffff : raw;
-    const bits = isFlagged ? raw >> 24 : 0;
+    const offset = memberBits(type, at);
+    const bits: u32 = isFlagged ? load<u8>(at, 11) : 0;
     if (!memberFits(btf, type.sizeOrType, skipModifiers(btf, id), offset, bits, isFlagged))
       return -EINVAL;
-    at += 12;
   }
   return 0;
 }
@@ -315,11 +313,11 @@ function memberFits(
   if (kind == BTF_KIND_INT) return intFits(type, structSize, offset, bits, isFlagged);
   if (isFlagged && (kind == BTF_KIND_ENUM || kind == BTF_KIND_ENUM64)) {
     if (bits == 0 && offset & 7) return false;
-    const taken = bits == 0 ? 32 : bits;
-    return taken <= 32 && (<u64>offset + taken + 7) / 8 <= structSize;
+    const taken: u32 = bits == 0 ? 32 : bits;
+    return taken <= 32 && (offset + taken + 7) / 8 <= structSize;
   }
   if (bits != 0 || offset & 7) return false;
-  const size = kind == BTF_KIND_PTR ? 8 : sizeOf(btf, id);
+  const size = sizeOf(btf, id);
   if (size == NO_SIZE) return false;
   if (kind == BTF_KIND_FLOAT && (offset / 8) % min<u32>(8, <u32>size) != 0) return false;
   return <u64>(offset / 8) + size <= structSize;
@@ -351,10 +349,9 @@ function isFuncProto(btf: Btf, id: u32): bool {
 function checkFunc(btf: Btf, type: BtfType): i32 {
   if (!isFuncProto(btf, type.sizeOrType)) return -EINVAL;
   const proto = btfType(btf, type.sizeOrType);
-  let at = typeData(proto);
-  for (let i: u32 = 0; i < vlenOf(proto); i++) {
+  const end = partsEnd(proto, 8);
+  for (let at = typeData(proto); at < end; at += 8) {
     if (load<u32>(at) == 0 && load<u32>(at, 4) != 0) return -EINVAL;
-    at += 8;
   }
   return 0;
 }
@@ -363,20 +360,16 @@ function checkFunc(btf: Btf, type: BtfType): i32 {
 function checkFuncProto(walk: Walk, btf: Btf, type: BtfType): i32 {
   let ret = type.sizeOrType == 0 ? 0 : checkSized(walk, btf, type.sizeOrType);
   if (ret != 0) return ret;
-  let count = vlenOf(type);
-  let at = typeData(type);
-  const last = at + (count - 1) * 8;
-  if (count != 0 && load<u32>(last, 4) == 0) {
+  let end = partsEnd(type, 8);
+  const last = end - 8;
+  if (vlenOf(type) != 0 && load<u32>(last, 4) == 0) {
     if (load<u32>(last) != 0) return -EINVAL;
-    count--;
+    end = last;
   }
-  for (let i: u32 = 0; i < count; i++) {
-    const name = load<u32>(at);
-    const id = load<u32>(at, 4);
-    if (name != 0 && !isIdentifier(btf, name)) return -EINVAL;
-    ret = checkSized(walk, btf, id);
+  for (let at = typeData(type); at < end; at += 8) {
+    if (!isOptionalIdentifier(btf, load<u32>(at))) return -EINVAL;
+    ret = checkSized(walk, btf, load<u32>(at, 4));
     if (ret != 0) return ret;
-    at += 8;
   }
   return 0;
 }

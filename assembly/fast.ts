@@ -11,12 +11,12 @@ import { BpfHtab, htabUse, isHtab, lockOf, markUsed } from "./hashtab";
 import { htabDelete, htabUpdate, removeValue } from "./htab_update";
 import { Chunks } from "./htab_chunk";
 import { InlineTable, inlineLookup, inlinePublish, inlineSteps, inlineTake } from "./htab_inline";
-import { SeparateTable, find, findKey, hashKey } from "./htab_table";
+import { SeparateTable, find, hashKey } from "./htab_table";
 import { scratchPtr } from "./kernel";
 import { upper4 } from "./lib/hash";
 import { lock, unlock } from "./lib/lock";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
-import { BpfMap, NO_LOCK, mapByHandle } from "./map";
+import { BpfMap, NO_LOCK, isErr, mapByHandle } from "./map";
 
 function key64(low: u32, high: u32): u64 {
   return ((<u64>high) << 32) | low;
@@ -29,12 +29,6 @@ function key64(low: u32, high: u32): u64 {
  */
 export function isOpen(map: usize, handle: u32): bool {
   return changetype<BpfMap>(map).handle == handle;
-}
-
-/** The hash map of a handle; 0 when it is none. */
-function htabByHandle(handle: u32): usize {
-  const map = mapByHandle(handle);
-  return map != 0 && isHtab(changetype<BpfMap>(map)) ? map : 0;
 }
 
 /** Address of the value of a key of K's size, 0 when absent. */
@@ -256,39 +250,37 @@ export function map_peek(handle: u32, key: usize): usize {
   return map == 0 ? 0 : changetype<BpfMap>(map).peekElem(key);
 }
 
+/** The map of a handle, for a command with these flags that writes or does not; -errno as an address. */
+function mapFor(handle: u32, flags: u32, writes: bool): usize {
+  const ptr = mapByHandle(handle);
+  if (ptr == 0) return <usize>-EINVAL;
+  const map = changetype<BpfMap>(ptr);
+  if (writes && map.frozen) return <usize>-EPERM;
+  return flags & BPF_F_LOCK && map.lockOffset == NO_LOCK ? <usize>-EINVAL : ptr;
+}
+
 /** Copies the value (all CPUs' slots) to `value`. */
 export function map_lookup_copy(handle: u32, key: usize, value: u32, flags: u32): i32 {
-  const ptr = mapByHandle(handle);
-  if (ptr == 0) return -EINVAL;
-  const map = changetype<BpfMap>(ptr);
-  if (flags & BPF_F_LOCK && map.lockOffset == NO_LOCK) return -EINVAL;
-  return map.lookupUser(key, value, flags);
+  const map = mapFor(handle, flags, false);
+  return isErr(map) ? <i32>map : changetype<BpfMap>(map).lookupUser(key, value, flags);
 }
 
 export function map_lookup_and_delete(handle: u32, key: usize, value: u32, flags: u32): i32 {
-  const ptr = mapByHandle(handle);
-  if (ptr == 0) return -EINVAL;
-  const map = changetype<BpfMap>(ptr);
-  if (map.frozen) return -EPERM;
-  if (flags & BPF_F_LOCK && map.lockOffset == NO_LOCK) return -EINVAL;
-  return map.lookupAndDeleteUser(key, value, flags);
+  const map = mapFor(handle, flags, true);
+  return isErr(map) ? <i32>map : changetype<BpfMap>(map).lookupAndDeleteUser(key, value, flags);
 }
 
 export function map_update(handle: u32, key: usize, value: usize, flags: u32): i32 {
-  const ptr = mapByHandle(handle);
-  if (ptr == 0) return -EINVAL;
+  const ptr = mapFor(handle, flags, true);
+  if (isErr(ptr)) return <i32>ptr;
   const map = changetype<BpfMap>(ptr);
-  if (map.frozen) return -EPERM;
-  if (flags & BPF_F_LOCK && map.lockOffset == NO_LOCK) return -EINVAL;
   if (!isUserRange(value, map.userValueSize())) return -EFAULT;
   return map.keySize == 0 ? map.pushElem(value, flags) : map.updateElem(key, value, flags, true);
 }
 
 export function map_delete(handle: u32, key: usize): i32 {
-  const ptr = mapByHandle(handle);
-  if (ptr == 0) return -EINVAL;
-  const map = changetype<BpfMap>(ptr);
-  return map.frozen ? -EPERM : map.deleteElem(key);
+  const map = mapFor(handle, 0, true);
+  return isErr(map) ? <i32>map : changetype<BpfMap>(map).deleteElem(key);
 }
 
 /** Writes the key after `key` (0: the first) to `next`. */
@@ -308,9 +300,8 @@ export function map_iter_next(handle: u32, iter: usize, key: usize): usize {
  * one after the other compares the map's count of removals before each. @returns how many
  */
 export function map_iter_many(handle: u32, pos: u32, out: usize, max: u32): u32 {
-  const ptr = htabByHandle(handle);
-  if (ptr == 0 || !changetype<BpfHtab>(ptr).isInline) return 0;
-  const h = changetype<BpfHtab>(ptr);
+  if (!map_is_inline(handle)) return 0;
+  const h = changetype<BpfHtab>(mapByHandle(handle));
   return pos == 0
     ? inlineSteps(h, h.chunks, 0, out, max)
     : inlineSteps(h, pos & ~15, (pos & 15) + 1, out, max);
@@ -337,21 +328,21 @@ export function map_by_handle(handle: u32): usize {
 // keys: `count` keys of keySize bytes one behind the other; values likewise, of valueSize bytes (per-CPU types:
 // userValueSize). Every address is the caller's own.
 
-function getMany(h: BpfHtab, keys: usize, count: u32, values: usize, found: usize): u32 {
-  const keySize = h.keySize;
-  const valueSize = h.valueSize;
+/** Any type. Values are those of bpf(2): all CPUs' slots, without the lock. */
+function getMany(map: BpfMap, keys: usize, count: u32, values: usize, found: usize): u32 {
+  const valueSize = map.userValueSize();
+  const isHash = isHtab(map) && !changetype<BpfHtab>(map).isPercpu && map.lockOffset == NO_LOCK;
   let hits: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
-    const from = h.isInline ? findKey(h, keys) : h.lookupElem(keys);
-    if (from == 0) {
-      zeroBytes(values, valueSize);
-    } else {
-      hits++;
-      if (valueSize == 8) store<u64>(values, load<u64>(from));
-      else copyBytes(values, from, valueSize);
-    }
-    if (found != 0) store<u8>(found + i, from == 0 ? 0 : 1);
-    keys += keySize;
+    // The lookup of a program marks the entry of an LRU map, the copy does not.
+    const from = map.lookupElem(keys);
+    let hit = from != 0;
+    if (hit && isHash) copyBytes(values, from, valueSize);
+    else if (hit) hit = map.lookupUser(keys, values, 0) == 0;
+    if (!hit) zeroBytes(values, valueSize);
+    hits += u32(hit);
+    if (found != 0) store<u8>(found + i, u8(hit));
+    keys += map.keySize;
     values += valueSize;
   }
   return hits;
@@ -376,22 +367,6 @@ function getManySmall(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
   return count - misses;
 }
 
-/** getMany for any type: values as bpf(2) has them, all CPUs' slots and without the lock. */
-function getManyCopies(map: BpfMap, keys: usize, count: u32, values: usize, found: usize): u32 {
-  const valueSize = map.userValueSize();
-  let hits: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
-    // The lookup of a program marks the entry of an LRU map, the copy does not.
-    const hit: u32 = map.lookupElem(keys) != 0 && map.lookupUser(keys, values, 0) == 0 ? 1 : 0;
-    if (!hit) zeroBytes(values, valueSize);
-    hits += hit;
-    if (found != 0) store<u8>(found + i, hit);
-    keys += map.keySize;
-    values += valueSize;
-  }
-  return hits;
-}
-
 /**
  * Looks `count` keys up (LRU types: marked as used). Misses read as zeros; found[i] says which, when `found` is not 0.
  * @returns the number of hits
@@ -403,17 +378,13 @@ export function map_get_many(
   values: usize,
   found: usize,
 ): u32 {
-  const map = mapByHandle(handle);
-  if (map == 0) return 0;
-  const ptr = htabByHandle(handle);
-  const isPlain =
-    ptr != 0 && changetype<BpfMap>(map).lockOffset == NO_LOCK && !changetype<BpfHtab>(ptr).isPercpu;
-  if (!isPlain) return getManyCopies(changetype<BpfMap>(map), keys, count, values, found);
-  const h = changetype<BpfHtab>(ptr);
-  const isWordy = h.valueSize == 4 || h.valueSize == 8;
-  return h.isInline && h.keySize == 4 && isWordy && found == 0
-    ? getManySmall(h, keys, count, values)
-    : getMany(h, keys, count, values, found);
+  const ptr = mapByHandle(handle);
+  if (ptr == 0) return 0;
+  const map = changetype<BpfMap>(ptr);
+  const isWordy = map.keySize == 4 && (map.valueSize == 4 || map.valueSize == 8);
+  return map.isInline && map.lockOffset == NO_LOCK && isWordy && found == 0
+    ? getManySmall(changetype<BpfHtab>(ptr), keys, count, values)
+    : getMany(map, keys, count, values, found);
 }
 
 /**
@@ -429,19 +400,14 @@ export function map_set_many(
   flags: u32,
   error: usize,
 ): u32 {
-  store<i32>(error, -EINVAL);
-  const ptr = mapByHandle(handle);
-  if (ptr == 0) return 0;
+  const ptr = mapFor(handle, 0, true);
+  let ret = isErr(ptr) ? <i32>ptr : 0;
   const map = changetype<BpfMap>(ptr);
-  const keySize = map.keySize;
-  const valueSize = map.userValueSize();
-  let ret = map.frozen ? -EPERM : 0;
+  const valueSize = ret == 0 ? map.userValueSize() : 0;
   let done: u32 = 0;
   while (done < count && ret == 0) {
-    ret = map.updateElem(keys, values, flags, true);
+    ret = map.updateElem(keys + done * map.keySize, values + done * valueSize, flags, true);
     if (ret == 0) done++;
-    keys += keySize;
-    values += valueSize;
   }
   store<i32>(error, ret);
   return done;
@@ -449,13 +415,11 @@ export function map_set_many(
 
 /** Deletes `count` keys; absent ones are passed over. @returns the number deleted; error as in map_set_many */
 export function map_delete_many(handle: u32, keys: usize, count: u32, error: usize): u32 {
-  store<i32>(error, -EINVAL);
-  const ptr = mapByHandle(handle);
-  if (ptr == 0) return 0;
-  const map = changetype<BpfMap>(ptr);
-  let ret = map.frozen ? -EPERM : 0;
+  const ptr = mapFor(handle, 0, true);
+  let ret = isErr(ptr) ? <i32>ptr : 0;
   let deleted: u32 = 0;
   for (let i: u32 = 0; i < count && ret == 0; i++) {
+    const map = changetype<BpfMap>(ptr);
     ret = map.deleteElem(keys + i * map.keySize);
     if (ret == 0) deleted++;
     else if (ret == -ENOENT) ret = 0;

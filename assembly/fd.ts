@@ -2,8 +2,8 @@
 // number is used. 0, 1 and 2 are open files from the start that are nothing of ours.
 
 import { EBADF, EINVAL, EMFILE, ENOMEM } from "../ts/uapi";
-import { Kernel, allocGrow, freeReplaced, kernel } from "./kernel";
-import { BpfMap, mapGet, mapPut } from "./map";
+import { Kernel, allocZeroed, freeReplaced, kernel } from "./kernel";
+import { fdRelease } from "./fd_release";
 import { lock, unlock } from "./lib/lock";
 
 export const FD_FREE: u32 = 0;
@@ -17,6 +17,8 @@ export const FD_INODE: u32 = 7;
 /** A directory of bpffs.ts. */
 export const FD_DIRECTORY: u32 = 8;
 export const FD_PERF_EVENT: u32 = 9;
+/** A BPF token: there are none, so no fd is one. */
+export const FD_TOKEN: u32 = 10;
 
 export const FMODE_READ: u32 = 1;
 export const FMODE_WRITE: u32 = 2;
@@ -30,21 +32,22 @@ function entryPtr(fd: u32): usize {
 }
 
 export function fdTableInit(): bool {
-  const k = kernel();
-  k.fds = <u32>allocGrow(64 * ENTRY_SIZE);
-  if (k.fds == 0) return false;
-  memory.fill(k.fds, 0, 64 * ENTRY_SIZE);
-  k.fdCapacity = 64;
+  if (!growTable()) return false;
   for (let fd: u32 = 0; fd < 3; fd++) store<u16>(entryPtr(fd), FD_FILE);
-  k.fdHint = 3;
   return true;
 }
 
 /**
  * Gives the lowest free number to an object, whose reference the fd takes over.
- * @returns the fd, -EMFILE or -ENOMEM (then the reference stays with the caller)
+ * @returns the fd, -EMFILE or -ENOMEM (then the reference is dropped)
  */
 export function fdInstall(kind: u32, mode: u32, object: usize): i32 {
+  const fd = takeFd(kind, mode, object);
+  if (fd < 0) fdRelease(kind, object);
+  return fd;
+}
+
+function takeFd(kind: u32, mode: u32, object: usize): i32 {
   const k = kernel();
   lock(fdTableLock());
   let fd = k.fdHint;
@@ -91,9 +94,9 @@ export function fdObjectOf(fd: i32, kind: u32): usize {
   return entryKind(entry) == kind ? entryObject(entry) : 0;
 }
 
-/** FMODE_* bits of an open fd. */
+/** FMODE_* bits: how an fd was opened; 0 when it is not open. */
 export function fdMode(fd: i32): u32 {
-  return load<u16>(entryPtr(fd), 2);
+  return <u32>entryOf(fd) >> 16;
 }
 
 /** The object behind an open fd. */
@@ -113,19 +116,16 @@ export function fdRemove(fd: i32): u64 {
   return entry;
 }
 
-/** The map behind fd: EBADF when it is not open, EINVAL when it is something else. No reference is taken. */
-export function fdMap(fd: i32): usize {
+/** The object of this kind behind fd: EBADF when it is not open, EINVAL when it is something else. No reference is taken. */
+export function fdGet(fd: i32, kind: u32): usize {
   const entry = entryOf(fd);
-  if (entryKind(entry) == FD_MAP) return entryObject(entry);
+  if (entryKind(entry) == kind) return entryObject(entry);
   return <usize>(entry == 0 ? -EBADF : -EINVAL);
 }
 
-/** A new fd for a map, taking a reference. */
-export function fdOpenMap(map: BpfMap, mode: u32): i32 {
-  mapGet(map);
-  const fd = fdInstall(FD_MAP, mode, changetype<usize>(map));
-  if (fd < 0) mapPut(map);
-  return fd;
+/** The map behind fd. */
+export function fdMap(fd: i32): usize {
+  return fdGet(fd, FD_MAP);
 }
 
 /** The lock of the kernel's tables: fds, handles, ids, pins. */
@@ -139,10 +139,9 @@ function fdKindAt(fd: u32): u32 {
 
 function growTable(): bool {
   const k = kernel();
-  const capacity = k.fdCapacity * 2;
-  const table = allocGrow(<u64>capacity * ENTRY_SIZE);
+  const capacity: u32 = k.fdCapacity == 0 ? 64 : k.fdCapacity * 2;
+  const table = allocZeroed(<u64>capacity * ENTRY_SIZE);
   if (table == 0) return false;
-  memory.fill(table, 0, capacity * ENTRY_SIZE);
   memory.copy(table, k.fds, k.fdCapacity * ENTRY_SIZE);
   freeReplaced(k.fds);
   k.fds = <u32>table;

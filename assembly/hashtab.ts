@@ -38,18 +38,16 @@ import {
   BpfMap,
   MapCreateAttr,
 } from "./map";
-import { copyOut, copyValueOut, flagsAllowed, mapOrError, placeMap } from "./map";
+import { copyOut, copyValueOut, flagsAllowed } from "./map";
 import { PERCPU_VALUE_MAX } from "./arraymap";
 import {
   ELEM_LIVE,
   ELEM_REF,
   SEPARATE_SLOTS,
   behindInBucket,
-  bucketOf,
   findKey,
   elemBehind,
   firstElem,
-  firstFrom,
   hashAt,
   holdsHash,
   isUsed,
@@ -89,61 +87,69 @@ const ELEM_BYTES_MAX: u64 = 4194304 - 48;
 const BUCKETS_MAX: u32 = 0xffffffff / 16;
 
 export class BpfHtab extends BpfMap {
+  // What lookups read.
   // The table (htab_table.ts).
   chunks: u32;
   chunksEnd: u32;
   chunkSize: u32;
   nChunks: u32;
-  bucketMask: u32;
   /** The bits of a hash that decide about the home chunk. */
   hashMask: u32;
-  bucketShift: u32;
+  keyOff: u32;
+  valueOff: u32;
   zeroSeed: bool;
   isPercpu: bool;
   isLru: bool;
   /** The separate layout, one value an element, no order to keep: for the shortcuts (SeparateTable). */
   isPlain: bool;
-  /** Values refer to something: dropValue is told when one goes. Such a map has the separate layout. */
-  ownsValues: bool;
-  keyOff: u32;
-  valueOff: u32;
   seed: u64;
-  // Elements of the separate layout: preallocated, or from the pool.
-  isPrealloc: bool;
-  /** BPF_F_NO_COMMON_LRU. */
-  lruPerCpu: bool;
-  elems: u32;
-  elemSize: u32;
-  /** Elements of a preallocated map that were never used. */
-  fresh: u32;
-  freeList: u32;
-  pool: u32;
-  // Per-CPU slots: CPU i's is cpuStride * i behind CPU 0's.
-  slots: u32;
-  cpuStride: u32;
-  slotSize: u32;
-  // LRU (bpf_lru_list.ts).
-  lruSets: u32;
-  lruLocals: u32;
-  lruTarget: u32;
   // Inline tables (htab_inline.ts).
-  slotCount: u32;
-  keyStride: u32;
   valueStride: u32;
   chunkShift: u32;
   metas: u32;
   metaShift: u32;
+  // Per-CPU slots: CPU i's is cpuStride * i behind CPU 0's.
+  cpuStride: u32;
+  // What only others read: as many bytes as a cache line has, between what lookups read and what updates write.
+  slots: u32;
+  slotSize: u32;
+  bucketMask: u32;
+  bucketShift: u32;
+  // Inline tables.
+  slotCount: u32;
+  keyStride: u32;
   emptyHome: u32;
   emptyKey: u32;
+  // Elements of the separate layout: preallocated, or from the pool.
+  elems: u32;
+  elemSize: u32;
+  pool: u32;
+  isPrealloc: bool;
+  /** BPF_F_NO_COMMON_LRU. */
+  lruPerCpu: bool;
+  /** Values refer to something: dropValue is told when one goes. Such a map has the separate layout. */
+  ownsValues: bool;
+  // LRU (bpf_lru_list.ts).
+  lruSets: u32;
+  lruLocals: u32;
+  lruTarget: u32;
+  gap: u32;
+  // What updates write.
+  count: u32;
+  /** Elements of a preallocated map that were never used. */
+  fresh: u32;
+  freeList: u32;
   /** Elements that went away, modulo 2^32: whoever has walked ahead sees that it must look again. Inline tables only. */
   removals: u32;
+  /** lockWord of the hash types, which would stand among what lookups read. */
+  tableLock: u32;
 
   /** The order of the checks is the kernel's. Spec: hash-array-syscall.md 2.3, 2.4. */
   static allocCheck(attr: MapCreateAttr): i32 {
     const type = attr.mapType;
     const flags = attr.mapFlags;
-    const isLru = type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
-    const isPercpu = type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+    const isLru = isLruType(type);
+    const isPercpu = isPercpuType(type);
     const noCommon = (flags & BPF_F_NO_COMMON_LRU) != 0;
     if (!flagsAllowed(flags, HTAB_FLAGS)) return -EINVAL;
     if (!isLru && noCommon) return -EINVAL;
@@ -156,27 +162,17 @@ export class BpfHtab extends BpfMap {
     return 0;
   }
 
-  static alloc(attr: MapCreateAttr): usize {
-    const ptr = placeMap<BpfHtab>(attr);
-    if (ptr == 0) return <usize>-ENOMEM;
-    const h = changetype<BpfHtab>(ptr);
-    return mapOrError(h, h.init());
-  }
-
   /** Sizes the table and allocates it. */
-  init(): i32 {
+  override init(attr: MapCreateAttr): i32 {
     const type = this.mapType;
-    const nrCpus = kernel().nrCpus;
-    this.isLru = type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
-    this.isPercpu = type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
-    this.isPrealloc = (this.mapFlags & BPF_F_NO_PREALLOC) == 0;
-    this.lruPerCpu = (this.mapFlags & BPF_F_NO_COMMON_LRU) != 0;
-    this.zeroSeed = (this.mapFlags & BPF_F_ZERO_SEED) != 0;
+    const flags = this.mapFlags;
+    this.isLru = isLruType(type);
+    this.isPercpu = isPercpuType(type);
+    this.isPrealloc = (flags & BPF_F_NO_PREALLOC) == 0;
+    this.lruPerCpu = (flags & BPF_F_NO_COMMON_LRU) != 0;
+    this.zeroSeed = (flags & BPF_F_ZERO_SEED) != 0;
     this.seed = random64();
-    if (this.lruPerCpu) {
-      const up = ((<u64>this.maxEntries + nrCpus - 1) / nrCpus) * nrCpus;
-      this.maxEntries = up > 0xffffffff ? (this.maxEntries / nrCpus) * nrCpus : <u32>up;
-    }
+    if (this.lruPerCpu) this.maxEntries = roundToCpus(this.maxEntries);
     if (this.maxEntries > 0x80000000) return -E2BIG;
     const nBuckets = roundupPow2(this.maxEntries);
     if (nBuckets > BUCKETS_MAX) return -E2BIG;
@@ -184,17 +180,19 @@ export class BpfHtab extends BpfMap {
     this.bucketShift = ctz(nBuckets);
     // Homes go by the bucket where the order shows, otherwise by the whole hash: a bucket may then begin in one chunk and
     // end in the next (htab_table.ts, nextInBucket).
-    this.hashMask = ~0;
-    if (this.zeroSeed) this.hashMask = this.bucketShift == 0 ? 0 : ~0 << (32 - this.bucketShift);
-    const isSimple = !this.isPercpu && !this.zeroSeed;
-    const mayBeInline = isSimple && this.isPrealloc && !this.isLru && !this.ownsValues;
-    this.isInline = mayBeInline && inlineFits(this.keySize, this.valueSize, this.maxEntries);
-    this.isPlain = isSimple && !this.isInline;
+    this.hashMask = this.zeroSeed ? ~(<u32>~0 >> this.bucketShift) : ~0;
+    this.isInline =
+      type == BPF_MAP_TYPE_HASH &&
+      (flags & (BPF_F_NO_PREALLOC | BPF_F_ZERO_SEED)) == 0 &&
+      inlineFits(this.keySize, this.valueSize, this.maxEntries);
+    this.isPlain = !this.isPercpu && !this.zeroSeed && !this.isInline;
     return this.isInline ? this.initInline() : this.initSeparate();
   }
 
   private initInline(): i32 {
-    if (!this.allocChunks(inlineLayout(this), true)) return -ENOMEM;
+    if (!this.allocChunks(inlineLayout(this))) return -ENOMEM;
+    this.chunks = this.asRegion(this.chunks, this.chunksEnd - this.chunks);
+    if (this.chunks == 0) return -ENOMEM;
     inlineInit(this);
     return 0;
   }
@@ -209,7 +207,7 @@ export class BpfHtab extends BpfMap {
     // Seven of twelve slots in use: a search for an absent key, as in front of each insertion, seldom meets a chunk that
     // was full once, and goes on. Small tables: four of twelve.
     this.nChunks = chunkCount(this, SEPARATE_SLOTS, 171, 300);
-    if (!this.allocChunks(0, false)) return -ENOMEM;
+    if (!this.allocChunks(0)) return -ENOMEM;
     if (!this.isPrealloc) {
       this.pool = <u32>allocZeroed(offsetof<Pool>());
       if (this.pool == 0) return -ENOMEM;
@@ -225,19 +223,15 @@ export class BpfHtab extends BpfMap {
       return 0;
     }
     const bytes = <u64>this.elemSize * this.maxEntries;
-    this.elems = <u32>allocGrow(bytes);
+    this.elems = this.asRegion(allocGrow(bytes), bytes);
     if (this.elems == 0) return -ENOMEM;
-    if (!addRegion(this.elems, this.elems + <usize>bytes, changetype<usize>(this), true))
-      return -ENOMEM;
     this.fresh = this.maxEntries;
     if (this.isPercpu) {
       const perCpu = (<u64>this.slotSize * this.maxEntries + 63) & ~63;
       if (perCpu > 0xffffffff) return -ENOMEM;
       this.cpuStride = <u32>perCpu;
-      this.slots = <u32>allocZeroed(perCpu * nrCpus, 64);
+      this.slots = this.asRegion(allocZeroed(perCpu * nrCpus, 64), perCpu * nrCpus);
       if (this.slots == 0) return -ENOMEM;
-      const end = this.slots + <usize>(perCpu * nrCpus);
-      if (!addRegion(this.slots, end, changetype<usize>(this), true)) return -ENOMEM;
       for (let index: u32 = 0; index < this.maxEntries; index++) {
         const elem = this.elems + index * this.elemSize;
         store<u32>(elem + this.valueOff, this.slots + index * this.slotSize);
@@ -248,12 +242,18 @@ export class BpfHtab extends BpfMap {
   }
 
   /** extra: bytes behind the chunks. */
-  private allocChunks(extra: u64, isRegion: bool): bool {
+  private allocChunks(extra: u64): bool {
     const bytes = <u64>this.nChunks * this.chunkSize;
     this.chunks = <u32>allocZeroed(bytes + extra, this.chunkSize);
-    if (this.chunks == 0) return false;
     this.chunksEnd = this.chunks + <u32>bytes;
-    return !isRegion || addRegion(this.chunks, this.chunksEnd, changetype<usize>(this), true);
+    return this.chunks != 0;
+  }
+
+  /** Makes a fresh allocation a region of this map. @returns its address; 0: there was none, or out of memory, and it is free */
+  private asRegion(at: usize, bytes: u64): u32 {
+    if (at == 0 || addRegion(at, at + <usize>bytes, changetype<usize>(this), true)) return <u32>at;
+    free(at);
+    return 0;
   }
 
   override release(): void {
@@ -267,7 +267,7 @@ export class BpfHtab extends BpfMap {
     free(this.chunks);
     free(this.elems);
     free(this.slots);
-    if (this.isLru) lruRelease(this);
+    lruRelease(this);
   }
 
   override check(): i32 {
@@ -298,47 +298,33 @@ export class BpfHtab extends BpfMap {
     return htabDelete(this, keyLow(this, key), keyHigh(this, key));
   }
 
+  override elemCount(): i64 {
+    return this.count;
+  }
+
   /**
    * The next element of the bucket is chosen before the callback runs, as in the kernel: one that the callback replaces is
    * visited although it is its bucket's newest now. One that it deletes is not (the kernel may show it once more).
    */
   override forEach(fn: u64, ctx: u64): i64 {
-    return this.zeroSeed ? this.forEachInOrder(fn, ctx) : this.forEachSlot(fn, ctx);
-  }
-
-  private forEachSlot(fn: u64, ctx: u64): i64 {
     let visited: i64 = 0;
-    for (let pos = firstElem(this); pos != 0; pos = nextElem(this, pos)) {
+    let pos = firstElem(this);
+    let rank = pos == 0 ? 0 : rankAt(this, pos);
+    while (pos != 0) {
+      const next = this.zeroSeed ? behindInBucket(this, rank, pos) : 0;
+      const nextHash = next == 0 ? 0 : hashAt(this, next);
+      const nextRank = next == 0 ? 0 : rankAt(this, next);
       visited++;
       const key = keyAt(this, pos);
       const value = valueOn(this, valueAt(this, pos), cpu());
       if (!callBackOnElem(fn, this, key, value, ctx)) break;
-    }
-    return visited;
-  }
-
-  private forEachInOrder(fn: u64, ctx: u64): i64 {
-    let visited: i64 = 0;
-    let pos = firstFrom(this, 0);
-    while (pos != 0) {
-      const bucket = bucketOf(this, hashAt(this, pos));
-      let rank = rankAt(this, pos);
-      while (pos != 0) {
-        const next = behindInBucket(this, rank, pos);
-        const nextHash = next == 0 ? 0 : hashAt(this, next);
-        const nextRank = next == 0 ? 0 : rankAt(this, next);
-        visited++;
-        const key = keyAt(this, pos);
-        const value = valueOn(this, valueAt(this, pos), cpu());
-        if (!callBackOnElem(fn, this, key, value, ctx)) return visited;
+      if (next != 0) {
         pos = next;
         rank = nextRank;
-        if (pos != 0 && !holdsHash(this, pos, nextHash)) {
-          pos = behindInBucket(this, rank, pos);
-          if (pos != 0) rank = rankAt(this, pos);
-        }
+        if (holdsHash(this, pos, nextHash)) continue;
       }
-      pos = bucket == this.bucketMask ? 0 : firstFrom(this, bucket + 1);
+      pos = elemBehind(this, rank, pos);
+      if (pos != 0) rank = rankAt(this, pos);
     }
     return visited;
   }
@@ -440,20 +426,31 @@ export class BpfHtab extends BpfMap {
   }
 }
 if (offsetof<BpfHtab>("removals") != REMOVALS_AT) ERROR("REMOVALS_AT: ts/abi.ts");
+if (offsetof<BpfHtab>("count") - offsetof<BpfHtab>("slots") < 64) ERROR("less than a cache line");
 
 /** Is this one of the types of this file? */
 export function isHtab(map: BpfMap): bool {
   const type = map.mapType;
-  return (
-    type == BPF_MAP_TYPE_HASH ||
-    type == BPF_MAP_TYPE_LRU_HASH ||
-    type == BPF_MAP_TYPE_PERCPU_HASH ||
-    type == BPF_MAP_TYPE_LRU_PERCPU_HASH
-  );
+  return type == BPF_MAP_TYPE_HASH || type == BPF_MAP_TYPE_PERCPU_HASH || isLruType(type);
+}
+
+function isLruType(type: u32): bool {
+  return type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+}
+
+function isPercpuType(type: u32): bool {
+  return type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+}
+
+/** BPF_F_NO_COMMON_LRU: as many entries for each CPU, more than asked for where they fit 32 bits. */
+function roundToCpus(maxEntries: u32): u32 {
+  const down = maxEntries - (maxEntries % kernel().nrCpus);
+  const up = down + kernel().nrCpus;
+  return down == maxEntries || up < down ? down : up;
 }
 
 export function lockOf(h: BpfHtab): usize {
-  return changetype<usize>(h) + offsetof<BpfHtab>("lockWord");
+  return changetype<usize>(h) + offsetof<BpfHtab>("tableLock");
 }
 
 /** Of a value as the table has it: its address, of per-CPU types that of one CPU's slot. */

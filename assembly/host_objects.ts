@@ -64,9 +64,7 @@ function isHostKind(kind: u32): bool {
 
 /** Gives an object's reference to a new fd; without one the reference is dropped. */
 function install(kind: u32, object: usize): i32 {
-  const fd = fdInstall(kind, FMODE_READ | FMODE_WRITE, object);
-  if (fd < 0) hostPut(changetype<HostObject>(object));
-  return fd;
+  return fdInstall(kind, FMODE_READ | FMODE_WRITE, object);
 }
 
 /** A new object with one reference; owners may need room for their storages from now on. */

@@ -2,7 +2,6 @@
 // Kernel: hashtab.c __htab_map_lookup_and_delete_batch (behaviour checked against 6.18, spec hash-array-syscall.md 7.2).
 
 import { EFAULT, EINVAL, ENOENT, ENOSPC } from "../ts/uapi";
-import { batchFlagsLegal } from "./batch";
 import { BpfHtab } from "./hashtab";
 import { removeValue } from "./htab_update";
 import { bucketOf, firstFrom, hashAt, keyAt, nextInBucket, valueAt } from "./htab_table";
@@ -16,7 +15,7 @@ export function htabLookupBatch(
   userCount: usize,
   andDelete: bool,
 ): i32 {
-  if (!batchFlagsLegal(h, attr.elemFlags) || attr.flags != 0) return -EINVAL;
+  if (attr.flags != 0) return -EINVAL;
   const room = attr.count;
   if (room == 0) return 0;
   store<u32>(userCount, 0);

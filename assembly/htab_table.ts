@@ -25,8 +25,9 @@ import { ASK_AT } from "../ts/abi";
 import { BpfHtab } from "./hashtab";
 import { Chunks, addOverflow, tagOf } from "./htab_chunk";
 import { inlineFind, inlineHash, inlineOverflow, inlinePosition, inlineUsed } from "./htab_inline";
+import { scratchPtr } from "./kernel";
 import { hash16, hash8, hashBytes } from "./lib/hash";
-import { jhash, jhash16, jhash4, jhash8 } from "./lib/jhash";
+import { jhash } from "./lib/jhash";
 import { copyBytes, equalBytes } from "./lib/bytes";
 
 export const SEPARATE_SLOTS: u32 = 12;
@@ -43,10 +44,17 @@ export const ELSEWHERE: u32 = 255;
 // ---- keys in registers ----------------------------------------------------------------------------------------------
 // A key travels as (a, b): keys of 4 and 8 bytes in a, of 16 bytes in a and b, all others by address in a.
 
+/** Offset in the scratch area of a key on its way to jhash. */
+const KEY_AT: u32 = 240;
+
+function inRegisters(h: BpfHtab): bool {
+  return h.keySize == 4 || h.keySize == 8 || h.keySize == 16;
+}
+
 /** The first part of a key in memory. */
 export function keyLow(h: BpfHtab, key: usize): u64 {
   if (h.keySize == 4) return load<u32>(key);
-  return h.keySize == 8 || h.keySize == 16 ? load<u64>(key) : key;
+  return inRegisters(h) ? load<u64>(key) : key;
 }
 
 /** The second part. */
@@ -58,28 +66,18 @@ export function hashKey(h: BpfHtab, a: u64, b: u64): u32 {
   if (h.isInline) return inlineHash(h, a, b);
   // The kernel's bucket, the low bits, goes to the top.
   if (h.zeroSeed) return rotr<u32>(jhashKey(h, a, b), h.bucketShift);
-  switch (h.keySize) {
-    case 4:
-    case 8:
-      return hash8(a, h.seed);
-    case 16:
-      return hash16(a, b, h.seed);
-    default:
-      return hashBytes(<usize>a, h.keySize, h.seed);
-  }
+  return inRegisters(h) ? hash16(a, b, h.seed) : hashBytes(<usize>a, h.keySize, h.seed);
 }
 
+/** jhash wants every key in memory. */
 function jhashKey(h: BpfHtab, a: u64, b: u64): u32 {
-  switch (h.keySize) {
-    case 4:
-      return jhash4(<u32>a, 0);
-    case 8:
-      return jhash8(a, 0);
-    case 16:
-      return jhash16(a, b, 0);
-    default:
-      return jhash(<usize>a, h.keySize, 0);
+  let key = <usize>a;
+  if (inRegisters(h)) {
+    key = scratchPtr() + KEY_AT;
+    store<u64>(key, a);
+    store<u64>(key, b, 8);
   }
+  return jhash(key, h.keySize, 0);
 }
 
 export function keyEquals(h: BpfHtab, at: usize, a: u64, b: u64): bool {
@@ -276,14 +274,18 @@ export function publishSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32): void 
   store<u8>((pos & ~15) + (pos & 15), tagOf(hash));
 }
 
-/** Empties a slot. */
-export function removeSlot(h: BpfHtab, pos: u32, hash: u32): void {
-  store<u8>((pos & ~15) + (pos & 15), 0);
-  let chunk = chunkAt(h, homeIndex(h, hash));
-  while (chunk != (pos & ~15)) {
-    addOverflow(chunk + OVERFLOW_AT, -1);
-    chunk = chunkAfter(h, chunk);
+/** Empties the slot of a live elem. */
+export function removeElem(h: BpfHtab, elem: usize): void {
+  const live: u32 = load<u8>(elem, ELEM_LIVE);
+  let chunk = homeOf(h, elem);
+  let slot = live - 1;
+  if (live == ELSEWHERE) {
+    const pos = positionBehind(h, elem, chunk);
+    slot = pos & 15;
+    for (; chunk != (pos & ~15); chunk = chunkAfter(h, chunk)) addOverflow(chunk + OVERFLOW_AT, -1);
   }
+  store<u8>(chunk + slot, 0);
+  store<u8>(elem, 0, ELEM_LIVE);
 }
 
 /** The position of a value in the table. */
@@ -292,14 +294,18 @@ export function positionOfValue(h: BpfHtab, value: usize): u32 {
 }
 
 /** The position of a live elem (separate layout). The elem says it, so that an eviction need not wait for the chunk. */
-export function positionOf(h: BpfHtab, elem: usize): u32 {
-  const hash = load<u32>(elem);
+function positionOf(h: BpfHtab, elem: usize): u32 {
   const live: u32 = load<u8>(elem, ELEM_LIVE);
-  const home = chunkAt(h, homeIndex(h, hash));
-  return live == ELSEWHERE ? positionBehind(h, elem, home, tagOf(hash)) : home | (live - 1);
+  const home = homeOf(h, elem);
+  return live == ELSEWHERE ? positionBehind(h, elem, home) : home | (live - 1);
 }
 
-function positionBehind(h: BpfHtab, elem: usize, home: u32, tag: u32): u32 {
+function homeOf(h: BpfHtab, elem: usize): u32 {
+  return chunkAt(h, homeIndex(h, load<u32>(elem)));
+}
+
+function positionBehind(h: BpfHtab, elem: usize, home: u32): u32 {
+  const tag = tagOf(load<u32>(elem));
   let chunk = chunkAfter(h, home);
   while (true) {
     let candidates = SeparateTable.tagged(chunk, tag);
@@ -333,6 +339,15 @@ function rankOf(h: BpfHtab, pos: u32, hash: u32): u64 {
  * elements of one home) go by address.
  */
 function homeNext(h: BpfHtab, home: u32, rank: u64, at: u32): u32 {
+  return leastBehind(h, home, rank, at, false);
+}
+
+/** The element of a home that follows (stamp, at) by age, in whatever bucket. */
+function oldestBehind(h: BpfHtab, home: u32, stamp: u32, at: u32): u32 {
+  return leastBehind(h, home, stamp, at, true);
+}
+
+function leastBehind(h: BpfHtab, home: u32, rank: u64, at: u32, byAge: bool): u32 {
   let best: u32 = 0;
   let bestRank: u64 = u64.MAX_VALUE;
   let chunk = chunkAt(h, home);
@@ -344,7 +359,7 @@ function homeNext(h: BpfHtab, home: u32, rank: u64, at: u32): u32 {
       used &= used - 1;
       const hash = hashAt(h, pos);
       if (homeIndex(h, hash) != home) continue;
-      const r = rankOf(h, pos, hash);
+      const r = byAge ? stampOf(h, pos) : rankOf(h, pos, hash);
       if (r < rank || (r == rank && pos <= at)) continue;
       if (r < bestRank || (r == bestRank && pos < best)) {
         best = pos;
@@ -422,37 +437,15 @@ function firstBucketOf(h: BpfHtab, home: u32): u32 {
 /** Draws the stamps of a home's elements anew, 1 upwards in the same order; @returns the highest. */
 function renumber(h: BpfHtab, home: u32): u32 {
   // Oldest first: the i-th smallest stamp is at least i, so what was renumbered never gets in the way of the rest.
-  let last: u32 = 0;
   let stamp: u32 = 0;
-  while (true) {
-    const pos = oldestAfter(h, home, last);
-    if (pos == 0) return stamp;
-    last = stampOf(h, pos);
+  let pos = oldestBehind(h, home, 0, 0);
+  while (pos != 0) {
+    const next = oldestBehind(h, home, stampOf(h, pos), pos);
     if (stamp < 0xfffe) stamp++;
     store<u16>(elemAt(pos), stamp, ELEM_STAMP);
+    pos = next;
   }
-}
-
-/** The element of a home with the smallest stamp above `stamp`; 0 when there is none. */
-function oldestAfter(h: BpfHtab, home: u32, stamp: u32): u32 {
-  let best: u32 = 0;
-  let bestStamp: u32 = 0x10000;
-  let chunk = chunkAt(h, home);
-  let left = h.nChunks;
-  while (true) {
-    let used = usedSlots(h, chunk);
-    while (used != 0) {
-      const pos = chunk | ctz(used);
-      used &= used - 1;
-      const s = stampOf(h, pos);
-      if (s <= stamp || s >= bestStamp) continue;
-      if (homeIndex(h, hashAt(h, pos)) != home) continue;
-      best = pos;
-      bestStamp = s;
-    }
-    if (overflowOf(h, chunk) == 0 || --left == 0) return best;
-    chunk = chunkAfter(h, chunk);
-  }
+  return stamp;
 }
 
 // ---- walking without the kernel's order -----------------------------------------------------------------------------

@@ -20,9 +20,8 @@ import {
   firstElem,
   hashKey,
   nextElem,
-  positionOf,
   publishSlot,
-  removeSlot,
+  removeElem,
   takeSlot,
   valueAt,
 } from "./htab_table";
@@ -59,7 +58,6 @@ function takeElem(h: BpfHtab): usize {
 }
 
 function giveElem(h: BpfHtab, elem: usize): void {
-  store<u8>(elem, 0, ELEM_LIVE);
   if (h.isLru) {
     lruPushFree(h, <u32>elem);
   } else if (h.isPrealloc) {
@@ -73,8 +71,7 @@ function giveElem(h: BpfHtab, elem: usize): void {
 /** Takes a live elem out of the table for the LRU lists; false when it is not live (just handed out). */
 export function evictElem(h: BpfHtab, elem: u32): bool {
   if (load<u8>(elem, ELEM_LIVE) == 0) return false;
-  removeSlot(h, positionOf(h, elem), load<u32>(elem));
-  store<u8>(elem, 0, ELEM_LIVE);
+  removeElem(h, elem);
   h.count--;
   return true;
 }
@@ -88,7 +85,7 @@ export function removeValue(h: BpfHtab, value: usize, hash: u32): void {
     return;
   }
   const elem = value - h.valueOff;
-  removeSlot(h, positionOf(h, elem), hash);
+  removeElem(h, elem);
   if (h.ownsValues) h.dropValue(value);
   giveElem(h, elem);
 }
@@ -155,38 +152,46 @@ function updateSeparate(
 }
 
 function updateInline(h: BpfHtab, hash: u32, a: u64, b: u64, value: usize, flags: u64): i32 {
-  const at = inlineFind(h, hash, a, b);
-  if (at != 0) {
-    if (flags & BPF_NOEXIST) return -EEXIST;
-    if (flags & BPF_F_LOCK) copyMapValueLocked(h, at, value);
-    else storeValue(h, at, value);
-    return 0;
+  let at = inlineFind(h, hash, a, b);
+  const isNew = at == 0;
+  const ret = mayWrite(h, isNew, flags);
+  if (ret != 0) return ret;
+  let pos: u32 = 0;
+  if (isNew) {
+    pos = inlineTake(h, hash);
+    at = valueAt(h, pos);
   }
-  if (flags & BPF_EXIST) return -ENOENT;
-  if (h.count >= h.maxEntries) return -E2BIG;
-  const pos = inlineTake(h, hash);
-  const to = valueAt(h, pos);
-  storeValue(h, to, value);
-  clearLock(h, to);
-  inlinePublish(h, pos, a, b);
-  h.count++;
+  writeValue(h, at, value, flags, isNew);
+  if (isNew) {
+    inlinePublish(h, pos, a, b);
+    h.count++;
+  }
   return 0;
 }
 
-/** Stores a value. In the shared build a reader may see half of a replaced one, as in the kernel's ARRAY. */
-function storeValue(h: BpfHtab, to: usize, value: usize): void {
-  const size = h.valueSize;
-  if (h.lockOffset >= 0 || size > SHORT || (size & 3) != 0) {
-    copyMapValue(h, to, value);
-    return;
-  }
-  // Word by word: JavaScript may have stored words, and a wide load of fresh narrow stores stalls.
-  for (let i: u32 = 0; i < size; i += 4) store<u32>(to + i, load<u32>(value + i));
+/** 0 or -errno. LRU types have room: they evict. */
+function mayWrite(h: BpfHtab, isNew: bool, flags: u64): i32 {
+  if (!isNew) return flags & BPF_NOEXIST ? -EEXIST : 0;
+  if (flags & BPF_EXIST) return -ENOENT;
+  return h.count >= h.maxEntries && !h.isLru ? -E2BIG : 0;
 }
 
-/** A new element's lock is free. */
-function clearLock(h: BpfHtab, value: usize): void {
-  if (h.lockOffset >= 0) store<u32>(value + h.lockOffset, 0);
+/**
+ * A value that is no per-CPU one. In the shared build a reader may see half of a replaced one, as in the kernel's ARRAY.
+ * A new element's lock is free.
+ */
+function writeValue(h: BpfHtab, to: usize, value: usize, flags: u64, isNew: bool): void {
+  const size = h.valueSize;
+  if (h.lockOffset >= 0) {
+    if (!isNew && flags & BPF_F_LOCK) copyMapValueLocked(h, to, value);
+    else copyMapValue(h, to, value);
+    if (isNew) store<u32>(to + h.lockOffset, 0);
+  } else if (size > SHORT || (size & 3) != 0) {
+    copyMapValue(h, to, value);
+  } else {
+    // Word by word: JavaScript may have stored words, and a wide load of fresh narrow stores stalls.
+    for (let i: u32 = 0; i < size; i += 4) store<u32>(to + i, load<u32>(value + i));
+  }
 }
 
 /** The key is there, its value at `at`. `node` is a fresh node of the LRU types, or 0. */
@@ -199,18 +204,18 @@ function updateElem(
   flags: u64,
   syscall: bool,
 ): i32 {
-  const exists = (flags & BPF_NOEXIST) != 0;
-  if (!exists) replaceValue(h, at, hash, value, flags, syscall);
+  const ret = mayWrite(h, false, flags);
+  if (ret == 0) replaceValue(h, at, hash, value, flags, syscall);
   if (h.isLru) {
     const elem = <u32>at - h.valueOff;
-    if (!exists && !h.isPercpu) {
+    if (ret == 0 && !h.isPercpu) {
       lruReplace(h, elem, node);
     } else {
-      if (!exists) store<u8>(elem, 1, ELEM_REF);
+      if (ret == 0) store<u8>(elem, 1, ELEM_REF);
       if (node != 0) lruPushFree(h, node);
     }
   }
-  return exists ? -EEXIST : 0;
+  return ret;
 }
 
 /** The key is absent. */
@@ -224,21 +229,17 @@ function insertElem(
   flags: u64,
   syscall: bool,
 ): i32 {
-  if (flags & BPF_EXIST) {
+  const ret = mayWrite(h, true, flags);
+  if (ret != 0) {
     if (node != 0) lruPushFree(h, node);
-    return -ENOENT;
+    return ret;
   }
-  if (!h.isLru && h.count >= h.maxEntries) return -E2BIG;
   const elem: usize = h.isLru ? node : takeElem(h);
   if (elem == 0) return -ENOMEM;
   const pos = takeSlot(h, elem, hash, a, b);
   const at = elem + h.valueOff;
-  if (h.isPercpu) {
-    writePercpu(h, at, value, syscall, true);
-  } else {
-    storeValue(h, at, value);
-    clearLock(h, at);
-  }
+  if (h.isPercpu) writePercpu(h, at, value, syscall, true);
+  else writeValue(h, at, value, flags, true);
   publishSlot(h, pos, elem, hash);
   h.count++;
   return 0;
@@ -255,15 +256,11 @@ function replaceValue(
 ): void {
   if (h.isPercpu) {
     writePercpu(h, at, value, syscall, false);
-  } else if (flags & BPF_F_LOCK) {
-    copyMapValueLocked(h, at, value);
-  } else if (h.ownsValues) {
-    h.dropValue(at);
-    copyMapValue(h, at, value);
-  } else {
-    storeValue(h, at, value);
-    SeparateTable.makeNewest(h, at - h.valueOff, hash);
+    return;
   }
+  if (h.ownsValues) h.dropValue(at);
+  writeValue(h, at, value, flags, false);
+  if (!h.ownsValues && !(flags & BPF_F_LOCK)) SeparateTable.makeNewest(h, at - h.valueOff, hash);
 }
 
 /** bpf(2) writes all slots, padding included; a program its CPU's, and an insert by a program zeroes the others. */

@@ -1,39 +1,14 @@
 // The Wasm ABI: every function the outside may call. The bpf_* exports and bpf() are a contract (docs/simulators.md);
 // the others serve ts/ and may change.
 
-import { BPF_MAP_TYPE_UNSPEC, EBADF, EINVAL } from "../ts/uapi";
-import {
-  FD_FREE,
-  FD_MAP,
-  entryKind,
-  entryObject,
-  fdKind,
-  fdMap,
-  fdMode,
-  fdObjectOf,
-  fdRemove,
-  fdTableInit,
-} from "./fd";
+import { EBADF, EINVAL } from "../ts/uapi";
+import { FD_MAP, entryKind, entryObject, fdMap, fdObjectOf, fdRemove, fdTableInit } from "./fd";
 import { fdRelease } from "./fd_release";
 import { hostInit } from "./host";
-import {
-  allocGrow,
-  attach,
-  cpu,
-  free,
-  heapUsedBytes,
-  kernel,
-  kernelDetach,
-  kernelExit,
-  kernelInit,
-  scratchPtr,
-  ktime,
-  setCpu,
-  setKtime,
-} from "./kernel";
+import { allocGrow, kernel, kernelExit, kernelInit, scratchPtr } from "./kernel";
 import { BpfMap, MapCreateAttr, isErr, mapByHandle } from "./map";
 import { mapMmap, mapMunmap } from "./map_obj";
-import { PROBE, mapType } from "./map_types";
+import { NO_TYPE, allocCheck } from "./map_types";
 
 export { bpf } from "./syscall";
 export {
@@ -173,45 +148,20 @@ export function kernel_init(
   return 0;
 }
 
-/** Makes this instance a CPU of a kernel another instance made in the same memory. @returns 1, or 0 when there is none */
-export function kernel_attach(root: usize, cpuIndex: u32): i32 {
-  return attach(root, cpuIndex) ? 1 : 0;
-}
-
-export function kernel_exit(): void {
-  kernelExit();
-}
-
-/** Ends this instance's part in a kernel another instance made. */
-export function kernel_detach(): void {
-  kernelDetach();
-}
-
-export function set_cpu(index: u32): void {
-  setCpu(index);
-}
-
-export function get_cpu(): u32 {
-  return cpu();
-}
-
-/** Moves the clock of bpf_ktime_get_ns; it does not go back. */
-export function set_ktime(ns: u64): void {
-  setKtime(ns);
-}
-
-/** The clock, without advancing it. */
-export function get_ktime(): u64 {
-  return ktime();
-}
+export {
+  attach as kernel_attach,
+  cpu as get_cpu,
+  kernelDetach as kernel_detach,
+  kernelExit as kernel_exit,
+  ktime as get_ktime,
+  /** Its first 256 bytes belong to bpf(). */
+  scratchPtr as scratch,
+  setCpu as set_cpu,
+  setKtime as set_ktime,
+} from "./kernel";
 
 export function nr_cpus(): u32 {
   return kernel().nrCpus;
-}
-
-/** This instance's scratch area; its first 256 bytes belong to bpf(). */
-export function scratch(): usize {
-  return scratchPtr();
 }
 
 // ---- memory ---------------------------------------------------------------------------------------------------------
@@ -221,14 +171,11 @@ export function mem_alloc(bytes: u32): usize {
   return allocGrow(bytes);
 }
 
-export function mem_free(ptr: usize): void {
-  free(ptr);
-}
-
-/** Bytes allocated at the moment, by everybody. */
-export function mem_used(): u32 {
-  return heapUsedBytes();
-}
+export {
+  free as mem_free,
+  /** Bytes allocated at the moment, by everybody. */
+  heapUsedBytes as mem_used,
+} from "./kernel";
 
 // ---- windows --------------------------------------------------------------------------------------------------------
 
@@ -259,10 +206,7 @@ export function fd_close(fd: i32): i32 {
   return 0;
 }
 
-/** How an fd was opened: 1 for reading, 2 for writing, their sum for both; 0 when it is not open. */
-export function fd_mode(fd: i32): u32 {
-  return fdKind(fd) == FD_FREE ? 0 : fdMode(fd);
-}
+export { fdMode as fd_mode } from "./fd";
 
 /** The handle of the map behind an fd; 0 when there is none. */
 export function bpf_map_by_fd(fd: i32): u32 {
@@ -278,8 +222,9 @@ export function map_value_addr(fd: i32, off: u32): i32 {
 
 /** 1 when maps of this type can be created. */
 export function map_type_supported(type: i32): i32 {
-  if (type == BPF_MAP_TYPE_UNSPEC) return 0;
-  return mapType(type, PROBE, changetype<MapCreateAttr>(0)) == 0 ? 1 : 0;
+  const attr = changetype<MapCreateAttr>(scratchPtr());
+  attr.mapType = type;
+  return allocCheck(attr) == NO_TYPE ? 0 : 1;
 }
 
 /** Live elements of a map; -EINVAL when it is none or does not count. */

@@ -36,8 +36,8 @@ import { copyBytes, round8, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { Pool, poolAlloc, poolDestroy, poolElemAt, poolFree, poolInit } from "./lib/pool";
 import { DEAD } from "./lib/region";
-import { BpfMap, MapCreateAttr, flagsAllowed, freeMap, isErr, mapByHandle, mapGet } from "./map";
-import { copyMapValue, copyMapValueLocked, copyOut, copyValueOut, mapPut, placeMap } from "./map";
+import { BpfMap, MapCreateAttr, flagsAllowed, isErr, mapByHandle, mapGet } from "./map";
+import { copyMapValue, copyMapValueLocked, copyOut, copyValueOut, mapPut } from "./map";
 
 const VALUE_SIZE_MAX: u32 = 65407;
 const FLAGS: u32 =
@@ -76,20 +76,18 @@ export class CgroupStorage extends BpfMap {
     return flagsAllowed(attr.mapFlags, FLAGS) && attr.maxEntries == 0 ? 0 : -EINVAL;
   }
 
-  static alloc(attr: MapCreateAttr): usize {
-    const ptr = placeMap<CgroupStorage>(attr);
-    if (ptr == 0) return <usize>-ENOMEM;
-    const map = changetype<CgroupStorage>(ptr);
-    map.pool = <u32>allocZeroed(offsetof<Pool>());
-    if (map.pool == 0) {
-      freeMap(map);
-      return <usize>-ENOMEM;
+  override init(attr: MapCreateAttr): i32 {
+    const pool = allocZeroed(offsetof<Pool>());
+    if (pool == 0) return -ENOMEM;
+    this.pool = <u32>pool;
+    let bytes = round8(this.valueSize);
+    if (this.mapType == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE) {
+      this.cpuStride = bytes;
+      bytes *= kernel().nrCpus;
     }
-    const isPercpu = attr.mapType == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
-    if (isPercpu) map.cpuStride = round8(attr.valueSize);
-    const bytes = isPercpu ? map.cpuStride * kernel().nrCpus : round8(attr.valueSize);
-    poolInit(changetype<Pool>(map.pool), ptr, VALUE_HDR + bytes, 0, u32.MAX_VALUE);
-    return ptr;
+    const self = changetype<usize>(this);
+    poolInit(changetype<Pool>(pool), self, VALUE_HDR + bytes, 0, u32.MAX_VALUE);
+    return 0;
   }
 
   override lookupUser(key: usize, value: u64, flags: u64): i32 {

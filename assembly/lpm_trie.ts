@@ -74,7 +74,7 @@ import {
 } from "./lpm_node";
 import { nextElem } from "./lpm_walk";
 import { BATCH_DELETE, BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr } from "./map";
-import { copyValueOut, flagsAllowed, mapOrNoMemory, placeMap } from "./map";
+import { attrLegal, copyValueOut } from "./map";
 
 /** struct bpf_lpm_trie_key without data: the prefix length. */
 export const KEY_HDR: u32 = 4;
@@ -109,6 +109,7 @@ export class BpfLpmTrie extends BpfMap {
   /** Offset of an element's info word (lpm_node.ts). */
   infoOff: u32;
   root: u32;
+  count: u32;
   /** lpm_dir.ts; 0 while the trie is small. */
   dir: u32;
   /** Number of prefixes at which making the table is tried. */
@@ -122,20 +123,15 @@ export class BpfLpmTrie extends BpfMap {
   reserved: u64;
 
   /** EINVAL: flags, sizes. The kernel looks at them here, behind all that is checked for every type. */
-  static alloc(attr: MapCreateAttr): usize {
-    const flags = attr.mapFlags;
-    if (attr.maxEntries == 0 || (flags & BPF_F_NO_PREALLOC) == 0) return <usize>-EINVAL;
-    if (!flagsAllowed(flags, LPM_FLAGS)) return <usize>-EINVAL;
-    if (attr.keySize <= KEY_HDR || attr.keySize > KEY_HDR + DATA_MAX) return <usize>-EINVAL;
-    if (attr.valueSize == 0 || attr.valueSize > VALUE_MAX) return <usize>-EINVAL;
-    const ptr = placeMap<BpfLpmTrie>(attr);
-    if (ptr == 0) return <usize>-ENOMEM;
-    const trie = changetype<BpfLpmTrie>(ptr);
-    trie.dataSize = attr.keySize - KEY_HDR;
-    trie.maxPrefixlen = trie.dataSize << 3;
-    trie.infoOff = infoOffset(attr.valueSize);
-    trie.dirAt = DIR_ENTRIES;
-    return mapOrNoMemory(trie, trie.allocParts());
+  override init(attr: MapCreateAttr): i32 {
+    if (!attrLegal(attr, attr.keySize, LPM_FLAGS)) return -EINVAL;
+    if ((attr.mapFlags & BPF_F_NO_PREALLOC) == 0 || attr.valueSize > VALUE_MAX) return -EINVAL;
+    if (attr.keySize <= KEY_HDR || attr.keySize > KEY_HDR + DATA_MAX) return -EINVAL;
+    this.dataSize = attr.keySize - KEY_HDR;
+    this.maxPrefixlen = this.dataSize << 3;
+    this.infoOff = infoOffset(attr.valueSize);
+    this.dirAt = DIR_ENTRIES;
+    return this.allocParts() ? 0 : -ENOMEM;
   }
 
   private allocParts(): bool {
@@ -498,6 +494,10 @@ export class BpfLpmTrie extends BpfMap {
 
   override batchOps(): u32 {
     return BATCH_LOOKUP | BATCH_UPDATE | BATCH_DELETE;
+  }
+
+  override elemCount(): i64 {
+    return this.count;
   }
 
   override liveOffset(lo: u32, addr: u32): u32 {

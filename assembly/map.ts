@@ -8,17 +8,12 @@ import {
   BPF_F_LOCK,
   BPF_F_RDONLY,
   BPF_F_WRONLY,
-  BPF_MAP_TYPE_HASH,
-  BPF_MAP_TYPE_HASH_OF_MAPS,
-  BPF_MAP_TYPE_LPM_TRIE,
-  BPF_MAP_TYPE_LRU_HASH,
   BPF_MAP_TYPE_LRU_PERCPU_HASH,
   BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
   BPF_MAP_TYPE_PERCPU_HASH,
   EFAULT,
   EINVAL,
-  ENOMEM,
   ENOTSUPP,
   PAGE_SIZE,
 } from "../ts/uapi";
@@ -87,15 +82,6 @@ export const PERCPU_TYPES: u64 =
   (1 << BPF_MAP_TYPE_LRU_PERCPU_HASH) |
   (1 << BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE);
 
-/** Types that count their elements (isOneOf). */
-const COUNTING_TYPES: u64 =
-  (1 << BPF_MAP_TYPE_HASH) |
-  (1 << BPF_MAP_TYPE_PERCPU_HASH) |
-  (1 << BPF_MAP_TYPE_LRU_HASH) |
-  (1 << BPF_MAP_TYPE_LRU_PERCPU_HASH) |
-  (1 << BPF_MAP_TYPE_LPM_TRIE) |
-  (1 << BPF_MAP_TYPE_HASH_OF_MAPS);
-
 /** Is a map of one of these types? A bit for each, by number. */
 export function isOneOf(map: BpfMap, types: u64): bool {
   return ((types >> map.mapType) & 1) != 0;
@@ -116,8 +102,6 @@ export abstract class BpfMap extends RegionOwner {
   writableMmaps: u32;
   /** Held while the structure changes; shared build only. */
   lockWord: u32;
-  /** Live elements, of COUNTING_TYPES. */
-  count: u32;
   /** A hash table with its elements inside (htab_inline.ts). */
   isInline: bool;
   /** The handle of such a table, otherwise 0: one comparison in front of the shortcuts around the dispatch. */
@@ -165,7 +149,7 @@ export abstract class BpfMap extends RegionOwner {
 
   /** Live elements; -EINVAL for types that do not count. */
   elemCount(): i64 {
-    return isOneOf(this, COUNTING_TYPES) ? <i64>this.count : -EINVAL;
+    return -EINVAL;
   }
 
   // ---- syscall side: copies. User addresses are u64 and unchecked, except keys, which bpf(2) has checked ----
@@ -189,7 +173,7 @@ export abstract class BpfMap extends RegionOwner {
     return 0;
   }
 
-  /** LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH, for types with them; count goes to the user's attr. */
+  /** LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH of types that have them; count goes to the user's attr. */
   lookupBatch(attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
     return genericLookupBatch(this, attr, userCount);
   }
@@ -219,6 +203,11 @@ export abstract class BpfMap extends RegionOwner {
   }
 
   // ---- life ----
+
+  /** Allocates what a new map of this type consists of. @returns 0 or -errno: then the map is freed, with what there is of it */
+  init(attr: MapCreateAttr): i32 {
+    return 0;
+  }
 
   /**
    * One step of an iteration that goes on from a place, not from a key: deleting the current element (or any other) does
@@ -275,21 +264,14 @@ function placeBytes(bytes: u32, classId: u32): usize {
   return block + OBJECT_HDR;
 }
 
-/** A zeroed map structure of class T with its class id and the common attributes; 0 when out of memory. */
-export function placeMap<T extends BpfMap>(attr: MapCreateAttr): usize {
-  return initMap(placeObject<T>(), attr);
-}
-
-function initMap(ptr: usize, attr: MapCreateAttr): usize {
-  if (ptr == 0) return 0;
-  const map = changetype<BpfMap>(ptr);
+/** Gives a new map the attributes that all types have. */
+export function setAttributes(map: BpfMap, attr: MapCreateAttr): void {
   map.mapType = attr.mapType;
   map.keySize = attr.keySize;
   map.valueSize = attr.valueSize;
   map.maxEntries = attr.maxEntries;
   map.mapFlags = attr.mapFlags & ~(BPF_F_RDONLY | BPF_F_WRONLY);
   map.mapExtra = attr.mapExtra;
-  return ptr;
 }
 
 /** Frees a map that has no id (yet, or any more), with all it owns. */
@@ -301,21 +283,15 @@ export function freeMap(map: BpfMap): void {
   free(changetype<usize>(map) - OBJECT_HDR);
 }
 
-/** The end of a creation: the map, or -errno as an address (ret) without it. */
-export function mapOrError(map: BpfMap, ret: i32): usize {
-  if (ret == 0) return changetype<usize>(map);
-  freeMap(map);
-  return <usize>ret;
-}
-
-/** mapOrError for a map that is complete unless memory was short. */
-export function mapOrNoMemory(map: BpfMap, isComplete: bool): usize {
-  return mapOrError(map, isComplete ? 0 : -ENOMEM);
-}
-
 /** The flags every type checks alike: not both *_PROG bits, nothing outside `allowed`. */
 export function flagsAllowed(flags: u32, allowed: u32): bool {
   return (flags & ~allowed) == 0 && (flags & 0x180) != 0x180;
+}
+
+/** What most types check: nothing is 0, keys have `keySize` bytes, the flags are `allowed`. */
+export function attrLegal(attr: MapCreateAttr, keySize: u32, allowed: u32): bool {
+  if (attr.maxEntries == 0 || attr.keySize != keySize || attr.valueSize == 0) return false;
+  return flagsAllowed(attr.mapFlags, allowed);
 }
 
 // ---- update flags and values --------------------------------------------------------------------------------------

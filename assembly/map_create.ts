@@ -5,22 +5,19 @@ import {
   BPF_F_RDONLY,
   BPF_F_TOKEN_FD,
   BPF_F_WRONLY,
-  BPF_MAP_TYPE_ARENA,
   BPF_MAP_TYPE_ARRAY,
   BPF_MAP_TYPE_BLOOM_FILTER,
   BPF_MAP_TYPE_HASH,
-  BPF_MAP_TYPE_STRUCT_OPS,
   BPF_OBJ_NAME_LEN,
-  EBADF,
   EFAULT,
   EINVAL,
   ENOMEM,
   EOPNOTSUPP,
 } from "../ts/uapi";
 import { checkBtf } from "./btf_map";
-import { FD_FREE, FD_MAP, FMODE_READ, FMODE_WRITE, fdInstall, fdKind } from "./fd";
-import { BpfMap, MapCreateAttr, freeMap, isErr, mapPut, publishMap } from "./map";
-import { ALLOC, CHECK, PROBE, mapType } from "./map_types";
+import { FD_MAP, FD_TOKEN, FMODE_READ, FMODE_WRITE, fdGet, fdInstall } from "./fd";
+import { BpfMap, MapCreateAttr, freeMap, publishMap, setAttributes } from "./map";
+import { NO_TYPE, allocCheck, place } from "./map_types";
 import { isNameByte, isUserRange } from "./lib/bytes";
 
 /** @returns the new fd or -errno */
@@ -28,16 +25,17 @@ export function mapCreate(attr: MapCreateAttr): i32 {
   const withToken = (attr.mapFlags & BPF_F_TOKEN_FD) != 0;
   attr.mapFlags &= ~BPF_F_TOKEN_FD;
   let ret = checkAttr(attr);
-  if (ret == 0) ret = <i32>mapType(attr.mapType, PROBE, attr);
-  if (ret == 0) ret = <i32>mapType(attr.mapType, CHECK, attr);
+  if (ret == 0) ret = allocCheck(attr);
+  if (ret == NO_TYPE) ret = -EINVAL;
   if (ret == 0 && attr.mapIfindex != 0) ret = offload(attr);
-  // There are no tokens here, so no fd can be one.
-  if (ret == 0 && withToken) ret = fdKind(attr.mapTokenFd) == FD_FREE ? -EBADF : -EINVAL;
+  if (ret == 0 && withToken) ret = <i32>fdGet(attr.mapTokenFd, FD_TOKEN);
   if (ret != 0) return ret;
-  const ptr = mapType(attr.mapType, ALLOC, attr);
-  if (isErr(ptr)) return <i32>ptr;
+  const ptr = place(attr);
+  if (ptr == 0) return -ENOMEM;
   const map = changetype<BpfMap>(ptr);
-  ret = setName(map, attr);
+  setAttributes(map, attr);
+  ret = map.init(attr);
+  if (ret == 0) ret = setName(map, attr);
   if (ret == 0) ret = checkBtf(map, attr);
   if (ret == 0) ret = checkExclusive(attr);
   if (ret == 0 && !publishMap(map)) ret = -ENOMEM;
@@ -45,30 +43,24 @@ export function mapCreate(attr: MapCreateAttr): i32 {
     freeMap(map);
     return ret;
   }
-  const fd = fdInstall(FD_MAP, openMode(attr.mapFlags), ptr);
-  if (fd < 0) mapPut(map);
-  return fd;
+  return fdInstall(FD_MAP, openMode(attr.mapFlags), ptr);
 }
 
-/** FMODE_* bits for BPF_F_RDONLY and BPF_F_WRONLY (not both). */
+/** FMODE_* bits for BPF_F_RDONLY and BPF_F_WRONLY; 0 for both, which is illegal. */
 export function openMode(flags: u32): u32 {
-  if (flags & BPF_F_RDONLY) return FMODE_READ;
-  if (flags & BPF_F_WRONLY) return FMODE_WRITE;
-  return FMODE_READ | FMODE_WRITE;
+  let mode = FMODE_READ | FMODE_WRITE;
+  if (flags & BPF_F_RDONLY) mode &= ~FMODE_WRITE;
+  if (flags & BPF_F_WRONLY) mode &= ~FMODE_READ;
+  return mode;
 }
 
 /** Steps 3 to 6: what concerns every type. */
 function checkAttr(attr: MapCreateAttr): i32 {
-  const type = attr.mapType;
-  if (attr.btfVmlinuxValueTypeId != 0) {
-    if (type != BPF_MAP_TYPE_STRUCT_OPS || attr.btfKeyTypeId != 0 || attr.btfValueTypeId != 0)
-      return -EINVAL;
-  } else if (attr.btfKeyTypeId != 0 && attr.btfValueTypeId == 0) {
-    return -EINVAL;
-  }
-  const hasExtra = type == BPF_MAP_TYPE_BLOOM_FILTER || type == BPF_MAP_TYPE_ARENA;
-  if (attr.mapExtra != 0 && !hasExtra) return -EINVAL;
-  if (attr.mapFlags & BPF_F_RDONLY && attr.mapFlags & BPF_F_WRONLY) return -EINVAL;
+  // STRUCT_OPS has one, ARENA has a map_extra: no such types here.
+  if (attr.btfVmlinuxValueTypeId != 0) return -EINVAL;
+  if (attr.btfKeyTypeId != 0 && attr.btfValueTypeId == 0) return -EINVAL;
+  if (attr.mapExtra != 0 && attr.mapType != BPF_MAP_TYPE_BLOOM_FILTER) return -EINVAL;
+  if (openMode(attr.mapFlags) == 0) return -EINVAL;
   // One NUMA node, number 0; -1 is "any".
   if (attr.mapFlags & BPF_F_NUMA_NODE && attr.numaNode != 0 && attr.numaNode != 0xffffffff)
     return -EINVAL;

@@ -33,7 +33,7 @@ import { BpfHtab } from "./hashtab";
 import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
 import { DEAD } from "./lib/region";
 import { BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr } from "./map";
-import { copyOut, isErr, mapGet, mapOrError, mapOrNoMemory, mapPut, placeMap } from "./map";
+import { attrLegal, copyOut, isErr, mapGet, mapPut } from "./map";
 
 const ARRAY_OF_MAPS_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY;
 /** Bytes of a value: an fd going in, an id coming out. */
@@ -105,22 +105,16 @@ export class BpfArrayOfMaps extends BpfFdArray {
 
   /** Sizes and flags; the template comes after them. Spec: other-types.md 5. */
   static allocCheck(attr: MapCreateAttr): i32 {
-    if (attr.maxEntries == 0 || attr.keySize != 4 || attr.valueSize != VALUE_SIZE) return -EINVAL;
-    return attr.mapFlags & ~ARRAY_OF_MAPS_FLAGS ? -EINVAL : 0;
+    const isLegal = attr.valueSize == VALUE_SIZE && attrLegal(attr, 4, ARRAY_OF_MAPS_FLAGS);
+    return isLegal ? 0 : -EINVAL;
   }
 
-  static alloc(attr: MapCreateAttr): usize {
+  override init(attr: MapCreateAttr): i32 {
     const meta = makeTemplate(attr.innerMapFd);
-    if (isErr(meta)) return meta;
-    const ptr = placeMap<BpfArrayOfMaps>(attr);
-    if (ptr == 0) {
-      free(meta);
-      return <usize>-ENOMEM;
-    }
-    const outer = changetype<BpfArrayOfMaps>(ptr);
-    outer.meta = <u32>meta;
-    outer.slots = <u32>allocZeroed(<u64>attr.maxEntries * 4);
-    return mapOrNoMemory(outer, outer.slots != 0);
+    if (isErr(meta)) return <i32>meta;
+    this.meta = <u32>meta;
+    this.slots = <u32>allocZeroed(<u64>this.maxEntries * 4);
+    return this.slots == 0 ? -ENOMEM : 0;
   }
 
   override fdGetPtr(fd: i32): usize {
@@ -187,18 +181,12 @@ export class BpfHashOfMaps extends BpfHtab {
     return attr.valueSize == VALUE_SIZE ? BpfHtab.allocCheck(attr) : -EINVAL;
   }
 
-  static override alloc(attr: MapCreateAttr): usize {
+  override init(attr: MapCreateAttr): i32 {
     const meta = makeTemplate(attr.innerMapFd);
-    if (isErr(meta)) return meta;
-    const ptr = placeMap<BpfHashOfMaps>(attr);
-    if (ptr == 0) {
-      free(meta);
-      return <usize>-ENOMEM;
-    }
-    const outer = changetype<BpfHashOfMaps>(ptr);
-    outer.meta = <u32>meta;
-    outer.ownsValues = true;
-    return mapOrError(outer, outer.init());
+    if (isErr(meta)) return <i32>meta;
+    this.meta = <u32>meta;
+    this.ownsValues = true;
+    return super.init(attr);
   }
 
   /** The inner map's handle. */

@@ -11,7 +11,6 @@ import {
   EBADF,
   EBADFD,
   EBUSY,
-  EFAULT,
   EINVAL,
   ENODEV,
   ENOENT,
@@ -25,16 +24,17 @@ import {
   FD_MAP,
   FMODE_READ,
   FMODE_WRITE,
+  fdInstall,
   fdKind,
   fdMode,
   fdObject,
-  fdOpenMap,
 } from "./fd";
-import { Btf, btfInfo } from "./btf";
-import { copyBytes, isUserRange, isZero, zeroBytes } from "./lib/bytes";
+import { BTF_INFO_SIZE, Btf, btfIdAfter, btfInfo } from "./btf";
+import { copyBytes, zeroBytes } from "./lib/bytes";
 import { BpfMap, NO_LOCK, isErr, mapAfterId, mapById, mapGet, mapPut } from "./map";
 import { openMode } from "./map_create";
 import { scratchPtr } from "./kernel";
+import { copyStructFromUser, putAttr } from "./uaccess";
 
 /** struct bpf_map_info. */
 @unmanaged
@@ -58,10 +58,10 @@ class BpfMapInfo {
   mapExtra: u64;
   hash: u64;
   hashSize: u32;
+  /** Copied, but must be zero. */
+  padding: u32;
 }
-if (offsetof<BpfMapInfo>("hashSize") != 96) ERROR("BpfMapInfo mirrors struct bpf_map_info");
-/** Bytes of the fields; the struct's padding behind them is copied but must be zero. */
-const INFO_FIELDS_END: u32 = 100;
+if (offsetof<BpfMapInfo>("padding") != 100) ERROR("BpfMapInfo mirrors struct bpf_map_info");
 
 /** A frozen map grants no write access, so a second freeze is -EPERM; EBUSY is for open writable windows. */
 export function mapFreeze(map: BpfMap, mode: u32): i32 {
@@ -84,8 +84,8 @@ export function mapMmap(fd: i32, offset: u64, length: u64, writable: bool): usiz
   if (length == 0) return <usize>-EINVAL;
   if (kind != FD_MAP) return <usize>-ENODEV;
   const mode = fdMode(fd);
-  if (writable && (mode & FMODE_WRITE) == 0) return <usize>-EACCES;
-  if ((mode & FMODE_READ) == 0) return <usize>-EACCES;
+  const needs = writable ? FMODE_READ | FMODE_WRITE : FMODE_READ;
+  if ((mode & needs) != needs) return <usize>-EACCES;
   const map = changetype<BpfMap>(fdObject(fd));
   let ptr = map.lockOffset == NO_LOCK ? map.mmap(offset, length, false) : <usize>-ENOTSUPP;
   if (<i32>ptr == -ENOTSUPP) return ptr;
@@ -105,67 +105,69 @@ export function mapMunmap(map: BpfMap, writable: bool): void {
   mapPut(map);
 }
 
-/** attr: start_id 0, next_id 4. */
-export function mapGetNextId(copy: usize, userAttr: u32): i32 {
+/** Of maps and of BTF objects. attr: start_id 0, next_id 4. */
+export function getNextId(copy: usize, userAttr: u32, ofBtf: bool): i32 {
   const start = load<u32>(copy);
   if (start >= 0x7fffffff) return -EINVAL;
+  const id = ofBtf ? btfIdAfter(start) : mapIdAfter(start);
+  return id == 0 ? -ENOENT : putAttr(userAttr, id);
+}
+
+function mapIdAfter(start: u32): u32 {
   const map = mapAfterId(start);
-  if (map == 0) return -ENOENT;
-  if (!isUserRange(userAttr, 8)) return -EFAULT;
-  store<u32>(userAttr, changetype<BpfMap>(map).id, 4);
-  return 0;
+  return map == 0 ? 0 : changetype<BpfMap>(map).id;
 }
 
 /** attr: map_id 0, open_flags 8. */
 export function mapGetFdById(copy: usize): i32 {
   const flags = load<u32>(copy, 8);
-  if (flags & ~(BPF_F_RDONLY | BPF_F_WRONLY)) return -EINVAL;
-  if (flags == (BPF_F_RDONLY | BPF_F_WRONLY)) return -EINVAL;
+  const mode = openMode(flags);
+  if (flags & ~(BPF_F_RDONLY | BPF_F_WRONLY) || mode == 0) return -EINVAL;
   const map = mapById(load<u32>(copy));
-  return map == 0 ? -ENOENT : fdOpenMap(changetype<BpfMap>(map), openMode(flags));
+  if (map == 0) return -ENOENT;
+  mapGet(changetype<BpfMap>(map));
+  return fdInstall(FD_MAP, mode, map);
 }
 
-/** attr: bpf_fd 0, info_len 4, info 8. */
+/** attr: bpf_fd 0, info_len 4, info 8. The buffer is input too. */
 export function objGetInfoByFd(copy: usize, userAttr: u32): i32 {
   const fd = load<i32>(copy);
   const kind = fdKind(fd);
   if (kind == FD_FREE) return -EBADFD;
+  const isMap = kind == FD_MAP;
+  if (!isMap && kind != FD_BTF) return -EINVAL;
+  const object = fdObject(fd);
   const length = load<u32>(copy, 4);
-  const info = load<u64>(copy, 8);
-  if (kind == FD_BTF) return btfInfo(changetype<Btf>(fdObject(fd)), length, info, userAttr);
-  return kind == FD_MAP
-    ? mapInfo(changetype<BpfMap>(fdObject(fd)), length, info, userAttr)
-    : -EINVAL;
+  const user = load<u64>(copy, 8);
+  const known: u32 = isMap ? BPF_MAP_INFO_SIZE : BTF_INFO_SIZE;
+  const info = scratchPtr() + 128;
+  let ret = copyStructFromUser(info, known, user, length);
+  if (ret != 0) return ret;
+  ret = isMap
+    ? mapInfo(changetype<BpfMap>(object), changetype<BpfMapInfo>(info))
+    : btfInfo(changetype<Btf>(object), info);
+  if (ret != 0) return ret;
+  const taken = min(length, known);
+  copyBytes(<usize>user, info, taken);
+  return putAttr(userAttr, taken);
 }
 
-/** The buffer is input too: the program hash it may ask for is not here, so those fields must be zero. */
-function mapInfo(map: BpfMap, length: u32, info: u64, userAttr: u32): i32 {
-  if (length > <u32>PAGE_SIZE) return -E2BIG;
-  if (length > 0 && !isUserRange(info, length)) return -EFAULT;
-  const user = <usize>info;
-  if (length > INFO_FIELDS_END && !isZero(user + INFO_FIELDS_END, length - INFO_FIELDS_END))
-    return -E2BIG;
-  const taken = min<u32>(length, BPF_MAP_INFO_SIZE);
-  const buffer = scratchPtr() + 128;
-  zeroBytes(buffer, BPF_MAP_INFO_SIZE);
-  copyBytes(buffer, user, taken);
-  const result = changetype<BpfMapInfo>(buffer);
-  if (result.hash != 0 || result.hashSize != 0) return -EINVAL;
-  zeroBytes(buffer, BPF_MAP_INFO_SIZE);
-  result.type = map.mapType;
-  result.id = map.id;
-  result.keySize = map.keySize;
-  result.valueSize = map.valueSize;
-  result.maxEntries = map.maxEntries;
-  result.mapFlags = map.mapFlags;
-  result.name = map.name;
-  result.nameRest = map.nameRest;
-  if (map.btf != 0) result.btfId = changetype<Btf>(map.btf).id;
-  result.btfKeyTypeId = map.btfKeyTypeId;
-  result.btfValueTypeId = map.btfValueTypeId;
-  result.mapExtra = map.mapExtra;
-  if (!isUserRange(userAttr, 8)) return -EFAULT;
-  copyBytes(user, buffer, taken);
-  store<u32>(userAttr, taken, 4);
+/** The program hash that the caller may ask for is not here, so those fields must be zero. */
+function mapInfo(map: BpfMap, info: BpfMapInfo): i32 {
+  if (info.padding != 0) return -E2BIG;
+  if (info.hash != 0 || info.hashSize != 0) return -EINVAL;
+  zeroBytes(changetype<usize>(info), BPF_MAP_INFO_SIZE);
+  info.type = map.mapType;
+  info.id = map.id;
+  info.keySize = map.keySize;
+  info.valueSize = map.valueSize;
+  info.maxEntries = map.maxEntries;
+  info.mapFlags = map.mapFlags;
+  info.name = map.name;
+  info.nameRest = map.nameRest;
+  if (map.btf != 0) info.btfId = changetype<Btf>(map.btf).id;
+  info.btfKeyTypeId = map.btfKeyTypeId;
+  info.btfValueTypeId = map.btfValueTypeId;
+  info.mapExtra = map.mapExtra;
   return 0;
 }

@@ -1,7 +1,7 @@
 // The table of map types: number -> class, one row a type. Kernel: include/linux/bpf_types.h.
 //
-// A row does both steps of a creation, because other checks come between them: CHECK looks at the attributes only and
-// answers 0 or -errno; ALLOC answers the address of the new map, or -errno as an address.
+// A row does the first two steps of a creation, between which other checks come: it looks at the attributes, and it makes
+// the empty map. The third is BpfMap#init.
 
 import {
   BPF_MAP_TYPE_ARRAY,
@@ -26,7 +26,6 @@ import {
   BPF_MAP_TYPE_STACK_TRACE,
   BPF_MAP_TYPE_TASK_STORAGE,
   BPF_MAP_TYPE_USER_RINGBUF,
-  EINVAL,
 } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
 import { CgrpStorage } from "./bpf_cgrp_storage";
@@ -38,69 +37,66 @@ import { BpfBloomFilter } from "./bloom_filter";
 import { BpfHtab } from "./hashtab";
 import { BpfLpmTrie } from "./lpm_trie";
 import { CgroupStorage } from "./local_storage";
-import { MapCreateAttr } from "./map";
+import { MapCreateAttr, placeObject } from "./map";
 import { BpfArrayOfMaps, BpfHashOfMaps } from "./map_in_map";
 import { BpfPerfEventArray } from "./perf_event";
 import { BpfQueueStack } from "./queue_stack_maps";
 import { BpfRingbuf } from "./ringbuf";
 import { BpfStackMap } from "./stackmap";
 
-export const CHECK: u32 = 0;
-export const ALLOC: u32 = 1;
-/** Does the type exist here? 0 or -EINVAL; touches nothing. */
-export const PROBE: u32 = 2;
+/** allocCheck: there is no such type. */
+export const NO_TYPE: i32 = 1;
 
-export function mapType(type: u32, step: u32, attr: MapCreateAttr): usize {
-  switch (type) {
+/** Are the attributes what the type asks for? 0, -errno, or NO_TYPE. */
+export function allocCheck(attr: MapCreateAttr): i32 {
+  return <i32>mapType(attr, true);
+}
+
+/** An empty map of the type; 0 when out of memory. */
+export function place(attr: MapCreateAttr): usize {
+  return mapType(attr, false);
+}
+
+function mapType(attr: MapCreateAttr, isCheck: bool): usize {
+  switch (attr.mapType) {
     case BPF_MAP_TYPE_HASH:
     case BPF_MAP_TYPE_PERCPU_HASH:
     case BPF_MAP_TYPE_LRU_HASH:
     case BPF_MAP_TYPE_LRU_PERCPU_HASH:
-      return step == CHECK ? BpfHtab.allocCheck(attr) : step == ALLOC ? BpfHtab.alloc(attr) : 0;
+      return isCheck ? BpfHtab.allocCheck(attr) : placeObject<BpfHtab>();
     case BPF_MAP_TYPE_ARRAY:
     case BPF_MAP_TYPE_PERCPU_ARRAY:
-      return step == CHECK ? BpfArray.allocCheck(attr) : step == ALLOC ? BpfArray.alloc(attr) : 0;
+      return isCheck ? BpfArray.allocCheck(attr) : placeObject<BpfArray>();
     case BPF_MAP_TYPE_LPM_TRIE:
-      return step == ALLOC ? BpfLpmTrie.alloc(attr) : 0;
+      return isCheck ? 0 : placeObject<BpfLpmTrie>();
     case BPF_MAP_TYPE_CGROUP_STORAGE:
     case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
-      return step == CHECK
-        ? CgroupStorage.allocCheck(attr)
-        : step == ALLOC
-          ? CgroupStorage.alloc(attr)
-          : 0;
+      return isCheck ? CgroupStorage.allocCheck(attr) : placeObject<CgroupStorage>();
     case BPF_MAP_TYPE_SK_STORAGE:
-      return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? SkStorage.alloc(attr) : 0;
+      return isCheck ? storageAllocCheck(attr) : placeObject<SkStorage>();
     case BPF_MAP_TYPE_CGRP_STORAGE:
-      return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? CgrpStorage.alloc(attr) : 0;
+      return isCheck ? storageAllocCheck(attr) : placeObject<CgrpStorage>();
     case BPF_MAP_TYPE_TASK_STORAGE:
-      return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? TaskStorage.alloc(attr) : 0;
+      return isCheck ? storageAllocCheck(attr) : placeObject<TaskStorage>();
     case BPF_MAP_TYPE_INODE_STORAGE:
-      return step == CHECK ? storageAllocCheck(attr) : step == ALLOC ? InodeStorage.alloc(attr) : 0;
+      return isCheck ? storageAllocCheck(attr) : placeObject<InodeStorage>();
     case BPF_MAP_TYPE_QUEUE:
     case BPF_MAP_TYPE_STACK:
-      if (step == CHECK) return BpfQueueStack.allocCheck(attr);
-      return step == ALLOC ? BpfQueueStack.alloc(attr) : 0;
+      return isCheck ? BpfQueueStack.allocCheck(attr) : placeObject<BpfQueueStack>();
     case BPF_MAP_TYPE_BLOOM_FILTER:
-      if (step == CHECK) return BpfBloomFilter.allocCheck(attr);
-      return step == ALLOC ? BpfBloomFilter.alloc(attr) : 0;
+      return isCheck ? BpfBloomFilter.allocCheck(attr) : placeObject<BpfBloomFilter>();
     case BPF_MAP_TYPE_ARRAY_OF_MAPS:
-      if (step == CHECK) return BpfArrayOfMaps.allocCheck(attr);
-      return step == ALLOC ? BpfArrayOfMaps.alloc(attr) : 0;
+      return isCheck ? BpfArrayOfMaps.allocCheck(attr) : placeObject<BpfArrayOfMaps>();
     case BPF_MAP_TYPE_HASH_OF_MAPS:
-      if (step == CHECK) return BpfHashOfMaps.allocCheck(attr);
-      return step == ALLOC ? BpfHashOfMaps.alloc(attr) : 0;
+      return isCheck ? BpfHashOfMaps.allocCheck(attr) : placeObject<BpfHashOfMaps>();
     case BPF_MAP_TYPE_RINGBUF:
     case BPF_MAP_TYPE_USER_RINGBUF:
-      if (step == CHECK) return BpfRingbuf.allocCheck(attr);
-      return step == ALLOC ? BpfRingbuf.alloc(attr) : 0;
+      return isCheck ? BpfRingbuf.allocCheck(attr) : placeObject<BpfRingbuf>();
     case BPF_MAP_TYPE_STACK_TRACE:
-      if (step == CHECK) return BpfStackMap.allocCheck(attr);
-      return step == ALLOC ? BpfStackMap.alloc(attr) : 0;
+      return isCheck ? BpfStackMap.allocCheck(attr) : placeObject<BpfStackMap>();
     case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
-      if (step == CHECK) return BpfPerfEventArray.allocCheck(attr);
-      return step == ALLOC ? BpfPerfEventArray.alloc(attr) : 0;
+      return isCheck ? BpfPerfEventArray.allocCheck(attr) : placeObject<BpfPerfEventArray>();
     default:
-      return <usize>-EINVAL;
+      return NO_TYPE;
   }
 }

@@ -38,7 +38,7 @@ import { allocZeroed, cpu, free, kernel } from "./kernel";
 import { loadAcquire, storeRelease } from "./lib/atomic";
 import { isUserRange, round8 } from "./lib/bytes";
 import { SHARED } from "./lib/lock";
-import { MapCreateAttr, mapOfType, mapOrNoMemory, placeMap } from "./map";
+import { MapCreateAttr, attrLegal, mapOfType } from "./map";
 
 const PERF_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PRESERVE_ELEMS;
 const PERF_RECORD_LOST: u32 = 2;
@@ -94,14 +94,13 @@ export function perf_event_create(onCpu: u32, dataBytes: u32): i32 {
   event.refcnt = 1;
   event.cpu = onCpu;
   event.dataSize = dataBytes;
-  const fd = event.pages == 0 ? -ENOMEM : fdInstall(FD_PERF_EVENT, FMODE_READ | FMODE_WRITE, ptr);
-  if (fd < 0) {
+  if (event.pages == 0) {
     eventPut(event);
-    return fd;
+    return -ENOMEM;
   }
   store<u64>(event.pages + DATA_OFFSET, PAGE_SIZE);
   store<u64>(event.pages + DATA_SIZE, dataBytes);
-  return fd;
+  return fdInstall(FD_PERF_EVENT, FMODE_READ | FMODE_WRITE, ptr);
 }
 
 /** Address of an event's pages, for as long as it lives; 0: not the fd of one. */
@@ -114,16 +113,12 @@ export function perf_event_pages(fd: i32): usize {
 export class BpfPerfEventArray extends BpfFdArray {
   /** EINVAL: sizes, flags. */
   static allocCheck(attr: MapCreateAttr): i32 {
-    if (attr.maxEntries == 0 || attr.keySize != 4 || attr.valueSize != 4) return -EINVAL;
-    return attr.mapFlags & ~PERF_FLAGS ? -EINVAL : 0;
+    return attr.valueSize == 4 && attrLegal(attr, 4, PERF_FLAGS) ? 0 : -EINVAL;
   }
 
-  static alloc(attr: MapCreateAttr): usize {
-    const ptr = placeMap<BpfPerfEventArray>(attr);
-    if (ptr == 0) return <usize>-ENOMEM;
-    const map = changetype<BpfPerfEventArray>(ptr);
-    map.slots = <u32>allocZeroed(<u64>attr.maxEntries * 4);
-    return mapOrNoMemory(map, map.slots != 0);
+  override init(attr: MapCreateAttr): i32 {
+    this.slots = <u32>allocZeroed(<u64>this.maxEntries * 4);
+    return this.slots == 0 ? -ENOMEM : 0;
   }
 
   override fdGetPtr(fd: i32): usize {

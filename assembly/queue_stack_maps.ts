@@ -27,7 +27,7 @@ import {
   ENOENT,
   ENOMEM,
 } from "../ts/uapi";
-import { BpfMap, MapCreateAttr, flagsAllowed, mapOrNoMemory, placeMap } from "./map";
+import { BpfMap, MapCreateAttr, attrLegal } from "./map";
 import { allocGrow, free } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -46,18 +46,14 @@ export class BpfQueueStack extends BpfMap {
 
   /** EINVAL: sizes, flags. E2BIG: value too large, or the ring is. Spec: other-types.md 4. */
   static allocCheck(attr: MapCreateAttr): i32 {
-    if (attr.maxEntries == 0 || attr.keySize != 0 || attr.valueSize == 0) return -EINVAL;
-    if (!flagsAllowed(attr.mapFlags, QUEUE_STACK_FLAGS)) return -EINVAL;
+    if (!attrLegal(attr, 0, QUEUE_STACK_FLAGS)) return -EINVAL;
     if (attr.valueSize > VALUE_SIZE_MAX) return -E2BIG;
     return attr.maxEntries >= <u32>0xffffffff / attr.valueSize ? -E2BIG : 0;
   }
 
-  static alloc(attr: MapCreateAttr): usize {
-    const ptr = placeMap<BpfQueueStack>(attr);
-    if (ptr == 0) return <usize>-ENOMEM;
-    const ring = changetype<BpfQueueStack>(ptr);
-    ring.slots = <u32>allocGrow((<u64>attr.maxEntries + 1) * attr.valueSize);
-    return mapOrNoMemory(ring, ring.slots != 0);
+  override init(attr: MapCreateAttr): i32 {
+    this.slots = <u32>allocGrow((<u64>this.maxEntries + 1) * this.valueSize);
+    return this.slots == 0 ? -ENOMEM : 0;
   }
 
   private slotAt(index: u32): usize {

@@ -60,7 +60,7 @@ import { wakeup } from "./lib/env";
 import { SHARED, lock, unlock } from "./lib/lock";
 import { addRegion, findRegion, regionLo, regionOwner, removeRegion } from "./lib/region";
 import { BpfMap, MapCreateAttr, isErr, mapByHandle, mapGet } from "./map";
-import { mapOrNoMemory, mapPut, mmapWindow, placeMap } from "./map";
+import { mapPut, mmapWindow } from "./map";
 
 const HDR: u32 = BPF_RINGBUF_HDR_SZ;
 const BUSY: u32 = BPF_RINGBUF_BUSY_BIT;
@@ -103,21 +103,19 @@ export class BpfRingbuf extends BpfMap {
     const size = attr.maxEntries;
     if (attr.keySize != 0 || attr.valueSize != 0 || attr.mapFlags & ~BPF_F_NUMA_NODE)
       return -EINVAL;
-    return size == 0 || size & (size - 1) || size & (PAGE_SIZE - 1) ? -EINVAL : 0;
+    return popcnt(size) == 1 && size >= <u32>PAGE_SIZE ? 0 : -EINVAL;
   }
 
-  static alloc(attr: MapCreateAttr): usize {
-    const ptr = placeMap<BpfRingbuf>(attr);
-    if (ptr == 0) return <usize>-ENOMEM;
-    const rb = changetype<BpfRingbuf>(ptr);
-    const size = attr.maxEntries;
-    rb.mask = size - 1;
-    rb.ring = <u32>allocZeroed(DATA_AT + 2 * <u64>size, PAGE_SIZE);
-    if (rb.ring != 0) {
-      rb.data = rb.ring + DATA_AT;
-      rb.marks = <u32>allocZeroed(size >> 6);
-    }
-    return mapOrNoMemory(rb, rb.marks != 0 && addRegion(rb.data, rb.data + 2 * size, ptr, true));
+  override init(attr: MapCreateAttr): i32 {
+    const size = this.maxEntries;
+    this.mask = size - 1;
+    this.ring = <u32>allocZeroed(DATA_AT + 2 * <u64>size, PAGE_SIZE);
+    if (this.ring == 0) return -ENOMEM;
+    const data = this.ring + DATA_AT;
+    this.data = data;
+    this.marks = <u32>allocZeroed(size >> 6);
+    if (this.marks == 0) return -ENOMEM;
+    return addRegion(data, data + 2 * size, changetype<usize>(this), true) ? 0 : -ENOMEM;
   }
 
   override mmapBytes(): u64 {

@@ -31,7 +31,7 @@ import { allocGrow, allocZeroed, free } from "./kernel";
 import { copyBytes, equalBytes, isUserRange, roundupPow2 } from "./lib/bytes";
 import { jhash } from "./lib/jhash";
 import { lock, unlock } from "./lib/lock";
-import { BpfMap, MapCreateAttr, mapOfType, mapOrNoMemory, placeMap } from "./map";
+import { BpfMap, MapCreateAttr, attrLegal, mapOfType } from "./map";
 
 const STACK_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_STACK_BUILD_ID;
 const STACKID_FLAGS: u64 =
@@ -70,25 +70,20 @@ export class BpfStackMap extends BpfMap {
   /** EINVAL: sizes, flags. */
   static allocCheck(attr: MapCreateAttr): i32 {
     const size = attr.mapFlags & BPF_F_STACK_BUILD_ID ? BUILD_ID_BYTES : IP_BYTES;
-    if (attr.mapFlags & ~STACK_FLAGS) return -EINVAL;
-    if (attr.maxEntries == 0 || attr.keySize != 4) return -EINVAL;
-    if (attr.valueSize < 8 || attr.valueSize % size != 0) return -EINVAL;
-    return attr.valueSize / size > DEPTH_MAX ? -EINVAL : 0;
+    if (!attrLegal(attr, 4, STACK_FLAGS)) return -EINVAL;
+    return attr.valueSize % size == 0 && attr.valueSize / size <= DEPTH_MAX ? 0 : -EINVAL;
   }
 
   /** E2BIG: max_entries above 2^31. */
-  static alloc(attr: MapCreateAttr): usize {
-    if (attr.maxEntries > 0x80000000) return <usize>-E2BIG;
-    const ptr = placeMap<BpfStackMap>(attr);
-    if (ptr == 0) return <usize>-ENOMEM;
-    const map = changetype<BpfStackMap>(ptr);
-    map.nBuckets = roundupPow2(attr.maxEntries);
-    map.entrySize = attr.mapFlags & BPF_F_STACK_BUILD_ID ? BUILD_ID_BYTES : IP_BYTES;
-    map.elemSize = offsetof<StackElem>() + (attr.valueSize / map.entrySize) * IP_BYTES;
-    map.fresh = attr.maxEntries;
-    map.buckets = <u32>allocZeroed(<u64>map.nBuckets * 4);
-    if (map.buckets != 0) map.elems = <u32>allocGrow(<u64>map.elemSize * attr.maxEntries);
-    return mapOrNoMemory(map, map.elems != 0);
+  override init(attr: MapCreateAttr): i32 {
+    if (this.maxEntries > 0x80000000) return -E2BIG;
+    this.nBuckets = roundupPow2(this.maxEntries);
+    this.entrySize = this.mapFlags & BPF_F_STACK_BUILD_ID ? BUILD_ID_BYTES : IP_BYTES;
+    this.elemSize = offsetof<StackElem>() + (this.valueSize / this.entrySize) * IP_BYTES;
+    this.fresh = this.maxEntries;
+    this.buckets = <u32>allocZeroed(<u64>this.nBuckets * 4);
+    if (this.buckets != 0) this.elems = <u32>allocGrow(<u64>this.elemSize * this.maxEntries);
+    return this.elems == 0 ? -ENOMEM : 0;
   }
 
   bucketPtr(id: u32): usize {

@@ -20,29 +20,24 @@ import {
   BPF_MAP_LOOKUP_AND_DELETE_ELEM,
   BPF_MAP_LOOKUP_BATCH,
   BPF_MAP_LOOKUP_ELEM,
-  BPF_MAP_TYPE_QUEUE,
-  BPF_MAP_TYPE_STACK,
   BPF_MAP_UPDATE_BATCH,
   BPF_MAP_UPDATE_ELEM,
   BPF_OBJ_GET,
   BPF_OBJ_GET_INFO_BY_FD,
   BPF_OBJ_PIN,
-  E2BIG,
   EFAULT,
   EINVAL,
   ENOTSUPP,
   EPERM,
-  PAGE_SIZE,
 } from "../ts/uapi";
-import { deleteBatch, updateBatch } from "./batch";
+import { batchFlagsLegal, changeBatch } from "./batch";
 import { objGet, objPin } from "./bpffs";
-import { btfGetFdById, btfGetNextId, btfLoad } from "./btf";
+import { btfGetFdById, btfLoad } from "./btf";
 import { FMODE_READ, FMODE_WRITE, fdMap, fdMode } from "./fd";
 import { scratchPtr } from "./kernel";
-import { copyBytes, isUserRange, isZero, zeroBytes } from "./lib/bytes";
+import { isUserRange, isZero } from "./lib/bytes";
 import {
   BATCH_DELETE,
-  BATCH_LOOKUP,
   BATCH_LOOKUP_AND_DELETE,
   BATCH_UPDATE,
   BatchAttr,
@@ -54,7 +49,8 @@ import {
   mapPut,
 } from "./map";
 import { mapCreate } from "./map_create";
-import { mapFreeze, mapGetFdById, mapGetNextId, objGetInfoByFd } from "./map_obj";
+import { getNextId, mapFreeze, mapGetFdById, objGetInfoByFd } from "./map_obj";
+import { copyStructFromUser } from "./uaccess";
 
 /** The attr of the commands on one element. */
 @unmanaged
@@ -77,8 +73,6 @@ function attrEnd(cmd: u32): u32 {
     case BPF_MAP_UPDATE_ELEM:
     case BPF_MAP_LOOKUP_AND_DELETE_ELEM:
       return 32;
-    case BPF_MAP_DELETE_ELEM:
-      return 16;
     case BPF_MAP_GET_NEXT_KEY:
       return 24;
     case BPF_OBJ_PIN:
@@ -89,6 +83,7 @@ function attrEnd(cmd: u32): u32 {
       return 8;
     case BPF_MAP_GET_FD_BY_ID:
       return 12;
+    case BPF_MAP_DELETE_ELEM:
     case BPF_OBJ_GET_INFO_BY_FD:
     case BPF_BTF_GET_FD_BY_ID:
       return 16;
@@ -112,17 +107,11 @@ function attrEnd(cmd: u32): u32 {
  * @returns >= 0, or -errno
  */
 export function bpf(cmd: i32, attr: u32, size: u32): i32 {
-  if (size > <u32>PAGE_SIZE) return -E2BIG;
-  if (size > 0 && !isUserRange(attr, size)) return -EFAULT;
-  if (size > <u32>BPF_ATTR_SIZE && !isZero(attr + BPF_ATTR_SIZE, size - BPF_ATTR_SIZE))
-    return -E2BIG;
   const copy = scratchPtr();
-  const taken = min<u32>(size, BPF_ATTR_SIZE);
-  copyBytes(copy, attr, taken);
-  zeroBytes(copy + taken, BPF_ATTR_SIZE - taken);
+  const ret = copyStructFromUser(copy, BPF_ATTR_SIZE, attr, size);
+  if (ret != 0) return ret;
   const end = attrEnd(cmd);
-  if (end == 0) return -EINVAL;
-  if (!isZero(copy + end, BPF_ATTR_SIZE - end)) return -EINVAL;
+  if (end == 0 || !isZero(copy + end, BPF_ATTR_SIZE - end)) return -EINVAL;
   switch (cmd) {
     case BPF_MAP_CREATE:
       return mapCreate(changetype<MapCreateAttr>(copy));
@@ -131,7 +120,7 @@ export function bpf(cmd: i32, attr: u32, size: u32): i32 {
     case BPF_OBJ_GET:
       return objGet(copy);
     case BPF_MAP_GET_NEXT_ID:
-      return mapGetNextId(copy, attr);
+      return getNextId(copy, attr, false);
     case BPF_MAP_GET_FD_BY_ID:
       return mapGetFdById(copy);
     case BPF_OBJ_GET_INFO_BY_FD:
@@ -141,7 +130,7 @@ export function bpf(cmd: i32, attr: u32, size: u32): i32 {
     case BPF_BTF_GET_FD_BY_ID:
       return btfGetFdById(copy);
     case BPF_BTF_GET_NEXT_ID:
-      return btfGetNextId(copy, attr);
+      return getNextId(copy, attr, true);
     default:
       return cmd >= BPF_MAP_LOOKUP_BATCH
         ? mapCommand(cmd, load<i32>(copy, 36), copy, attr)
@@ -157,50 +146,43 @@ function elemCommand(cmd: i32, copy: usize): i32 {
   return mapCommand(cmd, load<i32>(copy), copy, 0);
 }
 
+/** Sets of commands have a bit for each; there are less than 32. */
+const READING: u32 =
+  (1 << BPF_MAP_LOOKUP_ELEM) |
+  (1 << BPF_MAP_GET_NEXT_KEY) |
+  (1 << BPF_MAP_LOOKUP_AND_DELETE_ELEM) |
+  (1 << BPF_MAP_LOOKUP_BATCH) |
+  (1 << BPF_MAP_LOOKUP_AND_DELETE_BATCH);
+const WRITING: u32 =
+  (1 << BPF_MAP_UPDATE_ELEM) |
+  (1 << BPF_MAP_DELETE_ELEM) |
+  (1 << BPF_MAP_LOOKUP_AND_DELETE_ELEM) |
+  (1 << BPF_MAP_LOOKUP_AND_DELETE_BATCH) |
+  (1 << BPF_MAP_UPDATE_BATCH) |
+  (1 << BPF_MAP_DELETE_BATCH);
+
+function modeNeeded(cmd: i32): u32 {
+  return ((READING >> cmd) & 1) * FMODE_READ + ((WRITING >> cmd) & 1) * FMODE_WRITE;
+}
+
 /** Holds the map while the command runs. */
 function mapCommand(cmd: i32, fd: i32, copy: usize, userAttr: u32): i32 {
   const ptr = fdMap(fd);
   if (isErr(ptr)) return <i32>ptr;
   const map = changetype<BpfMap>(ptr);
-  const mode = map.frozen ? fdMode(fd) & ~FMODE_WRITE : fdMode(fd);
+  let mode = fdMode(fd);
+  if (map.frozen) mode &= ~FMODE_WRITE;
   const needs = modeNeeded(cmd);
   mapGet(map);
   let ret = -EPERM;
-  if (cmd == BPF_MAP_FREEZE) ret = mapFreeze(map, mode);
-  else if ((mode & needs) == needs) ret = runOn(map, cmd, copy, userAttr);
+  if ((mode & needs) == needs) {
+    if (cmd == BPF_MAP_FREEZE) ret = mapFreeze(map, mode);
+    else if (cmd >= BPF_MAP_LOOKUP_BATCH)
+      ret = onBatch(map, cmd, changetype<BatchAttr>(copy), userAttr);
+    else ret = onElem(map, cmd, changetype<ElemAttr>(copy));
+  }
   mapPut(map);
   return ret;
-}
-
-function modeNeeded(cmd: i32): u32 {
-  switch (cmd) {
-    case BPF_MAP_LOOKUP_ELEM:
-    case BPF_MAP_GET_NEXT_KEY:
-    case BPF_MAP_LOOKUP_BATCH:
-      return FMODE_READ;
-    case BPF_MAP_LOOKUP_AND_DELETE_ELEM:
-    case BPF_MAP_LOOKUP_AND_DELETE_BATCH:
-      return FMODE_READ | FMODE_WRITE;
-    default:
-      return FMODE_WRITE;
-  }
-}
-
-function runOn(map: BpfMap, cmd: i32, copy: usize, userAttr: u32): i32 {
-  switch (cmd) {
-    case BPF_MAP_LOOKUP_ELEM:
-      return lookupElem(map, changetype<ElemAttr>(copy));
-    case BPF_MAP_UPDATE_ELEM:
-      return updateElem(map, changetype<ElemAttr>(copy));
-    case BPF_MAP_DELETE_ELEM:
-      return deleteElem(map, changetype<ElemAttr>(copy));
-    case BPF_MAP_GET_NEXT_KEY:
-      return getNextKey(map, changetype<ElemAttr>(copy));
-    case BPF_MAP_LOOKUP_AND_DELETE_ELEM:
-      return lookupAndDeleteElem(map, changetype<ElemAttr>(copy));
-    default:
-      return batchCommand(map, cmd, changetype<BatchAttr>(copy), userAttr);
-  }
 }
 
 /** The key of a command: its address, 0 for the NULL of a keyless type, or -errno as an address. */
@@ -209,65 +191,46 @@ function userKey(map: BpfMap, key: u64): usize {
   return isUserRange(key, map.keySize) ? <usize>key : <usize>-EFAULT;
 }
 
-/** BPF_F_LOCK needs a lock in the value. */
-function lockMissing(map: BpfMap, flags: u64): bool {
-  return (flags & BPF_F_LOCK) != 0 && map.lockOffset == NO_LOCK;
-}
-
-function lookupElem(map: BpfMap, attr: ElemAttr): i32 {
-  if (lockMissing(map, attr.flags)) return -EINVAL;
-  const key = userKey(map, attr.key);
-  return isErr(key) ? <i32>key : map.lookupUser(key, attr.value, attr.flags);
-}
-
-function updateElem(map: BpfMap, attr: ElemAttr): i32 {
-  if (lockMissing(map, attr.flags)) return -EINVAL;
-  const key = userKey(map, attr.key);
+/** Commands without a value or flags have zeros there (attrEnd). */
+function onElem(map: BpfMap, cmd: i32, attr: ElemAttr): i32 {
+  const value = attr.value;
+  const flags = attr.flags;
+  // BPF_F_LOCK needs a lock in the value.
+  if ((flags & BPF_F_LOCK) != 0 && map.lockOffset == NO_LOCK) return -EINVAL;
+  const isFirst = cmd == BPF_MAP_GET_NEXT_KEY && attr.key == 0;
+  const key = isFirst ? 0 : userKey(map, attr.key);
   if (isErr(key)) return <i32>key;
+  switch (cmd) {
+    case BPF_MAP_LOOKUP_ELEM:
+      return map.lookupUser(key, value, flags);
+    case BPF_MAP_UPDATE_ELEM:
+      return updateElem(map, key, value, flags);
+    case BPF_MAP_DELETE_ELEM:
+      return map.deleteElem(key);
+    case BPF_MAP_GET_NEXT_KEY:
+      return map.getNextKey(key, value);
+    default:
+      return map.lookupAndDeleteUser(key, value, flags);
+  }
+}
+
+function updateElem(map: BpfMap, key: usize, value: u64, flags: u64): i32 {
   const size = map.userValueSize();
-  if (size != 0 && !isUserRange(attr.value, size)) return -EFAULT;
-  if (map.keySize == 0) return map.pushElem(<usize>attr.value, attr.flags);
-  return map.updateElem(key, <usize>attr.value, attr.flags, true);
+  if (size != 0 && !isUserRange(value, size)) return -EFAULT;
+  return map.keySize == 0
+    ? map.pushElem(<usize>value, flags)
+    : map.updateElem(key, <usize>value, flags, true);
 }
 
-function deleteElem(map: BpfMap, attr: ElemAttr): i32 {
-  const key = userKey(map, attr.key);
-  return isErr(key) ? <i32>key : map.deleteElem(key);
-}
-
-function getNextKey(map: BpfMap, attr: ElemAttr): i32 {
-  const key = attr.key == 0 ? 0 : userKey(map, attr.key);
-  return isErr(key) ? <i32>key : map.getNextKey(key, attr.value);
-}
-
-function lookupAndDeleteElem(map: BpfMap, attr: ElemAttr): i32 {
-  const isQueue = map.mapType == BPF_MAP_TYPE_QUEUE || map.mapType == BPF_MAP_TYPE_STACK;
-  if (attr.flags != 0 && isQueue) return -EINVAL;
-  if (lockMissing(map, attr.flags)) return -EINVAL;
-  const key = userKey(map, attr.key);
-  return isErr(key) ? <i32>key : map.lookupAndDeleteUser(key, attr.value, attr.flags);
-}
-
-function batchCommand(map: BpfMap, cmd: i32, attr: BatchAttr, userAttr: u32): i32 {
-  const op = batchOp(cmd);
+function onBatch(map: BpfMap, cmd: i32, attr: BatchAttr, userAttr: u32): i32 {
+  // BATCH_* bits are in the order of the commands.
+  const op: u32 = 1 << (cmd - BPF_MAP_LOOKUP_BATCH);
   if ((map.batchOps() & op) == 0) return -ENOTSUPP;
   // The count is written back whatever size the caller gave for the attr.
   if (!isUserRange(userAttr, offsetof<BatchAttr>("mapFd"))) return -EFAULT;
+  if (!batchFlagsLegal(map, attr.elemFlags)) return -EINVAL;
   const userCount = <usize>userAttr + offsetof<BatchAttr>("count");
-  if (op == BATCH_UPDATE) return updateBatch(map, attr, userCount);
-  if (op == BATCH_DELETE) return deleteBatch(map, attr, userCount);
-  return map.lookupBatch(attr, userCount, op == BATCH_LOOKUP_AND_DELETE);
-}
-
-function batchOp(cmd: i32): u32 {
-  switch (cmd) {
-    case BPF_MAP_LOOKUP_BATCH:
-      return BATCH_LOOKUP;
-    case BPF_MAP_LOOKUP_AND_DELETE_BATCH:
-      return BATCH_LOOKUP_AND_DELETE;
-    case BPF_MAP_UPDATE_BATCH:
-      return BATCH_UPDATE;
-    default:
-      return BATCH_DELETE;
-  }
+  return op >= BATCH_UPDATE
+    ? changeBatch(map, attr, userCount, op == BATCH_DELETE)
+    : map.lookupBatch(attr, userCount, op == BATCH_LOOKUP_AND_DELETE);
 }

@@ -18,7 +18,7 @@ export function upper8(a: u64, seed: u64): u32 {
   return folded((a ^ seed) * C1);
 }
 
-/** The upper bits for a key of 16 bytes. */
+/** The upper bits for a key of 16 bytes; upper8 where b is 0. */
 export function upper16(a: u64, b: u64, seed: u64): u32 {
   return folded((a ^ seed) * C1 + b * C3);
 }
@@ -29,18 +29,16 @@ function folded(x: u64): u32 {
 
 /** A key of 4 or 8 bytes. */
 export function hash8(a: u64, seed: u64): u32 {
-  let x = (a ^ seed) * C1;
-  x ^= x >> 32;
-  x *= C2;
-  return <u32>(x >> 32);
+  return mixed((a ^ seed) * C1);
 }
 
-/** A key of 16 bytes. */
+/** A key of 16 bytes; hash8 where b is 0. */
 export function hash16(a: u64, b: u64, seed: u64): u32 {
-  let x = ((a ^ seed) * C1) ^ rotl<u64>((b + seed) * C3, 32);
-  x ^= x >> 32;
-  x *= C2;
-  return <u32>(x >> 32);
+  return hash8(a ^ rotl<u64>(b * C3, 32), seed);
+}
+
+function mixed(x: u64): u32 {
+  return <u32>(((x ^ (x >> 32)) * C2) >> 32);
 }
 
 /** A key of any length. */
@@ -62,8 +60,5 @@ export function hashBytes(key: usize, length: u32, seed: u64): u32 {
     key += 2;
   }
   if (length & 1) tail = (tail << 8) | load<u8>(key);
-  x = (x ^ tail) * C3;
-  x ^= x >> 32;
-  x *= C2;
-  return <u32>(x >> 32);
+  return mixed((x ^ tail) * C3);
 }

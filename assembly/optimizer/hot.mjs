@@ -6,13 +6,13 @@
 
 export const HOT = [
   // the table and what is in front of it
-  "fast/(?!map_(count|is_inline|iter_many|iter_next|get_next_key|lookup|lookup_and_delete|peek|lookup_copy|delete|update|set_many|delete_many)$|getMany[<C]|value_add64|map_by_handle)",
+  "fast/(?!map_(count|is_inline|iter_many|iter_next|get_next_key|lookup|lookup_and_delete|peek|lookup_copy|delete|update|set_many|delete_many|by_handle)$|(getMany|mapFor)$|value_add64)",
   "hashtab/(lockOf|markUsed|htabUse|valueOn|isHtab|BpfHtab#(get:|set:))",
-  "htab_table/(hashKey|jhashKey|keyEquals|storeKey|homeIndex|chunkAt|chunkAfter|elemAt|find|findKey|findSeparate|takeSlot|publishSlot|removeSlot|position(Of|OfValue|Behind)|elemBehind|slotFrom)$",
+  "htab_table/(hashKey|jhashKey|keyEquals|storeKey|homeIndex|chunkAt|chunkAfter|elemAt|find|findKey|findSeparate|takeSlot|publishSlot|removeElem|homeOf|elemBehind|slotFrom)$",
   "htab_chunk/(?!chunkCount)",
   "htab_inline/(?!inline(Layout|Init|Fits|Steps|Lookup|Take|Publish)|lookupBehind)",
   "htab_update/(?!dropAllValues|writePercpu)",
-  "bpf_lru_list/(?!lruInit|lruRelease)",
+  "bpf_lru_list/(?!lruInit|lruRelease|steal|lruReplace|putBetween|lruPushFree)",
   "lib/(hash|lock|atomic)/",
   "lib/bytes/(isUserRange|memoryBytes)$",
   // helpers
