@@ -32,25 +32,26 @@ import {
 import {
   CACHE_SLOTS,
   HostObject,
+  HostState,
   hostByPtr,
   hostLockWord,
   hostPool,
   hostState,
   ownerStats,
 } from "./host";
-import { allocZeroed, free, reserve, unreserve } from "./kernel";
+import { reserve, usePromise } from "./kernel";
 import { isUserRange, round8, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import {
   Pool,
   poolAlloc,
+  poolCreate,
   poolDestroy,
   poolElemAt,
   poolFree,
-  poolInit,
   poolSlabBytes,
 } from "./lib/pool";
-import { BpfMap, MapCreateAttr, NO_LOCK, freeMap, mapByHandle } from "./map";
+import { BpfMap, MapCreateAttr, NO_LOCK, mapByHandle, mapOrNoMemory } from "./map";
 import { copyMapValue, copyMapValueLocked, copyValueOut, isErr, updateFlagsLegal } from "./map";
 
 /** The kernel's sizes, which the memory charge of sockets counts: an element without its value, the storage itself. */
@@ -191,10 +192,9 @@ export abstract class LocalStorage extends BpfMap {
     if (this.pool != 0) {
       const pool = changetype<Pool>(this.pool);
       hostState().slabBytes -= poolSlabBytes(pool);
-      poolDestroy(pool);
-      free(this.pool);
       const stats = ownerStats(this.ownerKind);
       store<u32>(stats, load<u32>(stats) - pool.elemSize);
+      poolDestroy(this.pool);
       store<u32>(stats, load<u32>(stats, 4) - 1, 4);
       const usage = stats + 8 + this.cacheSlot * 4;
       store<u32>(usage, load<u32>(usage) - 1);
@@ -221,13 +221,9 @@ export function storageInit(ptr: usize, ownerKind: u32): usize {
   if (ptr == 0) return <usize>-ENOMEM;
   const map = changetype<LocalStorage>(ptr);
   map.ownerKind = ownerKind;
-  map.pool = <u32>allocZeroed(offsetof<Pool>());
-  if (map.pool == 0) {
-    freeMap(map);
-    return <usize>-ENOMEM;
-  }
   const elemSize = VALUE_OFF + round8(map.valueSize);
-  poolInit(changetype<Pool>(map.pool), ptr, elemSize, 0, u32.MAX_VALUE);
+  map.pool = poolCreate(ptr, elemSize, 0, u32.MAX_VALUE);
+  if (map.pool == 0) return mapOrNoMemory(map, false);
   lock(hostLockWord());
   const stats = ownerStats(ownerKind);
   store<u32>(stats, load<u32>(stats) + elemSize);
@@ -268,23 +264,24 @@ export function reserveStorage(): void {
     reserve(more);
     state.reserved += more;
   } else if (wanted < state.reserved / 4) {
-    unreserve(state.reserved - wanted);
-    state.reserved = wanted;
+    usePromise(promiseOf(state), state.reserved - wanted);
   }
+}
+
+function promiseOf(state: HostState): usize {
+  return changetype<usize>(state) + offsetof<HostState>("reserved");
 }
 
 /** A free element; 0 when out of memory. */
 function takeElem(map: LocalStorage): usize {
   const pool = changetype<Pool>(map.pool);
-  const slab = pool.slabs;
+  const slabs = poolSlabBytes(pool);
   const elem = poolAlloc(pool);
-  if (pool.slabs != slab) {
+  const more = poolSlabBytes(pool) - slabs;
+  if (more != 0) {
     const state = hostState();
-    const bytes = poolSlabBytes(pool) / pool.slabTotal;
-    const promised = min(bytes, state.reserved);
-    unreserve(promised);
-    state.reserved -= promised;
-    state.slabBytes += bytes;
+    usePromise(promiseOf(state), more);
+    state.slabBytes += more;
   }
   return elem;
 }

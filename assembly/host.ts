@@ -5,10 +5,10 @@
 //
 // A program may touch the second part only: it cannot break the core by writing there, and what it writes has no effect.
 
-import { allocGrow, allocZeroed, kernel } from "./kernel";
+import { allocZeroed, kernel } from "./kernel";
 import { FD_CGROUP, FD_INODE, FD_SOCKET, FD_TASK } from "./fd";
 import { zeroBytes } from "./lib/bytes";
-import { Pool, poolAlloc, poolDestroy, poolElemAt, poolFree, poolInit } from "./lib/pool";
+import { Pool, poolAlloc, poolCreate, poolElemAt, poolEmpty, poolFree } from "./lib/pool";
 import { RegionOwner, findRegion, regionLo, regionOwner } from "./lib/region";
 import { placeObject } from "./map";
 
@@ -170,11 +170,9 @@ function addPool(owner: u32, kind: u32, hidden: usize, visible: u32): bool {
   pool.kind = kind;
   pool.hidden = <u32>hidden;
   pool.visible = visible;
-  pool.pool = <u32>allocGrow(offsetof<Pool>());
+  pool.pool = poolCreate(ptr, <u32>hidden + visible, 0, u32.MAX_VALUE);
   store<u32>(kernel().host + POOLS + owner * 4, ptr);
-  if (pool.pool == 0) return false;
-  poolInit(changetype<Pool>(pool.pool), ptr, <u32>hidden + visible, 0, u32.MAX_VALUE);
-  return true;
+  return pool.pool != 0;
 }
 
 export function hostState(): HostState {
@@ -220,7 +218,7 @@ export function hostFree(owner: u32, object: HostObject): void {
   object.kind = 0;
   poolFree(changetype<Pool>(pool.pool), changetype<usize>(object));
   pool.live--;
-  if (pool.live == 0) poolDestroy(changetype<Pool>(pool.pool));
+  if (pool.live == 0) poolEmpty(changetype<Pool>(pool.pool));
 }
 
 /** Where programs see an object. */

@@ -203,8 +203,11 @@ export function reserve(bytes: u64): void {
   heapReserve(heap(), bytes);
 }
 
-export function unreserve(bytes: u64): void {
-  heapUnreserve(heap(), bytes);
+/** The next `bytes` of a promise need none any more: allocated, or given up. @param left address of what is left of it, u64 */
+export function usePromise(left: usize, bytes: u64): void {
+  const used = min(load<u64>(left), bytes);
+  heapUnreserve(heap(), used);
+  store<u64>(left, load<u64>(left) - used);
 }
 
 export function heapUsedBytes(): u32 {

@@ -31,11 +31,19 @@ import {
 import { PERCPU_VALUE_MAX } from "./arraymap";
 import { FD_CGROUP, fdMap, fdObjectOf } from "./fd";
 import { Cgroup, HostObject, OWNER_CGRP, hostByPtr, hostLockWord } from "./host";
-import { allocGrow, allocZeroed, cpu, free, kernel } from "./kernel";
+import { allocGrow, cpu, free, kernel } from "./kernel";
 import { copyBytes, round8, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
-import { Pool, poolAlloc, poolDestroy, poolElemAt, poolFree, poolInit } from "./lib/pool";
-import { BpfMap, MapCreateAttr, flagsAllowed, freeMap, isErr, mapByHandle, mapGet } from "./map";
+import { Pool, poolAlloc, poolCreate, poolDestroy, poolElemAt, poolFree } from "./lib/pool";
+import {
+  BpfMap,
+  MapCreateAttr,
+  flagsAllowed,
+  isErr,
+  mapByHandle,
+  mapGet,
+  mapOrNoMemory,
+} from "./map";
 import { copyMapValue, copyMapValueLocked, copyOut, copyValueOut, mapPut, placeMap } from "./map";
 
 const VALUE_SIZE_MAX: u32 = 65407;
@@ -79,16 +87,11 @@ export class CgroupStorage extends BpfMap {
     const ptr = placeMap<CgroupStorage>(attr);
     if (ptr == 0) return <usize>-ENOMEM;
     const map = changetype<CgroupStorage>(ptr);
-    map.pool = <u32>allocZeroed(offsetof<Pool>());
-    if (map.pool == 0) {
-      freeMap(map);
-      return <usize>-ENOMEM;
-    }
     const isPercpu = attr.mapType == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
     if (isPercpu) map.cpuStride = round8(attr.valueSize);
     const bytes = isPercpu ? map.cpuStride * kernel().nrCpus : round8(attr.valueSize);
-    poolInit(changetype<Pool>(map.pool), ptr, VALUE_HDR + bytes, 0, u32.MAX_VALUE);
-    return ptr;
+    map.pool = poolCreate(ptr, VALUE_HDR + bytes, 0, u32.MAX_VALUE);
+    return mapOrNoMemory(map, map.pool != 0);
   }
 
   override hasElemHelpers(): bool {
@@ -172,9 +175,7 @@ export class CgroupStorage extends BpfMap {
   /** Elements hold the map, so there are none now. */
   override release(): void {
     assert(this.storages == 0);
-    if (this.pool == 0) return;
-    poolDestroy(changetype<Pool>(this.pool));
-    free(this.pool);
+    poolDestroy(this.pool);
   }
 
   typeOf(key: usize): u32 {

@@ -33,10 +33,18 @@ import {
   ENOSPC,
 } from "../ts/uapi";
 import { genericLookupBatch } from "./batch";
-import { alloc, allocZeroed, free, reserve, unreserve } from "./kernel";
-import { copyBytes, equalBytes, isUserRange } from "./lib/bytes";
+import { alloc, allocGrow, free, reserve, usePromise } from "./kernel";
+import { copyBytes, equalBytes, isUserRange, round8 } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
-import { Pool, poolAlloc, poolDestroy, poolElemAt, poolFree, poolInit } from "./lib/pool";
+import {
+  Pool,
+  poolAlloc,
+  poolCreate,
+  poolDestroy,
+  poolElemAt,
+  poolEmpty,
+  poolFree,
+} from "./lib/pool";
 import { DIR_BYTES, dirFill } from "./lpm_dir";
 import { checkTrie } from "./lpm_check";
 import { lpmMatch } from "./lpm_match";
@@ -140,14 +148,11 @@ export class BpfLpmTrie extends BpfMap {
   }
 
   private allocParts(): bool {
-    const poolBytes = (offsetof<Pool>() + 7) & ~7;
-    const parts = allocZeroed(poolBytes + EDIT_BYTES + this.dataSize * 4);
-    if (parts == 0) return false;
-    this.pool = <u32>parts;
-    this.edit = <u32>parts + poolBytes;
+    this.edit = <u32>allocGrow(EDIT_BYTES + this.dataSize * 4);
     this.path = this.edit + EDIT_BYTES;
-    const elemSize = (this.infoOff + 8 + this.dataSize + 7) & ~7;
-    poolInit(changetype<Pool>(parts), changetype<usize>(this), elemSize, 0, this.maxEntries);
+    const elemSize = round8(this.infoOff + 8 + this.dataSize);
+    this.pool = poolCreate(changetype<usize>(this), elemSize, 0, this.maxEntries);
+    if (this.edit == 0 || this.pool == 0) return false;
     this.reserved =
       this.maxEntries > HUGE_ENTRIES
         ? RESERVE_HUGE
@@ -160,9 +165,9 @@ export class BpfLpmTrie extends BpfMap {
   override release(): void {
     if (this.root != 0) freeNodes(nodeAt(this.root));
     free(this.dir);
-    if (this.pool != 0) poolDestroy(changetype<Pool>(this.pool));
-    free(this.pool);
-    unreserve(this.reserved);
+    free(this.edit);
+    poolDestroy(this.pool);
+    usePromise(this.promise(), this.reserved);
   }
 
   // ---- lookups ----
@@ -380,11 +385,13 @@ export class BpfLpmTrie extends BpfMap {
   private makeNode(depth: u32, capacity: u32): usize {
     const ptr = allocNode(depth, capacity);
     if (ptr != 0) {
-      const kept = min<u64>(this.reserved, nodeBytes(capacity) + 8);
-      unreserve(kept);
-      this.reserved -= kept;
+      usePromise(this.promise(), nodeBytes(capacity) + 8);
     }
     return ptr;
+  }
+
+  private promise(): usize {
+    return changetype<usize>(this) + offsetof<BpfLpmTrie>("reserved");
   }
 
   /** Takes back an element that is in no node. */
@@ -422,7 +429,7 @@ export class BpfLpmTrie extends BpfMap {
     this.refreshDir(data, len, depth);
     this.dropElem(elem);
     this.count--;
-    if (this.count == 0) poolDestroy(changetype<Pool>(this.pool));
+    if (this.count == 0) poolEmpty(changetype<Pool>(this.pool));
     if (this.dir != 0 && this.count < DIR_ENTRIES / 4) this.dropDir();
   }
 
