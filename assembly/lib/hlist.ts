@@ -1,4 +1,5 @@
-// The kernel's hlist: lists whose head is one word, from which a node can be taken without knowing the head.
+// Lists whose head is one word, the address of the first node; as in the kernel, a node of an hlist can be taken from its
+// list without looking for it.
 //
 //   head: | first |      node: | next | pprev: address of the word that refers to this node |
 
@@ -16,4 +17,11 @@ export function hlistDel(node: usize): void {
   const pprev = load<u32>(node, 4);
   store<u32>(pprev, next);
   if (next != 0) store<u32>(next, pprev, 4);
+}
+
+/** Takes a node from a list without back links; `link` is where nodes have the word that refers to the next. */
+export function slistDel(head: usize, node: u32, link: u32): void {
+  let at = head;
+  while (load<u32>(at) != node) at = load<u32>(at) + link;
+  store<u32>(at, load<u32>(node + link));
 }
