@@ -53,7 +53,7 @@ import {
   poolDestroy,
   poolElemAt,
   poolFree,
-  poolSlabBytes,
+  slabBytes,
 } from "./lib/pool";
 import { BpfMap, MapCreateAttr, NO_LOCK, mapByHandle, mapOrNoMemory } from "./map";
 import { copyMapValue, copyMapValueLocked, copyValueOut, isErr, updateFlagsLegal } from "./map";
@@ -190,7 +190,7 @@ export abstract class LocalStorage extends BpfMap {
     if (this.pool != 0) {
       const pool = changetype<Pool>(this.pool);
       const elemSize = pool.elemSize;
-      hostState().slabBytes -= poolSlabBytes(pool);
+      hostState().slabBytes -= slabBytes(pool) * pool.slabTotal;
       poolDestroy(this.pool);
       countMap(this, -1, -elemSize);
     }
@@ -274,13 +274,13 @@ function promiseOf(state: HostState): usize {
 /** A free element; 0 when out of memory. */
 function takeElem(map: LocalStorage): usize {
   const pool = changetype<Pool>(map.pool);
-  const slabs = poolSlabBytes(pool);
+  const slab = pool.slabs;
   const elem = poolAlloc(pool);
-  const more = poolSlabBytes(pool) - slabs;
-  if (more != 0) {
+  if (pool.slabs != slab) {
     const state = hostState();
-    usePromise(promiseOf(state), more);
-    state.slabBytes += more;
+    const bytes = slabBytes(pool);
+    usePromise(promiseOf(state), bytes);
+    state.slabBytes += bytes;
   }
   return elem;
 }

@@ -186,7 +186,7 @@ function addPool(kind: u32, hidden: usize, visible: u32): bool {
   pool.hidden = <u32>hidden;
   pool.visible = visible;
   pool.pool = poolCreate(ptr, <u32>hidden + visible, 0, u32.MAX_VALUE);
-  store<u32>(poolWord(kind), ptr);
+  store<u32>(kernel().host + POOLS + (kind - FD_SOCKET) * 4, ptr);
   return pool.pool != 0;
 }
 
@@ -198,12 +198,8 @@ export function hostLockWord(): usize {
   return kernel().host + offsetof<HostState>("lockWord");
 }
 
-function poolWord(kind: u32): usize {
-  return kernel().host + POOLS + (kind - FD_SOCKET) * 4;
-}
-
 export function hostPool(kind: u32): HostPool {
-  return changetype<HostPool>(load<u32>(poolWord(kind)));
+  return changetype<HostPool>(load<u32>(kernel().host + POOLS + (kind - FD_SOCKET) * 4));
 }
 
 /** Head of the list that a task of this number is on. */

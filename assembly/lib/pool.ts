@@ -114,12 +114,7 @@ export function poolExtra(pool: Pool, slab: u32): u32 {
   return slab + SLAB_HDR + pool.slabCount * pool.elemSize;
 }
 
-/** Bytes of all slabs. */
-export function poolSlabBytes(pool: Pool): u64 {
-  return slabBytes(pool) * pool.slabTotal;
-}
-
-function slabBytes(pool: Pool): u64 {
+export function slabBytes(pool: Pool): u64 {
   return <u64>SLAB_HDR + <u64>pool.slabCount * (<u64>pool.elemSize + pool.extraSize);
 }
 
