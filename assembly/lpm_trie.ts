@@ -66,6 +66,7 @@ import {
   entryPtr,
   firstEntry,
   firstSlot,
+  headOf,
   infoOffset,
   lastSlot,
   moveNode,
@@ -78,6 +79,7 @@ import {
   relink,
   runCount,
   setParent,
+  upTo,
   writeElem,
 } from "./lpm_node";
 import { nextElem } from "./lpm_walk";
@@ -227,16 +229,15 @@ export class BpfLpmTrie extends BpfMap {
       const entry = entryAt(node, load<u8>(data + node.depth));
       if ((entry & NODE) == 0) break;
       const child = nodeAt(entry);
-      if (len <= (<u32>child.depth) << 3 || !this.isBelow(child, node.depth, data)) break;
+      if (len <= (<u32>child.depth) << 3 || !this.isBelow(child, node.depth + 1, data)) break;
       node = child;
     }
     this.pathLength = level;
     return node;
   }
 
-  /** Do the bytes that were skipped between the node above and `child` agree with the data? */
-  isBelow(child: LpmNode, depth: u32, data: usize): bool {
-    const from = depth + 1;
+  /** Do the bytes from `from` on that were skipped between the node above and `child` agree with the data? */
+  isBelow(child: LpmNode, from: u32, data: usize): bool {
     const skipped = <u32>child.depth - from;
     return skipped == 0 || equalBytes(dataOf(child.rep, this.infoOff) + from, data + from, skipped);
   }
@@ -358,9 +359,7 @@ export class BpfLpmTrie extends BpfMap {
       if (ptr == 0) return false;
       node = this.replaceNode(node, ptr, dataOf(elem, off));
     }
-    const entry = entryAt(node, edit.first);
-    let parent = entry & NODE ? nodeAt(entry).cover : entry & ADDRESS;
-    while (parent != 0 && prefixlenOf(parent, off) > len) parent = parentOf(parent, off);
+    const parent = upTo(headOf(entryAt(node, edit.first)), off, len);
     relink(edit, node, elem, len, off);
     setParent(elem, off, parent);
     applyEdit(edit, node);
@@ -491,15 +490,13 @@ export class BpfLpmTrie extends BpfMap {
   /** Brings the table up to date after a change that began in a node of `depth`. */
   private refreshDir(data: usize, len: u32, depth: u32): void {
     if (this.dir == 0) return;
-    const first: u32 = load<u8>(data);
-    if (len <= 8) {
-      dirFill(this, firstSlot(data, len, 0) << 8, (lastSlot(data, len, 0) << 8) | 255);
-    } else if (depth <= 1) {
-      dirFill(this, first << 8, (first << 8) | 255);
-    } else {
-      const slot = (first << 8) | load<u8>(data, 1);
-      dirFill(this, slot, slot);
+    let first = firstSlot(data, len, 0) << 8;
+    let last = (lastSlot(data, len, 0) << 8) | 255;
+    if (depth > 1) {
+      first |= load<u8>(data, 1);
+      last = first;
     }
+    dirFill(this, first, last);
   }
 
   // ---- the rest ----
