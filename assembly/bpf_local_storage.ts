@@ -44,18 +44,18 @@ import {
 } from "./host";
 import { reserve, usePromise } from "./kernel";
 import { hlistAddHead, hlistDel } from "./lib/hlist";
-import { isUserRange, round8, zeroBytes } from "./lib/bytes";
+import { isUserRange, round8 } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import {
   Pool,
-  poolAlloc,
   poolCreate,
   poolDestroy,
   poolElemAt,
   poolFree,
+  poolZalloc,
   slabBytes,
 } from "./lib/pool";
-import { BpfMap, MapCreateAttr, NO_LOCK, mapByHandle, mapOrNoMemory } from "./map";
+import { BpfMap, MapCreateAttr, NO_LOCK, mapOfType, mapOrNoMemory } from "./map";
 import { copyMapValue, copyMapValueLocked, copyValueOut, isErr, updateFlagsLegal } from "./map";
 
 /** The kernel's sizes, which the memory charge of sockets counts: an element without its value, the storage itself. */
@@ -271,11 +271,11 @@ function promiseOf(state: HostState): usize {
   return changetype<usize>(state) + offsetof<HostState>("reserved");
 }
 
-/** A free element; 0 when out of memory. */
+/** A zeroed element; 0 when out of memory. */
 function takeElem(map: LocalStorage): usize {
   const pool = changetype<Pool>(map.pool);
   const slab = pool.slabs;
-  const elem = poolAlloc(pool);
+  const elem = poolZalloc(pool, false);
   if (pool.slabs != slab) {
     const state = hostState();
     const bytes = slabBytes(pool);
@@ -361,7 +361,6 @@ function newElem(map: LocalStorage, owner: HostObject, value: usize): usize {
     map.uncharge(owner, bytes);
     return 0;
   }
-  zeroBytes(elem, changetype<Pool>(map.pool).elemSize);
   if (value != 0) copyMapValue(map, elemValue(elem), value);
   return elem;
 }
@@ -433,19 +432,13 @@ export function cloneStorage(from: HostObject, to: HostObject): i32 {
 
 // ---- program side -----------------------------------------------------------------------------------------------------
 
-/** The storage map of a handle; 0 when it is none of this kind. */
-function storageByHandle(handle: u32, mapType: u32): usize {
-  const map = mapByHandle(handle);
-  return map != 0 && changetype<BpfMap>(map).mapType == mapType ? map : 0;
-}
-
 /**
  * bpf_*_storage_get: address of the owner's value; with BPF_LOCAL_STORAGE_GET_F_CREATE a missing one is created, as a copy
  * of the value at `value`, or all zero for 0.
  * @returns 0 for everything that is not right
  */
 export function storageGet(mapType: u32, handle: u32, ptr: u32, value: u32, flags: u64): usize {
-  const mapPtr = storageByHandle(handle, mapType);
+  const mapPtr = mapOfType(handle, mapType);
   if (mapPtr == 0 || flags > <u64>BPF_LOCAL_STORAGE_GET_F_CREATE) return 0;
   const map = changetype<LocalStorage>(mapPtr);
   lock(hostLockWord());
@@ -465,7 +458,7 @@ function findOrCreate(map: LocalStorage, owner: HostObject, value: u32, flags: u
 
 /** bpf_*_storage_delete: 0; -ENOENT: none; -EINVAL: no such map or object. */
 export function storageDelete(mapType: u32, handle: u32, ptr: u32): i32 {
-  const mapPtr = storageByHandle(handle, mapType);
+  const mapPtr = mapOfType(handle, mapType);
   if (mapPtr == 0) return -EINVAL;
   const map = changetype<LocalStorage>(mapPtr);
   lock(hostLockWord());

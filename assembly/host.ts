@@ -7,8 +7,7 @@
 
 import { allocZeroed, kernel } from "./kernel";
 import { FD_CGROUP, FD_INODE, FD_SOCKET, FD_TASK } from "./fd";
-import { zeroBytes } from "./lib/bytes";
-import { Pool, poolAlloc, poolCreate, poolElemAt, poolEmpty, poolFree } from "./lib/pool";
+import { Pool, poolCreate, poolElemAt, poolEmpty, poolFree, poolZalloc } from "./lib/pool";
 import { RegionOwner, findRegion, regionLo, regionOwner } from "./lib/region";
 import { placeObject } from "./map";
 
@@ -210,9 +209,8 @@ export function taskBucket(pid: u32): usize {
 /** A zeroed object with one reference; 0 when out of memory. May grow the memory when `creating`. */
 export function hostAlloc(kind: u32, creating: bool): usize {
   const pool = hostPool(kind);
-  const ptr = poolAlloc(changetype<Pool>(pool.pool), creating);
+  const ptr = poolZalloc(changetype<Pool>(pool.pool), creating);
   if (ptr == 0) return 0;
-  zeroBytes(ptr, pool.hidden + pool.visible);
   const object = changetype<HostObject>(ptr);
   object.kind = kind;
   object.refcnt = 1;
@@ -240,7 +238,7 @@ export function hostPtr(object: HostObject): u32 {
 export function hostByPtr(kind: u32, ptr: u32): usize {
   const region = findRegion(ptr);
   const pool = hostPool(kind);
-  if (region == 0 || changetype<usize>(regionOwner(region)) != changetype<usize>(pool)) return 0;
+  if (changetype<usize>(regionOwner(region)) != changetype<usize>(pool)) return 0;
   const object = poolElemAt(changetype<Pool>(pool.pool), regionLo(region), ptr);
   if (object == 0 || object + pool.hidden != ptr) return 0;
   return isVisible(object, kind) ? object : 0;

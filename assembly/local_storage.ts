@@ -32,10 +32,10 @@ import { PERCPU_VALUE_MAX } from "./arraymap";
 import { FD_CGROUP, fdMap, fdObjectOf } from "./fd";
 import { Cgroup, hostBySerial, hostLockWord } from "./host";
 import { allocGrow, cpu, free, kernel } from "./kernel";
-import { copyBytes, round8, zeroBytes } from "./lib/bytes";
+import { copyBytes, round8 } from "./lib/bytes";
 import { slistDel } from "./lib/hlist";
 import { lock, unlock } from "./lib/lock";
-import { Pool, poolAlloc, poolCreate, poolDestroy, poolElemAt, poolFree } from "./lib/pool";
+import { Pool, poolCreate, poolDestroy, poolElemAt, poolFree, poolZalloc } from "./lib/pool";
 import {
   BpfMap,
   MapCreateAttr,
@@ -205,10 +205,8 @@ export class CgroupStorage extends BpfMap {
 
   /** A zeroed value for an element; 0 when out of memory. */
   newValue(storage: usize, creating: bool): usize {
-    const value = poolAlloc(changetype<Pool>(this.pool), creating);
-    if (value == 0) return 0;
-    zeroBytes(value, changetype<Pool>(this.pool).elemSize);
-    store<u32>(value, storage, 4);
+    const value = poolZalloc(changetype<Pool>(this.pool), creating);
+    if (value != 0) store<u32>(value, storage, 4);
     return value;
   }
 

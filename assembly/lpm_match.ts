@@ -16,7 +16,7 @@ import {
   prefixlenOf,
 } from "./lpm_node";
 import { BpfLpmTrie, lockOf } from "./lpm_trie";
-import { BpfMap, mapByHandle } from "./map";
+import { mapOfType } from "./map";
 
 /** The longest prefix that matches the first `len` bits of the data and is no longer than that; 0 when none does. */
 export function lpmMatch(trie: BpfLpmTrie, data: usize, len: u32): u32 {
@@ -111,12 +111,6 @@ function matchFrom4(trie: BpfLpmTrie, entry: u32, next: u32, word: u32): u32 {
 
 // ---- doors --------------------------------------------------------------------------------------------------------
 
-/** The trie of a handle; 0 when it is none. */
-function trieByHandle(handle: u32): usize {
-  const ptr = mapByHandle(handle);
-  return ptr != 0 && changetype<BpfMap>(ptr).mapType == BPF_MAP_TYPE_LPM_TRIE ? ptr : 0;
-}
-
 /**
  * LPM_TRIE with 4 bytes of data (the caller knows): the value of the longest prefix that matches all 32 bits.
  * @param map  the map's address (map_by_handle); see isOpen
@@ -139,7 +133,7 @@ export function map_lpm_match_u32(map: usize, handle: u32, address: u32): usize 
 
 /** LPM_TRIE of any size: as map_lpm_match4, for the data at an address the caller owns. */
 export function map_lpm_match(handle: u32, data: usize): usize {
-  const ptr = trieByHandle(handle);
+  const ptr = mapOfType(handle, BPF_MAP_TYPE_LPM_TRIE);
   if (ptr == 0) return 0;
   const trie = changetype<BpfLpmTrie>(ptr);
   lock(lockOf(trie));
@@ -162,7 +156,7 @@ export function map_lpm_match_many(
   miss: u32,
   found: usize,
 ): i32 {
-  const ptr = trieByHandle(handle);
+  const ptr = mapOfType(handle, BPF_MAP_TYPE_LPM_TRIE);
   if (ptr == 0) return -EINVAL;
   const trie = changetype<BpfLpmTrie>(ptr);
   const dataSize = trie.dataSize;

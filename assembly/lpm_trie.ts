@@ -118,6 +118,7 @@ export class BpfLpmTrie extends BpfMap {
   maxPrefixlen: u32;
   /** Offset of an element's info word (lpm_node.ts). */
   infoOff: u32;
+  /** The entry that leads to it. */
   root: u32;
   count: u32;
   /** lpm_dir.ts; 0 while the trie is small. */
@@ -372,13 +373,19 @@ export class BpfLpmTrie extends BpfMap {
     moveNode(node, to);
     const level = this.pathLength - 1;
     store<u32>(this.path + level * 4, to);
-    if (level == 0) {
-      this.root = <u32>to;
-    } else {
-      const above = nodeAt(load<u32>(this.path + level * 4 - 4));
-      store<u32>(entryPtr(above, load<u8>(data + above.depth)), <u32>to | NODE);
-    }
+    store<u32>(this.entryTo(level, data), <u32>to | NODE);
     return changetype<LpmNode>(to);
+  }
+
+  nodeOfPath(level: u32): LpmNode {
+    return changetype<LpmNode>(load<u32>(this.path + level * 4));
+  }
+
+  /** Address of the entry that leads to a node of the path. */
+  private entryTo(level: u32, data: usize): usize {
+    if (level == 0) return changetype<usize>(this) + offsetof<BpfLpmTrie>("root");
+    const above = this.nodeOfPath(level - 1);
+    return entryPtr(above, load<u8>(data + above.depth));
   }
 
   private makeNode(depth: u32, capacity: u32): usize {
@@ -436,8 +443,8 @@ export class BpfLpmTrie extends BpfMap {
   private collapse(node: LpmNode, data: usize): void {
     const off = this.infoOff;
     this.pathLength--;
-    const above = nodeAt(load<u32>(this.path + this.pathLength * 4 - 4));
-    const to = entryPtr(above, load<u8>(data + above.depth));
+    const above = this.nodeOfPath(this.pathLength - 1);
+    const to = this.entryTo(this.pathLength, data);
     const left = firstEntry(node);
     if (left & NODE) {
       nodeAt(left).cover = node.cover;
@@ -464,7 +471,7 @@ export class BpfLpmTrie extends BpfMap {
   /** Finds other representatives where `gone` was it. */
   private renewReps(gone: u32): void {
     for (let level = this.pathLength - 1; level > 0; level--) {
-      const node = nodeAt(load<u32>(this.path + level * 4));
+      const node = this.nodeOfPath(level);
       if (node.rep != gone) continue;
       const entry = firstEntry(node);
       node.rep = entry & NODE ? nodeAt(entry).rep : entry & ADDRESS;

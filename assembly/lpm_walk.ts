@@ -56,7 +56,7 @@ function nextFrom(trie: BpfLpmTrie, node: LpmNode, data: usize, len: u32): u32 {
     if (found != 0 || level == 0) return found;
     cover = node.cover;
     level--;
-    node = nodeAt(load<u32>(trie.path + level * 4));
+    node = trie.nodeOfPath(level);
     slot = load<u8>(data + node.depth);
   }
 }

@@ -5,6 +5,7 @@
 //   Slab: | next slab (u32) | pad (u32) | element 0 | element 1 | ... | extra bytes (per-CPU slots) |
 
 import { alloc, allocGrow, allocZeroed, free, reserve, usePromise } from "../kernel";
+import { zeroBytes } from "./bytes";
 import { addRegion, removeRegion } from "./region";
 
 const SLAB_HDR: u32 = 8;
@@ -67,6 +68,13 @@ export function poolAlloc(pool: Pool, creating: bool = false): usize {
   if (pool.fresh == 0 && !addSlab(pool, creating)) return 0;
   pool.fresh--;
   return pool.slabs + SLAB_HDR + pool.fresh * pool.elemSize;
+}
+
+/** poolAlloc of a zeroed element. */
+export function poolZalloc(pool: Pool, creating: bool): usize {
+  const elem = poolAlloc(pool, creating);
+  if (elem != 0) zeroBytes(elem, pool.elemSize);
+  return elem;
 }
 
 export function poolFree(pool: Pool, elem: usize): void {
