@@ -19,7 +19,6 @@ import {
   hostAlloc,
   hostRelease,
 } from "./lib/heap";
-import { zeroBytes } from "./lib/bytes";
 import { SHARED } from "./lib/lock";
 
 const KERNEL_MAGIC: u32 = 0x6b667062;
@@ -132,7 +131,7 @@ export function kernelInit(
     if (at < base || <u64>at + rootBytes > limit) return 0;
   }
   root = at;
-  zeroBytes(root, KERNEL_SIZE);
+  memory.fill(root, 0, rootBytes);
   heapInit(heap(), source, maxBytes);
   if (source != HEAP_MALLOC && !heapAddSegment(heap(), <u32>at + rootBytes, limit)) return 0;
   const k = kernel();

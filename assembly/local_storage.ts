@@ -31,7 +31,7 @@ import {
 import { PERCPU_VALUE_MAX } from "./arraymap";
 import { FD_CGROUP, fdMap, fdObjectOf } from "./fd";
 import { Cgroup, hostBySerial, hostLockWord } from "./host";
-import { allocGrow, cpu, free, kernel } from "./kernel";
+import { allocZeroed, cpu, free, kernel } from "./kernel";
 import { copyBytes, round8 } from "./lib/bytes";
 import { slistDel } from "./lib/hlist";
 import { lock, unlock } from "./lib/lock";
@@ -243,38 +243,38 @@ function attachTo(map: CgroupStorage, object: usize, attachType: u32): i32 {
   if (object == 0) return -EBADF;
   const cgroup = changetype<Cgroup>(object);
   if (cgroup.dying) return -ENOENT;
-  const known = map.findOn(object, attachType);
-  if (known == 0) return addStorage(map, cgroup, map.typeOf(attachType));
-  changetype<Storage>(known).users++;
+  let storage = map.findOn(object, attachType);
+  if (storage == 0) storage = addStorage(map, cgroup, map.typeOf(attachType));
+  if (storage == 0) return -ENOMEM;
+  changetype<Storage>(storage).users++;
   return 0;
 }
 
-function addStorage(map: CgroupStorage, cgroup: Cgroup, attachType: u32): i32 {
-  const ptr = allocGrow(offsetof<Storage>());
-  if (ptr == 0) return -ENOMEM;
+/** An element that nothing uses yet; 0 when out of memory. */
+function addStorage(map: CgroupStorage, cgroup: Cgroup, attachType: u32): usize {
+  const ptr = allocZeroed(offsetof<Storage>());
+  if (ptr == 0) return 0;
   const value = map.newValue(ptr, true);
   // One more, so that an update finds memory.
   const spare = value == 0 ? 0 : map.newValue(ptr, true);
   if (spare == 0) {
     if (value != 0) map.dropValue(<u32>value);
     free(ptr);
-    return -ENOMEM;
+    return 0;
   }
   map.dropValue(<u32>spare);
   const storage = changetype<Storage>(ptr);
   storage.id = cgroup.id;
   storage.attachType = attachType;
-  storage.pad = 0;
   storage.cgroup = <u32>changetype<usize>(cgroup);
   storage.map = <u32>changetype<usize>(map);
-  storage.users = 1;
   storage.value = <u32>value;
   storage.nextOfMap = map.storages;
   map.storages = <u32>ptr;
   storage.nextOfCgroup = cgroup.attached;
   cgroup.attached = <u32>ptr;
   mapGet(map);
-  return 0;
+  return ptr;
 }
 
 /**

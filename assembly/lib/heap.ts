@@ -69,8 +69,8 @@ export class Heap {
 export const HEAP_SIZE: u32 = TABLES_AT + FL_COUNT * 4 + FL_COUNT * SL_COUNT * 4;
 if (offsetof<Heap>("freeBytes") + 4 != TABLES_AT) ERROR("the tables of Heap start at TABLES_AT");
 
+/** Of zeroed memory. */
 export function heapInit(heap: Heap, source: u32, maxBytes: u64): void {
-  memory.fill(changetype<usize>(heap), 0, HEAP_SIZE);
   heap.source = source;
   heap.maxPages = <u32>(maxBytes >> 16);
   heap.failAfter = -1;
@@ -209,7 +209,7 @@ function takeBlock(heap: Heap, bytes: u32, align: u32): u32 {
   let block = findFree(heap, align > 8 ? bytes + align + 2 * HDR : bytes);
   if (block == 0) return 0;
   removeFree(heap, block);
-  if (align > 8) block = alignBlock(heap, block, align);
+  block = alignBlock(heap, block, align);
   splitTail(heap, block, bytes);
   return block;
 }
