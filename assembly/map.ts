@@ -381,6 +381,12 @@ export function mapByHandle(handle: u32): usize {
   return Handles.map(handle);
 }
 
+/** The map of a handle when it is of this type; 0 otherwise. */
+export function mapOfType(handle: u32, mapType: u32): usize {
+  const map = mapByHandle(handle);
+  return map != 0 && changetype<BpfMap>(map).mapType == mapType ? map : 0;
+}
+
 function takeHandle(map: BpfMap): bool {
   const k = kernel();
   if (k.handleFree == 0 && !growHandles()) return false;
