@@ -7,8 +7,8 @@
 //
 //   Elem  0           4           8       12    16          20          24
 //         +-----------+-----------+-------+-----+-----------+-----------+=======+
-//         | next of   | prev of   | owner | map | next of   | prev of   | value |
-//         | owner     | owner     |       |     | map       | map       |       |
+//         | node on the owner's   | owner | map | node on the map's     | value |
+//         | list (hlist)          |       |     | list (hlist)          |       |
 //         +-----------+-----------+-------+-----+-----------+-----------+=======+      owner 0: free
 //
 // Invariants: an elem is on its owner's list exactly when it is on its map's; an owner has one elem of a map at most; a
@@ -24,34 +24,39 @@ import {
   BPF_LOCAL_STORAGE_GET_F_CREATE,
   BPF_NOEXIST,
   E2BIG,
+  EBADF,
   EEXIST,
   EINVAL,
   ENOENT,
   ENOMEM,
 } from "../ts/uapi";
+import { FD_INODE, FD_SOCKET, fdObjectOf } from "./fd";
 import {
   CACHE_SLOTS,
   HostObject,
+  HostPool,
+  HostState,
+  freeIfIdle,
   hostByPtr,
   hostLockWord,
   hostPool,
   hostState,
-  ownerStats,
 } from "./host";
-import { allocZeroed, free, reserve, unreserve } from "./kernel";
-import { isUserRange, round8, zeroBytes } from "./lib/bytes";
+import { reserve, usePromise } from "./kernel";
+import { hlistAddHead, hlistDel } from "./lib/hlist";
+import { isUserRange, round8 } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import {
   Pool,
-  poolAlloc,
+  poolCreate,
   poolDestroy,
   poolElemAt,
   poolFree,
-  poolInit,
-  poolSlabBytes,
+  poolZalloc,
+  slabBytes,
 } from "./lib/pool";
 import { DEAD } from "./lib/region";
-import { BpfMap, MapCreateAttr, NO_LOCK, mapByHandle } from "./map";
+import { BpfMap, MapCreateAttr, NO_LOCK, mapOfType } from "./map";
 import { copyMapValue, copyMapValueLocked, copyValueOut, isErr, updateFlagsLegal } from "./map";
 
 /** The kernel's sizes, which the memory charge of sockets counts: an element without its value, the storage itself. */
@@ -65,12 +70,13 @@ const RESERVE_MAX: u64 = 64 << 20;
 @unmanaged
 export class Elem {
   nextOfOwner: u32;
-  prevOfOwner: u32;
+  pprevOfOwner: u32;
   owner: u32;
   map: u32;
   nextOfMap: u32;
-  prevOfMap: u32;
+  pprevOfMap: u32;
 }
+const MAP_NODE: u32 = offsetof<Elem>("nextOfMap");
 const VALUE_OFF: u32 = offsetof<Elem>();
 if (VALUE_OFF != 24) ERROR("values start at 24");
 
@@ -80,10 +86,10 @@ export function elemValue(elem: usize): usize {
 
 /** Of all storage maps: creation, elements, the commands; a kind says who its owners are. */
 export abstract class LocalStorage extends BpfMap {
-  /** OWNER_*. */
+  /** Of the owners: FD_SOCKET to FD_INODE. */
   ownerKind: u32;
   cacheSlot: u32;
-  /** First element, newest first. */
+  /** The elements' nodes of this list, newest first. */
   elems: u32;
   pool: u32;
 
@@ -95,7 +101,9 @@ export abstract class LocalStorage extends BpfMap {
    * @returns the object, or -errno as an address
    */
   ownerByFd(fd: i32, create: bool): usize {
-    return <usize>-EINVAL;
+    const owner = fdObjectOf(fd, this.ownerKind);
+    if (owner == 0) return <usize>-EBADF;
+    return changetype<HostObject>(owner).dying ? <usize>-ENOENT : owner;
   }
 
   /** Charges bytes to the owner; false when it may not have so much. */
@@ -104,14 +112,6 @@ export abstract class LocalStorage extends BpfMap {
   }
 
   uncharge(owner: HostObject, bytes: u32): void {}
-
-  /** May a program create an element on this owner now? */
-  mayCreate(owner: HostObject): bool {
-    return true;
-  }
-
-  /** The owner's last element is gone. */
-  ownerEmptied(owner: HostObject): void {}
 
   // ---- syscall side ----
 
@@ -137,9 +137,7 @@ export abstract class LocalStorage extends BpfMap {
     if (!isErr(owner)) {
       ret = updateStorage(this, changetype<HostObject>(owner), value, flags);
       // An inode made for this call goes again when it got nothing.
-      if (ret != 0 && changetype<HostObject>(owner).elems == 0) {
-        this.ownerEmptied(changetype<HostObject>(owner));
-      }
+      freeIfIdle(changetype<HostObject>(owner));
     }
     unlock(hostLockWord());
     return ret;
@@ -161,15 +159,16 @@ export abstract class LocalStorage extends BpfMap {
   /** 1: an element that is not on its owner's list exactly once; 2: a cache slot with a stranger; 3: broken back links. */
   override check(): i32 {
     const self = <u32>changetype<usize>(this);
-    let prev: u32 = 0;
-    for (let at = this.elems; at != 0; at = changetype<Elem>(at).nextOfMap) {
+    let pprev = <u32>listOf(this);
+    for (let node = this.elems; node != 0; node = load<u32>(node)) {
+      const at = node - MAP_NODE;
       const elem = changetype<Elem>(at);
-      if (elem.prevOfMap != prev || elem.map != self) return 3;
-      prev = at;
+      if (elem.pprevOfMap != pprev || elem.map != self) return 3;
+      pprev = node;
       let found: u32 = 0;
-      let before: u32 = 0;
-      for (let other = changetype<HostObject>(elem.owner).elems; other != 0;) {
-        if (changetype<Elem>(other).prevOfOwner != before) return 3;
+      let before = <u32>listOfOwner(elem.owner);
+      for (let other = load<u32>(before); other != 0;) {
+        if (changetype<Elem>(other).pprevOfOwner != before) return 3;
         if (changetype<Elem>(other).map == self) found += other == at ? 1 : 2;
         before = other;
         other = changetype<Elem>(other).nextOfOwner;
@@ -183,18 +182,13 @@ export abstract class LocalStorage extends BpfMap {
 
   override release(): void {
     lock(hostLockWord());
-    while (this.elems != 0) unlinkElem(this.elems, true);
+    while (this.elems != 0) dropElem(this.elems - MAP_NODE);
     if (this.pool != 0) {
       const pool = changetype<Pool>(this.pool);
-      hostState().slabBytes -= poolSlabBytes(pool);
-      poolDestroy(pool);
-      free(this.pool);
-      const stats = ownerStats(this.ownerKind);
-      store<u32>(stats, load<u32>(stats) - pool.elemSize);
-      store<u32>(stats, load<u32>(stats, 4) - 1, 4);
-      const usage = stats + 8 + this.cacheSlot * 4;
-      store<u32>(usage, load<u32>(usage) - 1);
-      reserveStorage();
+      const elemSize = pool.elemSize;
+      hostState().slabBytes -= slabBytes(pool) * pool.slabTotal;
+      poolDestroy(this.pool);
+      countMap(this, -1, -elemSize);
     }
     unlock(hostLockWord());
   }
@@ -213,30 +207,33 @@ export function storageAllocCheck(attr: MapCreateAttr): i32 {
 /** BpfMap#init. @returns 0 or -ENOMEM */
 export function storageInit(map: LocalStorage, ownerKind: u32): i32 {
   map.ownerKind = ownerKind;
-  const pool = allocZeroed(offsetof<Pool>());
-  if (pool == 0) return -ENOMEM;
-  map.pool = <u32>pool;
   const elemSize = VALUE_OFF + round8(map.valueSize);
-  poolInit(changetype<Pool>(pool), changetype<usize>(map), elemSize, 0, u32.MAX_VALUE);
+  map.pool = poolCreate(changetype<usize>(map), elemSize, 0, u32.MAX_VALUE);
+  if (map.pool == 0) return -ENOMEM;
   lock(hostLockWord());
-  const stats = ownerStats(ownerKind);
-  store<u32>(stats, load<u32>(stats) + elemSize);
-  store<u32>(stats, load<u32>(stats, 4) + 1, 4);
-  map.cacheSlot = leastUsedSlot(stats + 8);
-  const usage = stats + 8 + map.cacheSlot * 4;
-  store<u32>(usage, load<u32>(usage) + 1);
-  reserveStorage();
+  map.cacheSlot = leastUsedSlot(hostPool(ownerKind));
+  countMap(map, 1, elemSize);
   unlock(hostLockWord());
   return 0;
 }
 
 /** The lowest of the slots with the fewest maps. */
-function leastUsedSlot(usage: usize): u32 {
+function leastUsedSlot(owners: HostPool): u32 {
   let best: u32 = 0;
   for (let slot: u32 = 1; slot < CACHE_SLOTS; slot++) {
-    if (load<u32>(usage + slot * 4) < load<u32>(usage + best * 4)) best = slot;
+    if (load<u32>(owners.slotMaps(slot)) < load<u32>(owners.slotMaps(best))) best = slot;
   }
   return best;
+}
+
+/** Enters a map into the numbers of its kind, or takes it out (minus 1, minus the bytes of an element). */
+function countMap(map: LocalStorage, one: i32, elemBytes: i32): void {
+  const owners = hostPool(map.ownerKind);
+  const ofSlot = owners.slotMaps(map.cacheSlot);
+  owners.maps += one;
+  owners.elemBytes += elemBytes;
+  store<u32>(ofSlot, load<u32>(ofSlot) + one);
+  reserveStorage();
 }
 
 /**
@@ -246,10 +243,10 @@ function leastUsedSlot(usage: usize): u32 {
 export function reserveStorage(): void {
   const state = hostState();
   let bytes: u64 = 0;
-  for (let owner: u32 = 0; owner < 4; owner++) {
-    const stats = ownerStats(owner);
+  for (let kind = FD_SOCKET; kind <= FD_INODE; kind++) {
+    const owners = hostPool(kind);
     // An element each, and a slab that is not full each.
-    bytes += <u64>load<u32>(stats) * hostPool(owner).live + <u64>load<u32>(stats, 4) * 16384;
+    bytes += <u64>owners.elemBytes * owners.live + <u64>owners.maps * 16384;
   }
   bytes = min(bytes, RESERVE_MAX);
   const wanted = bytes > state.slabBytes ? bytes - state.slabBytes : 0;
@@ -258,22 +255,23 @@ export function reserveStorage(): void {
     reserve(more);
     state.reserved += more;
   } else if (wanted < state.reserved / 4) {
-    unreserve(state.reserved - wanted);
-    state.reserved = wanted;
+    usePromise(promiseOf(state), state.reserved - wanted);
   }
 }
 
-/** A free element; 0 when out of memory. */
+function promiseOf(state: HostState): usize {
+  return changetype<usize>(state) + offsetof<HostState>("reserved");
+}
+
+/** A zeroed element; 0 when out of memory. */
 function takeElem(map: LocalStorage): usize {
   const pool = changetype<Pool>(map.pool);
   const slab = pool.slabs;
-  const elem = poolAlloc(pool);
+  const elem = poolZalloc(pool, false);
   if (pool.slabs != slab) {
     const state = hostState();
-    const bytes = poolSlabBytes(pool) / pool.slabTotal;
-    const promised = min(bytes, state.reserved);
-    unreserve(promised);
-    state.reserved -= promised;
+    const bytes = slabBytes(pool);
+    usePromise(promiseOf(state), bytes);
     state.slabBytes += bytes;
   }
   return elem;
@@ -300,48 +298,47 @@ export function findElem(map: LocalStorage, owner: usize, intoCache: bool): usiz
   return elem;
 }
 
+function listOfOwner(owner: usize): usize {
+  return owner + offsetof<HostObject>("elems");
+}
+
+function listOf(map: LocalStorage): usize {
+  return changetype<usize>(map) + offsetof<LocalStorage>("elems");
+}
+
 function linkElem(map: LocalStorage, owner: HostObject, ptr: usize): void {
   const elem = changetype<Elem>(ptr);
   elem.owner = <u32>changetype<usize>(owner);
   elem.map = <u32>changetype<usize>(map);
-  elem.prevOfOwner = 0;
-  elem.nextOfOwner = owner.elems;
-  if (owner.elems != 0) changetype<Elem>(owner.elems).prevOfOwner = <u32>ptr;
-  owner.elems = <u32>ptr;
-  elem.prevOfMap = 0;
-  elem.nextOfMap = map.elems;
-  if (map.elems != 0) changetype<Elem>(map.elems).prevOfMap = <u32>ptr;
-  map.elems = <u32>ptr;
+  hlistAddHead(listOfOwner(elem.owner), ptr);
+  hlistAddHead(listOf(map), ptr + MAP_NODE);
 }
 
-/**
- * Takes an element from both lists and frees it; the lock is held.
- * @param tell tell the kind when the owner has no element left
- */
-function unlinkElem(ptr: u32, tell: bool): void {
+/** Takes an element from both lists and frees it; the lock is held. */
+function unlinkElem(ptr: usize): void {
   const elem = changetype<Elem>(ptr);
   const owner = changetype<HostObject>(elem.owner);
   const map = changetype<LocalStorage>(elem.map);
-  if (elem.prevOfOwner != 0) changetype<Elem>(elem.prevOfOwner).nextOfOwner = elem.nextOfOwner;
-  else owner.elems = elem.nextOfOwner;
-  if (elem.nextOfOwner != 0) changetype<Elem>(elem.nextOfOwner).prevOfOwner = elem.prevOfOwner;
-  if (elem.prevOfMap != 0) changetype<Elem>(elem.prevOfMap).nextOfMap = elem.nextOfMap;
-  else map.elems = elem.nextOfMap;
-  if (elem.nextOfMap != 0) changetype<Elem>(elem.nextOfMap).prevOfMap = elem.prevOfMap;
+  hlistDel(ptr);
+  hlistDel(ptr + MAP_NODE);
   const word = cacheWord(elem.owner, map.cacheSlot);
-  if (load<u32>(word) == ptr) store<u32>(word, 0);
+  if (load<u32>(word) == <u32>ptr) store<u32>(word, 0);
   elem.owner = 0;
-  poolFree(changetype<Pool>(map.pool), ptr);
-  map.uncharge(owner, KERNEL_ELEM_BYTES + map.valueSize);
-  if (owner.elems != 0) return;
-  map.uncharge(owner, KERNEL_STORAGE_BYTES);
-  if (tell) map.ownerEmptied(owner);
+  dropNewElem(map, owner, ptr);
+  if (owner.elems == 0) map.uncharge(owner, KERNEL_STORAGE_BYTES);
+}
+
+/** As unlinkElem, for an owner that stays if it has a reason to. */
+function dropElem(ptr: usize): void {
+  const owner = changetype<Elem>(ptr).owner;
+  unlinkElem(ptr);
+  freeIfIdle(changetype<HostObject>(owner));
 }
 
 /** The owner ends: its elements of all maps go. */
 export function destroyStorage(owner: HostObject): void {
   lock(hostLockWord());
-  while (owner.elems != 0) unlinkElem(owner.elems, false);
+  while (owner.elems != 0) unlinkElem(owner.elems);
   unlock(hostLockWord());
 }
 
@@ -356,11 +353,11 @@ function newElem(map: LocalStorage, owner: HostObject, value: usize): usize {
     map.uncharge(owner, bytes);
     return 0;
   }
-  zeroBytes(elem, VALUE_OFF + round8(map.valueSize));
   if (value != 0) copyMapValue(map, elemValue(elem), value);
   return elem;
 }
 
+/** Gives back an element that is on no list. */
 function dropNewElem(map: LocalStorage, owner: HostObject, elem: usize): void {
   poolFree(changetype<Pool>(map.pool), elem);
   map.uncharge(owner, KERNEL_ELEM_BYTES + map.valueSize);
@@ -368,45 +365,32 @@ function dropNewElem(map: LocalStorage, owner: HostObject, elem: usize): void {
 
 /**
  * Creates or replaces; the lock is held. Order of checks: flags; of an owner without storage whether the element must
- * exist; room for the new element; whether it exists. BPF_F_LOCK writes in place; otherwise a new element takes the place
- * of the old one, and for a moment both are charged.
+ * exist; room for the new element; whether it exists; room for the storage itself, which comes with the first element.
+ * BPF_F_LOCK writes in place; otherwise a new element takes the place of the old one, and for a moment both are charged.
  * @param value address of valueSize bytes; 0: all zero
  */
 export function updateStorage(map: LocalStorage, owner: HostObject, value: usize, flags: u64): i32 {
   if (!updateFlagsLegal(map, flags)) return -EINVAL;
-  if (owner.elems == 0) return insertFirst(map, owner, value, flags);
+  const isFirst = owner.elems == 0;
+  if (isFirst && flags & BPF_EXIST) return -ENOENT;
   const self = changetype<usize>(owner);
-  const inPlace = (flags & BPF_F_LOCK) != 0;
-  if (inPlace && (flags & BPF_NOEXIST) == 0) {
-    const elem = findElem(map, self, false);
-    if (elem != 0) {
-      copyMapValueLocked(map, elemValue(elem), value);
-      return 0;
-    }
+  const old = findElem(map, self, false);
+  if (old != 0 && (flags & (BPF_F_LOCK | BPF_NOEXIST)) == BPF_F_LOCK) {
+    copyMapValueLocked(map, elemValue(old), value);
+    return 0;
   }
   const fresh = newElem(map, owner, value);
   if (fresh == 0) return -ENOMEM;
-  const old = findElem(map, self, false);
-  const refused = old == 0 ? (flags & BPF_EXIST) != 0 : (flags & BPF_NOEXIST) != 0;
-  if (refused) {
+  let ret = 0;
+  if (old != 0) ret = flags & BPF_NOEXIST ? -EEXIST : 0;
+  else if (flags & BPF_EXIST) ret = -ENOENT;
+  else if (isFirst && !map.charge(owner, KERNEL_STORAGE_BYTES)) ret = -ENOMEM;
+  if (ret != 0) {
     dropNewElem(map, owner, fresh);
-    return old == 0 ? -ENOENT : -EEXIST;
+    return ret;
   }
   linkElem(map, owner, fresh);
-  if (old != 0) unlinkElem(<u32>old, false);
-  return 0;
-}
-
-/** The first element comes with the storage itself, which is charged too. */
-function insertFirst(map: LocalStorage, owner: HostObject, value: usize, flags: u64): i32 {
-  if (flags & BPF_EXIST) return -ENOENT;
-  const elem = newElem(map, owner, value);
-  if (elem == 0) return -ENOMEM;
-  if (!map.charge(owner, KERNEL_STORAGE_BYTES)) {
-    dropNewElem(map, owner, elem);
-    return -ENOMEM;
-  }
-  linkElem(map, owner, elem);
+  if (old != 0) unlinkElem(old);
   return 0;
 }
 
@@ -414,7 +398,7 @@ function insertFirst(map: LocalStorage, owner: HostObject, value: usize, flags: 
 export function deleteStorage(map: LocalStorage, owner: usize): i32 {
   const elem = findElem(map, owner, false);
   if (elem == 0) return -ENOENT;
-  unlinkElem(<u32>elem, true);
+  dropElem(elem);
   return 0;
 }
 
@@ -429,9 +413,10 @@ export function cloneStorage(from: HostObject, to: HostObject): i32 {
     const map = changetype<LocalStorage>(changetype<Elem>(at).map);
     if ((map.mapFlags & BPF_F_CLONE) == 0) continue;
     const hasLock = map.lockOffset != NO_LOCK;
-    if (hasLock) lock(elemValue(at) + map.lockOffset);
-    ret = updateStorage(map, to, elemValue(at), BPF_NOEXIST);
-    if (hasLock) unlock(elemValue(at) + map.lockOffset);
+    const value = elemValue(at);
+    if (hasLock) lock(value + map.lockOffset);
+    ret = updateStorage(map, to, value, BPF_NOEXIST);
+    if (hasLock) unlock(value + map.lockOffset);
   }
   unlock(hostLockWord());
   return ret;
@@ -439,37 +424,33 @@ export function cloneStorage(from: HostObject, to: HostObject): i32 {
 
 // ---- program side -----------------------------------------------------------------------------------------------------
 
-/** The storage map of a handle; 0 when it is none of this kind. */
-function storageByHandle(handle: u32, mapType: u32): usize {
-  const map = mapByHandle(handle);
-  return map != 0 && changetype<BpfMap>(map).mapType == mapType ? map : 0;
-}
-
 /**
  * bpf_*_storage_get: address of the owner's value; with BPF_LOCAL_STORAGE_GET_F_CREATE a missing one is created, as a copy
  * of the value at `value`, or all zero for 0.
  * @returns 0 for everything that is not right
  */
 export function storageGet(mapType: u32, handle: u32, ptr: u32, value: u32, flags: u64): usize {
-  const mapPtr = storageByHandle(handle, mapType);
+  const mapPtr = mapOfType(handle, mapType);
   if (mapPtr == 0 || flags > <u64>BPF_LOCAL_STORAGE_GET_F_CREATE) return 0;
   const map = changetype<LocalStorage>(mapPtr);
   lock(hostLockWord());
   const owner = hostByPtr(map.ownerKind, ptr);
-  let elem = owner == 0 ? 0 : findElem(map, owner, true);
-  const mayMake = owner != 0 && flags != 0 && map.mayCreate(changetype<HostObject>(owner));
-  if (elem == 0 && mayMake && (value == 0 || isUserRange(value, map.valueSize))) {
-    if (updateStorage(map, changetype<HostObject>(owner), value, BPF_NOEXIST) == 0) {
-      elem = findElem(map, owner, false);
-    }
-  }
+  const elem = owner == 0 ? 0 : findOrCreate(map, changetype<HostObject>(owner), value, flags);
   unlock(hostLockWord());
   return elem == 0 ? 0 : elemValue(elem);
 }
 
+function findOrCreate(map: LocalStorage, owner: HostObject, value: u32, flags: u64): usize {
+  const elem = findElem(map, changetype<usize>(owner), true);
+  if (elem != 0 || flags == 0 || owner.dying) return elem;
+  if (value != 0 && !isUserRange(value, map.valueSize)) return 0;
+  // The newest element is the owner's first.
+  return updateStorage(map, owner, value, BPF_NOEXIST) == 0 ? owner.elems : 0;
+}
+
 /** bpf_*_storage_delete: 0; -ENOENT: none; -EINVAL: no such map or object. */
 export function storageDelete(mapType: u32, handle: u32, ptr: u32): i32 {
-  const mapPtr = storageByHandle(handle, mapType);
+  const mapPtr = mapOfType(handle, mapType);
   if (mapPtr == 0) return -EINVAL;
   const map = changetype<LocalStorage>(mapPtr);
   lock(hostLockWord());

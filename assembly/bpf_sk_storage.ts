@@ -5,12 +5,12 @@
 import { BPF_MAP_TYPE_SK_STORAGE, EBADF, ENOTSOCK } from "../ts/uapi";
 import { LocalStorage, storageDelete, storageGet, storageInit } from "./bpf_local_storage";
 import { FD_FREE, FD_SOCKET, fdKind, fdObjectOf } from "./fd";
-import { HostObject, OWNER_SK, Socket } from "./host";
+import { HostObject, Socket } from "./host";
 import { MapCreateAttr } from "./map";
 
 export class SkStorage extends LocalStorage {
   override init(attr: MapCreateAttr): i32 {
-    return storageInit(this, OWNER_SK);
+    return storageInit(this, FD_SOCKET);
   }
 
   override ownerByFd(fd: i32, create: bool): usize {
@@ -23,7 +23,7 @@ export class SkStorage extends LocalStorage {
   override charge(owner: HostObject, bytes: u32): bool {
     const socket = changetype<Socket>(changetype<usize>(owner));
     const sum = <u64>socket.omemAlloc + bytes;
-    if (bytes > socket.optmemMax || sum >= socket.optmemMax) return false;
+    if (sum >= socket.optmemMax) return false;
     socket.omemAlloc = <u32>sum;
     return true;
   }

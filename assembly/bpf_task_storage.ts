@@ -1,22 +1,15 @@
 // TASK_STORAGE: values on tasks. Kernel: kernel/bpf/bpf_task_storage.c (behaviour checked against 6.18; spec
 // other-types.md 9).
 
-import { BPF_MAP_TYPE_TASK_STORAGE, EBADF, ENOENT } from "../ts/uapi";
+import { BPF_MAP_TYPE_TASK_STORAGE } from "../ts/uapi";
 import { LocalStorage, storageDelete, storageGet, storageInit } from "./bpf_local_storage";
-import { FD_TASK, fdObjectOf } from "./fd";
-import { OWNER_TASK, TASK_REAPED, Task } from "./host";
+import { FD_TASK } from "./fd";
 import { MapCreateAttr } from "./map";
 
+/** A zombie still has its storage; a pidfd may outlive the task. */
 export class TaskStorage extends LocalStorage {
   override init(attr: MapCreateAttr): i32 {
-    return storageInit(this, OWNER_TASK);
-  }
-
-  /** A zombie still has its storage; a pidfd may outlive the task. */
-  override ownerByFd(fd: i32, create: bool): usize {
-    const task = fdObjectOf(fd, FD_TASK);
-    if (task == 0) return <usize>-EBADF;
-    return changetype<Task>(task).state == TASK_REAPED ? <usize>-ENOENT : task;
+    return storageInit(this, FD_TASK);
   }
 }
 

@@ -70,7 +70,7 @@ import { htabCheck } from "./htab_check";
 import { allocZeroed, allocGrow, cpu, free, kernel, random64 } from "./kernel";
 import { copyBytes, isUserRange, round8, roundupPow2 } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
-import { Pool, poolDestroy, poolElemAt, poolExtra, poolInit } from "./lib/pool";
+import { Pool, poolCreate, poolDestroy, poolElemAt, poolExtra } from "./lib/pool";
 import { DEAD, addRegion, removeRegion } from "./lib/region";
 
 const HTAB_FLAGS: u32 =
@@ -209,16 +209,9 @@ export class BpfHtab extends BpfMap {
     this.nChunks = chunkCount(this, SEPARATE_SLOTS, 171, 300);
     if (!this.allocChunks(0)) return -ENOMEM;
     if (!this.isPrealloc) {
-      this.pool = <u32>allocZeroed(offsetof<Pool>());
-      if (this.pool == 0) return -ENOMEM;
       const extra = this.isPercpu ? this.slotSize * nrCpus : 0;
-      poolInit(
-        changetype<Pool>(this.pool),
-        changetype<usize>(this),
-        this.elemSize,
-        extra,
-        this.maxEntries,
-      );
+      this.pool = poolCreate(changetype<usize>(this), this.elemSize, extra, this.maxEntries);
+      if (this.pool == 0) return -ENOMEM;
       this.cpuStride = changetype<Pool>(this.pool).slabCount * this.slotSize;
       return 0;
     }
@@ -262,8 +255,7 @@ export class BpfHtab extends BpfMap {
     removeRegion(this.chunks);
     removeRegion(this.elems);
     removeRegion(this.slots);
-    if (this.pool != 0) poolDestroy(changetype<Pool>(this.pool));
-    free(this.pool);
+    poolDestroy(this.pool);
     free(this.chunks);
     free(this.elems);
     free(this.slots);

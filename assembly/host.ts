@@ -5,19 +5,18 @@
 //
 // A program may touch the second part only: it cannot break the core by writing there, and what it writes has no effect.
 
-import { allocGrow, allocZeroed, kernel } from "./kernel";
+import { allocZeroed, kernel } from "./kernel";
 import { FD_CGROUP, FD_INODE, FD_SOCKET, FD_TASK } from "./fd";
-import { zeroBytes } from "./lib/bytes";
-import { Pool, poolAlloc, poolDestroy, poolElemAt, poolFree, poolInit } from "./lib/pool";
+import { Pool, poolCreate, poolElemAt, poolEmpty, poolFree, poolZalloc } from "./lib/pool";
 import { DEAD, RegionOwner, findRegion, regionLo, regionOwner } from "./lib/region";
 import { placeObject } from "./map";
 
-/** Kinds of storage: each has its own cache slots. */
-export const OWNER_SK: u32 = 0;
-export const OWNER_CGRP: u32 = 1;
-export const OWNER_TASK: u32 = 2;
-export const OWNER_INODE: u32 = 3;
-const OWNER_KINDS: u32 = 4;
+/** Kinds of objects: FD_SOCKET to FD_INODE. */
+const KINDS: u32 = 4;
+
+export function isHostKind(kind: u32): bool {
+  return kind >= FD_SOCKET && kind <= FD_INODE;
+}
 
 /** Slots of the cache in front of an owner's list. */
 export const CACHE_SLOTS: u32 = 16;
@@ -36,13 +35,17 @@ export class HostObject {
   refcnt: u32;
   /** A number nobody else has: tells an object from another one at its address later. */
   serial: u32;
-  /** Programs cannot reach it any more (a reaped task). */
-  gone: u32;
+  /** Programs cannot reach it any more: a reaped task, or nothing refers to it. */
+  gone: u8;
+  /** A removed cgroup, a reaped task: fds do not lead there any more, and nothing new is stored. */
+  dying: u8;
+  pad: u16;
   /** The inode behind the fd, where that is another object. */
   inode: u32;
   /** First element of the storage (bpf_local_storage.ts), newest first. */
   elems: u32;
-  pad: u32;
+  /** The cgroup that it is in, which it holds: a cgroup's parent, a task's cgroup. */
+  parent: u32;
   /** The cache: CACHE_SLOTS elements. */
   cache0: u64;
   cache1: u64;
@@ -71,28 +74,23 @@ export class Socket extends HostObject {
 @unmanaged
 export class Cgroup extends HostObject {
   id: u64;
-  parent: u32;
   /** 1 or 2. */
   version: u32;
-  /** Removed; it lives on as long as something refers to it. */
-  dying: u32;
   /** Children that are not removed, and tasks that run. */
-  children: u32;
-  tasks: u32;
+  members: u32;
   /** First of its CGROUP_STORAGE elements (local_storage.ts). */
   attached: u32;
+  pad1: u32;
 }
 
 export const TASK_RUNNING: u32 = 0;
 export const TASK_ZOMBIE: u32 = 1;
-export const TASK_REAPED: u32 = 2;
 
 @unmanaged
 export class Task extends HostObject {
   pid: u32;
+  /** TASK_*. */
   state: u32;
-  cgroup: u32;
-  pad1: u32;
 }
 
 @unmanaged
@@ -102,13 +100,31 @@ export class Inode extends HostObject {
   pad1: u32;
 }
 
-/** All objects of one kind. Its slabs go when the last object goes. */
+/** All objects of one kind, and what the maps have that are stored on them. Its slabs go when the last object goes. */
 export class HostPool extends RegionOwner {
+  /** FD_*. */
   kind: u32;
   live: u32;
   /** Bytes in front of what programs see, which is valueSize. */
   hidden: u32;
   pool: u32;
+  /** Maps, and bytes of one element of each. */
+  maps: u32;
+  elemBytes: u32;
+  /** Maps of each cache slot (u32 each). */
+  slotMaps0: u64;
+  slotMaps1: u64;
+  slotMaps2: u64;
+  slotMaps3: u64;
+  slotMaps4: u64;
+  slotMaps5: u64;
+  slotMaps6: u64;
+  slotMaps7: u64;
+
+  /** Address of the number of maps that have a cache slot. */
+  slotMaps(slot: u32): usize {
+    return changetype<usize>(this) + offsetof<HostPool>("slotMaps0") + slot * 4;
+  }
 
   override liveOffset(lo: u32, addr: u32): u32 {
     const object = poolElemAt(changetype<Pool>(this.pool), lo, addr);
@@ -117,7 +133,7 @@ export class HostPool extends RegionOwner {
 }
 
 function isVisible(object: u32, kind: u32): bool {
-  return changetype<HostObject>(object).kind == kind && changetype<HostObject>(object).gone == 0;
+  return changetype<HostObject>(object).kind == kind && !changetype<HostObject>(object).gone;
 }
 
 /** The kernel's part about host objects and storages. */
@@ -134,13 +150,10 @@ export class HostState {
   reserved: u64;
   slabBytes: u64;
   nextCgroupId: u64;
-  // Then OWNER_KINDS HostPools (addresses), and for each kind: bytes of one element of every map, number of maps,
-  // CACHE_SLOTS usage counts; then TASK_BUCKETS lists of tasks.
+  // Then the HostPools of KINDS (addresses), and TASK_BUCKETS lists of tasks.
 }
 const POOLS: u32 = offsetof<HostState>();
-const KINDS: u32 = POOLS + OWNER_KINDS * 4;
-const KIND_SIZE: u32 = 8 + CACHE_SLOTS * 4;
-const TASKS: u32 = KINDS + OWNER_KINDS * KIND_SIZE;
+const TASKS: u32 = POOLS + KINDS * 4;
 const TASK_BUCKETS: u32 = 64;
 
 /** Part of kernel_init. @returns false when out of memory */
@@ -153,25 +166,23 @@ export function hostInit(): bool {
   state.nextPid = 1;
   state.nextCgroupId = 1;
   return (
-    addPool(OWNER_SK, FD_SOCKET, offsetof<Socket>(), SOCKET_BYTES) &&
-    addPool(OWNER_CGRP, FD_CGROUP, offsetof<Cgroup>(), OTHER_BYTES) &&
-    addPool(OWNER_TASK, FD_TASK, offsetof<Task>(), OTHER_BYTES) &&
-    addPool(OWNER_INODE, FD_INODE, offsetof<Inode>(), OTHER_BYTES)
+    addPool(FD_SOCKET, offsetof<Socket>(), SOCKET_BYTES) &&
+    addPool(FD_CGROUP, offsetof<Cgroup>(), OTHER_BYTES) &&
+    addPool(FD_TASK, offsetof<Task>(), OTHER_BYTES) &&
+    addPool(FD_INODE, offsetof<Inode>(), OTHER_BYTES)
   );
 }
 
-function addPool(owner: u32, kind: u32, hidden: usize, visible: u32): bool {
+function addPool(kind: u32, hidden: usize, visible: u32): bool {
   const ptr = placeObject<HostPool>();
   if (ptr == 0) return false;
   const pool = changetype<HostPool>(ptr);
   pool.kind = kind;
   pool.hidden = <u32>hidden;
   pool.valueSize = visible;
-  pool.pool = <u32>allocGrow(offsetof<Pool>());
-  store<u32>(kernel().host + POOLS + owner * 4, ptr);
-  if (pool.pool == 0) return false;
-  poolInit(changetype<Pool>(pool.pool), ptr, <u32>hidden + visible, 0, u32.MAX_VALUE);
-  return true;
+  pool.pool = poolCreate(ptr, <u32>hidden + visible, 0, u32.MAX_VALUE);
+  store<u32>(kernel().host + POOLS + (kind - FD_SOCKET) * 4, ptr);
+  return pool.pool != 0;
 }
 
 export function hostState(): HostState {
@@ -182,13 +193,8 @@ export function hostLockWord(): usize {
   return kernel().host + offsetof<HostState>("lockWord");
 }
 
-export function hostPool(owner: u32): HostPool {
-  return changetype<HostPool>(load<u32>(kernel().host + POOLS + owner * 4));
-}
-
-/** Of all maps of one kind: bytes of one element of each (u32 at 0), their number (4), usage of the cache slots (8). */
-export function ownerStats(owner: u32): usize {
-  return kernel().host + KINDS + owner * KIND_SIZE;
+export function hostPool(kind: u32): HostPool {
+  return changetype<HostPool>(load<u32>(kernel().host + POOLS + (kind - FD_SOCKET) * 4));
 }
 
 /** Head of the list that a task of this number is on. */
@@ -197,13 +203,12 @@ export function taskBucket(pid: u32): usize {
 }
 
 /** A zeroed object with one reference; 0 when out of memory. May grow the memory when `creating`. */
-export function hostAlloc(owner: u32, creating: bool): usize {
-  const pool = hostPool(owner);
-  const ptr = poolAlloc(changetype<Pool>(pool.pool), creating);
+export function hostAlloc(kind: u32, creating: bool): usize {
+  const pool = hostPool(kind);
+  const ptr = poolZalloc(changetype<Pool>(pool.pool), creating);
   if (ptr == 0) return 0;
-  zeroBytes(ptr, pool.hidden + pool.valueSize);
   const object = changetype<HostObject>(ptr);
-  object.kind = pool.kind;
+  object.kind = kind;
   object.refcnt = 1;
   object.serial = hostState().nextSerial++;
   pool.live++;
@@ -211,26 +216,59 @@ export function hostAlloc(owner: u32, creating: bool): usize {
 }
 
 /** Gives an object back; it has no elements any more. */
-export function hostFree(owner: u32, object: HostObject): void {
+export function hostFree(object: HostObject): void {
   assert(object.elems == 0);
-  const pool = hostPool(owner);
+  const pool = hostPool(object.kind);
   object.kind = 0;
   poolFree(changetype<Pool>(pool.pool), changetype<usize>(object));
   pool.live--;
-  if (pool.live == 0) poolDestroy(changetype<Pool>(pool.pool));
+  if (pool.live == 0) poolEmpty(changetype<Pool>(pool.pool));
 }
 
 /** Where programs see an object. */
-export function hostPtr(owner: u32, object: usize): u32 {
-  return <u32>object + hostPool(owner).hidden;
+export function hostPtr(object: HostObject): u32 {
+  return <u32>changetype<usize>(object) + hostPool(object.kind).hidden;
 }
 
 /** The object that programs see at `ptr`; 0 when there is none of this kind. */
-export function hostByPtr(owner: u32, ptr: u32): usize {
+export function hostByPtr(kind: u32, ptr: u32): usize {
   const region = findRegion(ptr);
-  const pool = hostPool(owner);
-  if (region == 0 || changetype<usize>(regionOwner(region)) != changetype<usize>(pool)) return 0;
+  const pool = hostPool(kind);
+  if (changetype<usize>(regionOwner(region)) != changetype<usize>(pool)) return 0;
   const object = poolElemAt(changetype<Pool>(pool.pool), regionLo(region), ptr);
   if (object == 0 || object + pool.hidden != ptr) return 0;
-  return isVisible(object, pool.kind) ? object : 0;
+  return isVisible(object, kind) ? object : 0;
+}
+
+/** hostByPtr for the object that has this serial number: not for a later one at its address. */
+export function hostBySerial(kind: u32, ptr: u32, serial: u32): usize {
+  const object = hostByPtr(kind, ptr);
+  return object != 0 && changetype<HostObject>(object).serial == serial ? object : 0;
+}
+
+// ---- inodes without an fd -----------------------------------------------------------------------------------------
+
+/**
+ * A new inode with one reference.
+ * @param home address of the word that refers to it
+ * @returns 0 when out of memory
+ */
+export function makeInode(home: usize, creating: bool): usize {
+  const ptr = hostAlloc(FD_INODE, creating);
+  if (ptr == 0) return 0;
+  changetype<Inode>(ptr).home = <u32>home;
+  store<u32>(home, ptr);
+  return ptr;
+}
+
+/** Frees an inode without elements. */
+export function freeInode(inode: Inode): void {
+  if (inode.home != 0) store<u32>(inode.home, 0);
+  hostFree(inode);
+}
+
+/** Frees an owner that may be there for its elements only, an inode without an fd, if it has none (any more). */
+export function freeIfIdle(owner: HostObject): void {
+  if (owner.elems != 0 || owner.refcnt != 0 || owner.gone) return;
+  freeInode(changetype<Inode>(changetype<usize>(owner)));
 }

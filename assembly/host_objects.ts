@@ -5,7 +5,7 @@
 // could mean a later object.
 
 import { EAGAIN, EBADF, EBUSY, EINVAL, ENOENT, ENOMEM } from "../ts/uapi";
-import { anonInodeHome, freeInode, makeInode } from "./bpf_inode_storage";
+import { anonInodeHome } from "./bpf_inode_storage";
 import { cloneStorage, destroyStorage, reserveStorage } from "./bpf_local_storage";
 import {
   FD_CGROUP,
@@ -23,57 +23,85 @@ import {
   Cgroup,
   HostObject,
   Inode,
-  OWNER_CGRP,
-  OWNER_INODE,
-  OWNER_SK,
-  OWNER_TASK,
   Socket,
-  TASK_REAPED,
   TASK_RUNNING,
   TASK_ZOMBIE,
   Task,
+  freeInode,
   hostAlloc,
   hostByPtr,
+  hostBySerial,
   hostFree,
   hostLockWord,
   hostPtr,
   hostState,
+  isHostKind,
+  makeInode,
   taskBucket,
 } from "./host";
+import { slistDel } from "./lib/hlist";
 import { lock, unlock } from "./lib/lock";
 import { detachAll } from "./local_storage";
+import { isErr } from "./map";
 
 // ---- all kinds --------------------------------------------------------------------------------------------------------
 
-function ownerKind(kind: u32): u32 {
-  switch (kind) {
-    case FD_SOCKET:
-      return OWNER_SK;
-    case FD_CGROUP:
-      return OWNER_CGRP;
-    case FD_TASK:
-      return OWNER_TASK;
-    default:
-      return OWNER_INODE;
-  }
-}
-
-function isHostKind(kind: u32): bool {
-  return kind == FD_SOCKET || kind == FD_CGROUP || kind == FD_TASK || kind == FD_INODE;
-}
-
 /** Gives an object's reference to a new fd; without one the reference is dropped. */
-function install(kind: u32, object: usize): i32 {
-  return fdInstall(kind, FMODE_READ | FMODE_WRITE, object);
+function install(object: HostObject): i32 {
+  return fdInstall(object.kind, FMODE_READ | FMODE_WRITE, changetype<usize>(object));
+}
+
+/** install for an object that may be missing because memory was short. */
+function installNew(object: usize): i32 {
+  return object == 0 ? -ENOMEM : install(changetype<HostObject>(object));
 }
 
 /** A new object with one reference; owners may need room for their storages from now on. */
-function create(owner: u32): usize {
+function create(kind: u32): usize {
   lock(hostLockWord());
-  const object = hostAlloc(owner, true);
+  const object = hostAlloc(kind, true);
   if (object != 0) reserveStorage();
   unlock(hostLockWord());
   return object;
+}
+
+/**
+ * A new cgroup or task with two references, the caller's and that of the directory or the process table.
+ * @param cgroup where programs see the one it is in, with its serial number; 0 for the root
+ * @returns the object, or -errno as an address; -ENOENT: the cgroup is gone
+ */
+function createIn(kind: u32, cgroup: u32, serial: u32): usize {
+  const ptr = create(kind);
+  if (ptr == 0) return <usize>-ENOMEM;
+  const object = changetype<HostObject>(ptr);
+  lock(hostLockWord());
+  const isThere = cgroup == 0 || enter(object, hostBySerial(FD_CGROUP, cgroup, serial));
+  if (isThere) object.refcnt++;
+  unlock(hostLockWord());
+  if (isThere) return ptr;
+  hostPut(object);
+  return <usize>-ENOENT;
+}
+
+/** The lock is held. */
+function enter(object: HostObject, ptr: usize): bool {
+  if (ptr == 0 || changetype<HostObject>(ptr).dying) return false;
+  const cgroup = changetype<Cgroup>(ptr);
+  cgroup.refcnt++;
+  cgroup.members++;
+  object.parent = <u32>ptr;
+  return true;
+}
+
+/** No member of the cgroup above any more, though still one that holds it. The lock is held. */
+function leave(object: HostObject): void {
+  if (object.parent != 0) changetype<Cgroup>(object.parent).members--;
+}
+
+function putParent(object: HostObject): void {
+  const parent = object.parent;
+  object.parent = 0;
+  if (parent != 0) hostPut(changetype<HostObject>(parent));
 }
 
 /** Takes a reference to the object behind an fd; 0 when it is not of this kind (any more). */
@@ -103,31 +131,28 @@ function staysWithValues(object: HostObject): bool {
 
 function end(object: HostObject): void {
   const ptr = changetype<usize>(object);
-  const kind = object.kind;
   destroyStorage(object);
   if (object.inode != 0) destroyStorage(changetype<HostObject>(object.inode));
-  if (kind == FD_SOCKET) endSocket(changetype<Socket>(ptr));
-  const parent: u32 = kind == FD_CGROUP ? changetype<Cgroup>(ptr).parent : 0;
+  if (object.kind == FD_SOCKET) endSocket(changetype<Socket>(ptr));
+  putParent(object);
   lock(hostLockWord());
   if (object.inode != 0) freeInode(changetype<Inode>(object.inode));
-  if (kind == FD_INODE) freeInode(changetype<Inode>(ptr));
-  else hostFree(ownerKind(kind), object);
+  if (object.kind == FD_INODE) freeInode(changetype<Inode>(ptr));
+  else hostFree(object);
   reserveStorage();
   unlock(hostLockWord());
-  if (parent != 0) hostPut(changetype<HostObject>(parent));
 }
 
 /** dup(2), or another open of the same thing. @returns the new fd, or -errno */
 export function host_dup(fd: i32): i32 {
   const kind = fdKind(fd);
   const object = isHostKind(kind) ? hold(fd, kind) : 0;
-  return object == 0 ? -EBADF : install(kind, object);
+  return object == 0 ? -EBADF : install(changetype<HostObject>(object));
 }
 
 /** Where programs see the object behind an fd; 0 when there is none. */
 export function host_ptr(fd: i32): u32 {
-  const kind = fdKind(fd);
-  return isHostKind(kind) ? hostPtr(ownerKind(kind), fdObject(fd)) : 0;
+  return isHostKind(fdKind(fd)) ? hostPtr(changetype<HostObject>(fdObject(fd))) : 0;
 }
 
 /** The number of the object behind an fd, which no other object of this kernel has; 0 when there is none. */
@@ -135,15 +160,10 @@ export function host_serial(fd: i32): u32 {
   return isHostKind(fdKind(fd)) ? changetype<HostObject>(fdObject(fd)).serial : 0;
 }
 
-function byPtr(owner: u32, ptr: u32, serial: u32): usize {
-  const object = hostByPtr(owner, ptr);
-  return object != 0 && changetype<HostObject>(object).serial == serial ? object : 0;
-}
-
 // ---- sockets ----------------------------------------------------------------------------------------------------------
 
 function makeSocket(family: u32, type: u32, optmemMax: u32): usize {
-  const ptr = create(OWNER_SK);
+  const ptr = create(FD_SOCKET);
   if (ptr == 0) return 0;
   const socket = changetype<Socket>(ptr);
   socket.family = family;
@@ -151,7 +171,7 @@ function makeSocket(family: u32, type: u32, optmemMax: u32): usize {
   socket.optmemMax = optmemMax;
   socket.cookie = socket.serial;
   // What programs see begins like struct bpf_sock: bound_dev_if, family, type, protocol.
-  const seen = hostPtr(OWNER_SK, ptr);
+  const seen = hostPtr(socket);
   store<u32>(seen, family, 4);
   store<u32>(seen, type, 8);
   return ptr;
@@ -159,8 +179,7 @@ function makeSocket(family: u32, type: u32, optmemMax: u32): usize {
 
 /** @param optmemMax limit of what storages may charge, bytes */
 export function socket_create(family: u32, type: u32, optmemMax: u32): i32 {
-  const socket = makeSocket(family, type, optmemMax);
-  return socket == 0 ? -ENOMEM : install(FD_SOCKET, socket);
+  return installNew(makeSocket(family, type, optmemMax));
 }
 
 /**
@@ -171,13 +190,13 @@ export function socket_create(family: u32, type: u32, optmemMax: u32): i32 {
 export function socket_handshake(fd: i32): i32 {
   const held = hold(fd, FD_SOCKET);
   if (held == 0) return -EBADF;
-  const listener = changetype<Socket>(held);
-  const ret = addChild(listener);
-  hostPut(listener);
+  const ret = addChild(held);
+  hostPut(changetype<HostObject>(held));
   return ret;
 }
 
-function addChild(listener: Socket): i32 {
+function addChild(held: usize): i32 {
+  const listener = changetype<Socket>(held);
   const ptr = makeSocket(listener.family, listener.type, listener.optmemMax);
   if (ptr == 0) return -ENOMEM;
   const child = changetype<Socket>(ptr);
@@ -187,10 +206,9 @@ function addChild(listener: Socket): i32 {
     return ret;
   }
   lock(hostLockWord());
-  let last: u32 = 0;
-  for (let at = listener.firstChild; at != 0; at = changetype<Socket>(at).nextChild) last = at;
-  if (last == 0) listener.firstChild = <u32>ptr;
-  else changetype<Socket>(last).nextChild = <u32>ptr;
+  let last = held + offsetof<Socket>("firstChild");
+  while (load<u32>(last) != 0) last = load<u32>(last) + offsetof<Socket>("nextChild");
+  store<u32>(last, <u32>ptr);
   unlock(hostLockWord());
   return 0;
 }
@@ -210,12 +228,12 @@ export function socket_accept(fd: i32): i32 {
     changetype<Socket>(child).nextChild = 0;
   }
   unlock(hostLockWord());
-  return child == 0 ? -EAGAIN : install(FD_SOCKET, child);
+  return child == 0 ? -EAGAIN : install(changetype<HostObject>(child));
 }
 
 /** Bytes that storages have charged to the socket; -EINVAL when there is none. */
 export function socket_omem(ptr: u32): i32 {
-  const socket = hostByPtr(OWNER_SK, ptr);
+  const socket = hostByPtr(FD_SOCKET, ptr);
   return socket == 0 ? -EINVAL : changetype<Socket>(socket).omemAlloc;
 }
 
@@ -238,44 +256,29 @@ function endSocket(socket: Socket): void {
  * @returns the fd; -ENOENT: the parent is gone
  */
 export function cgroup_create(parent: u32, serial: u32, version: u32): i32 {
-  const ptr = create(OWNER_CGRP);
-  if (ptr == 0) return -ENOMEM;
+  const ptr = createIn(FD_CGROUP, parent, serial);
+  if (isErr(ptr)) return <i32>ptr;
   const cgroup = changetype<Cgroup>(ptr);
-  lock(hostLockWord());
-  const isThere = parent == 0 || enterParent(cgroup, byPtr(OWNER_CGRP, parent, serial));
   cgroup.version = version;
+  lock(hostLockWord());
   cgroup.id = hostState().nextCgroupId++;
-  store<u64>(hostPtr(OWNER_CGRP, ptr), cgroup.id);
-  // The directory holds it, and the fd.
-  if (isThere) cgroup.refcnt++;
   unlock(hostLockWord());
-  if (!isThere) {
-    hostPut(cgroup);
-    return -ENOENT;
-  }
-  const fd = install(FD_CGROUP, ptr);
-  if (fd < 0) cgroup_rmdir(hostPtr(OWNER_CGRP, ptr), cgroup.serial);
+  store<u64>(hostPtr(cgroup), cgroup.id);
+  const fd = install(cgroup);
+  if (fd < 0) cgroup_rmdir(hostPtr(cgroup), cgroup.serial);
   return fd;
-}
-
-function enterParent(cgroup: Cgroup, object: usize): bool {
-  if (object == 0 || changetype<Cgroup>(object).dying) return false;
-  changetype<Cgroup>(object).refcnt++;
-  changetype<Cgroup>(object).children++;
-  cgroup.parent = <u32>object;
-  return true;
 }
 
 /** The number that is the key of CGROUP_STORAGE and the answer of bpf_get_current_cgroup_id; 0 when there is none. */
 export function cgroup_id(ptr: u32): u64 {
-  const cgroup = hostByPtr(OWNER_CGRP, ptr);
+  const cgroup = hostByPtr(FD_CGROUP, ptr);
   return cgroup == 0 ? 0 : changetype<Cgroup>(cgroup).id;
 }
 
 /** rmdir(2): 0; -ENOENT: removed already; -EBUSY: it has children, or tasks that run. */
 export function cgroup_rmdir(ptr: u32, serial: u32): i32 {
   lock(hostLockWord());
-  const found = byPtr(OWNER_CGRP, ptr, serial);
+  const found = hostBySerial(FD_CGROUP, ptr, serial);
   const ret = found == 0 ? -ENOENT : remove(changetype<Cgroup>(found));
   unlock(hostLockWord());
   if (ret != 0) return ret;
@@ -286,9 +289,9 @@ export function cgroup_rmdir(ptr: u32, serial: u32): i32 {
 
 function remove(cgroup: Cgroup): i32 {
   if (cgroup.dying) return -ENOENT;
-  if (cgroup.children != 0 || cgroup.tasks != 0) return -EBUSY;
+  if (cgroup.members != 0) return -EBUSY;
   cgroup.dying = 1;
-  if (cgroup.parent != 0) changetype<Cgroup>(cgroup.parent).children--;
+  leave(cgroup);
   return 0;
 }
 
@@ -315,56 +318,42 @@ function freePid(): u32 {
  */
 export function task_create(pid: u32, cgroup: u32, serial: u32): i32 {
   lock(hostLockWord());
-  const known = pid == 0 ? 0 : taskByPid(pid);
+  const known = taskByPid(pid);
   if (known != 0) changetype<HostObject>(known).refcnt++;
   unlock(hostLockWord());
-  if (known != 0) return install(FD_TASK, known);
-  const ptr = create(OWNER_TASK);
-  if (ptr == 0) return -ENOMEM;
+  if (known != 0) return install(changetype<HostObject>(known));
+  const ptr = createIn(FD_TASK, cgroup, serial);
+  if (isErr(ptr)) return <i32>ptr;
   const task = changetype<Task>(ptr);
   lock(hostLockWord());
-  const isThere = cgroup == 0 || enterCgroup(task, byPtr(OWNER_CGRP, cgroup, serial));
-  if (isThere) startTask(task, pid);
+  startTask(task, pid == 0 ? freePid() : pid);
   unlock(hostLockWord());
-  if (!isThere) {
-    hostPut(task);
-    return -ENOENT;
-  }
-  const fd = install(FD_TASK, ptr);
-  if (fd < 0) task_reap(hostPtr(OWNER_TASK, ptr), task.serial);
+  const fd = install(task);
+  if (fd < 0) task_reap(hostPtr(task), task.serial);
   return fd;
 }
 
-function enterCgroup(task: Task, object: usize): bool {
-  if (object == 0 || changetype<Cgroup>(object).dying) return false;
-  changetype<Cgroup>(object).refcnt++;
-  changetype<Cgroup>(object).tasks++;
-  task.cgroup = <u32>object;
-  return true;
-}
-
-/** Gives the task its number and its place in the process table, which holds it. */
+/** Gives the task its number and its place in the process table. */
 function startTask(task: Task, pid: u32): void {
-  const self = changetype<usize>(task);
-  task.refcnt++;
-  task.pid = pid == 0 ? freePid() : pid;
-  const seen = hostPtr(OWNER_TASK, self);
-  store<u32>(seen, task.pid);
-  store<u32>(seen, task.pid, 4);
-  task.next = load<u32>(taskBucket(task.pid));
-  store<u32>(taskBucket(task.pid), self);
+  const seen = hostPtr(task);
+  const bucket = taskBucket(pid);
+  task.pid = pid;
+  store<u32>(seen, pid);
+  store<u32>(seen, pid, 4);
+  task.next = load<u32>(bucket);
+  store<u32>(bucket, changetype<usize>(task));
 }
 
 /** 0 when there is none. */
 export function task_pid(ptr: u32): u32 {
-  const task = hostByPtr(OWNER_TASK, ptr);
+  const task = hostByPtr(FD_TASK, ptr);
   return task == 0 ? 0 : changetype<Task>(task).pid;
 }
 
 /** exit(2): the task is a zombie, with its storage. @returns 0; -ENOENT: it does not run */
 export function task_exit(ptr: u32, serial: u32): i32 {
   lock(hostLockWord());
-  const task = byPtr(OWNER_TASK, ptr, serial);
+  const task = hostBySerial(FD_TASK, ptr, serial);
   const runs = task != 0 && changetype<Task>(task).state == TASK_RUNNING;
   if (runs) exitTask(changetype<Task>(task));
   unlock(hostLockWord());
@@ -374,54 +363,44 @@ export function task_exit(ptr: u32, serial: u32): i32 {
 /** wait(2); a task that runs exits first. @returns 0; -ENOENT: reaped already */
 export function task_reap(ptr: u32, serial: u32): i32 {
   lock(hostLockWord());
-  const found = byPtr(OWNER_TASK, ptr, serial);
+  const found = hostBySerial(FD_TASK, ptr, serial);
   if (found != 0) reapTask(changetype<Task>(found));
   unlock(hostLockWord());
   if (found == 0) return -ENOENT;
   // What is left is what pidfds refer to.
   const task = changetype<Task>(found);
-  const cgroup = task.cgroup;
-  task.cgroup = 0;
   destroyStorage(task);
-  if (cgroup != 0) hostPut(changetype<HostObject>(cgroup));
+  putParent(task);
   hostPut(task);
   return 0;
 }
 
 function exitTask(task: Task): void {
   task.state = TASK_ZOMBIE;
-  if (task.cgroup != 0) changetype<Cgroup>(task.cgroup).tasks--;
+  leave(task);
 }
 
 /** The number is free again, and programs do not find the task any more. */
 function reapTask(task: Task): void {
   if (task.state == TASK_RUNNING) exitTask(task);
-  const self = <u32>changetype<usize>(task);
-  task.state = TASK_REAPED;
   task.gone = 1;
-  const bucket = taskBucket(task.pid);
-  if (load<u32>(bucket) == self) {
-    store<u32>(bucket, task.next);
-    return;
-  }
-  let before = load<u32>(bucket);
-  while (changetype<Task>(before).next != self) before = changetype<Task>(before).next;
-  changetype<Task>(before).next = task.next;
+  task.dying = 1;
+  slistDel(taskBucket(task.pid), <u32>changetype<usize>(task), offsetof<HostObject>("next"));
 }
 
 // ---- inodes -----------------------------------------------------------------------------------------------------------
 
 /** open(2) of a new file; with `anonymous` of one that shares the inode of all anonymous files. */
 export function inode_create(anonymous: u32): i32 {
-  if (anonymous == 0) {
-    const own = create(OWNER_INODE);
-    return own == 0 ? -ENOMEM : install(FD_INODE, own);
-  }
+  return installNew(anonymous == 0 ? create(FD_INODE) : holdAnonInode());
+}
+
+function holdAnonInode(): usize {
   lock(hostLockWord());
   const home = anonInodeHome();
   let inode = <usize>load<u32>(home);
   if (inode != 0) changetype<HostObject>(inode).refcnt++;
   else inode = makeInode(home, true);
   unlock(hostLockWord());
-  return inode == 0 ? -ENOMEM : install(FD_INODE, inode);
+  return inode;
 }

@@ -19,11 +19,11 @@ import {
   hostAlloc,
   hostRelease,
 } from "./lib/heap";
-import { zeroBytes } from "./lib/bytes";
 import { SHARED } from "./lib/lock";
 
 const KERNEL_MAGIC: u32 = 0x6b667062;
 const KERNEL_SIZE: u32 = 256;
+const ROOT_ALIGN: u32 = 64;
 /** Per instance: the attr of the running command, windows for callers that pass small keys and values, callbacks' keys. */
 export const SCRATCH_SIZE: u32 = 4096 + 512 + 128;
 /** Offset of the callbacks' keys (callback.ts). */
@@ -117,7 +117,7 @@ export function kernelInit(
   const rootBytes = KERNEL_SIZE + HEAP_SIZE;
   let at: usize = 0;
   if (source == HEAP_MALLOC) {
-    at = hostAlloc(rootBytes);
+    at = hostAlloc(rootBytes, ROOT_ALIGN);
     if (at == 0) return 0;
   } else {
     if (source == HEAP_GROW && base >= limit) {
@@ -126,11 +126,11 @@ export function kernelInit(
       base = (<u32>old) << 16;
       limit = base + 0x10000;
     }
-    at = (base + 63) & ~63;
+    at = (base + ROOT_ALIGN - 1) & ~(ROOT_ALIGN - 1);
     if (at < base || <u64>at + rootBytes > limit) return 0;
   }
   root = at;
-  zeroBytes(root, KERNEL_SIZE);
+  memory.fill(root, 0, rootBytes);
   heapInit(heap(), source, maxBytes);
   if (source != HEAP_MALLOC && !heapAddSegment(heap(), <u32>at + rootBytes, limit)) return 0;
   const k = kernel();
@@ -201,8 +201,11 @@ export function reserve(bytes: u64): void {
   heapReserve(heap(), bytes);
 }
 
-export function unreserve(bytes: u64): void {
-  heapUnreserve(heap(), bytes);
+/** The next `bytes` of a promise need none any more: allocated, or given up. @param left address of what is left of it, u64 */
+export function usePromise(left: usize, bytes: u64): void {
+  const used = min(load<u64>(left), bytes);
+  heapUnreserve(heap(), used);
+  store<u64>(left, load<u64>(left) - used);
 }
 
 export function heapUsedBytes(): u32 {

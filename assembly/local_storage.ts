@@ -30,11 +30,12 @@ import {
 } from "../ts/uapi";
 import { PERCPU_VALUE_MAX } from "./arraymap";
 import { FD_CGROUP, fdMap, fdObjectOf } from "./fd";
-import { Cgroup, HostObject, OWNER_CGRP, hostByPtr, hostLockWord } from "./host";
-import { allocGrow, allocZeroed, cpu, free, kernel } from "./kernel";
-import { copyBytes, round8, zeroBytes } from "./lib/bytes";
+import { Cgroup, hostBySerial, hostLockWord } from "./host";
+import { allocZeroed, cpu, free, kernel } from "./kernel";
+import { copyBytes, round8 } from "./lib/bytes";
+import { slistDel } from "./lib/hlist";
 import { lock, unlock } from "./lib/lock";
-import { Pool, poolAlloc, poolDestroy, poolElemAt, poolFree, poolInit } from "./lib/pool";
+import { Pool, poolCreate, poolDestroy, poolElemAt, poolFree, poolZalloc } from "./lib/pool";
 import { DEAD } from "./lib/region";
 import { BpfMap, MapCreateAttr, flagsAllowed, isErr, mapByHandle, mapGet } from "./map";
 import { copyMapValue, copyMapValueLocked, copyOut, copyValueOut, mapPut } from "./map";
@@ -77,22 +78,18 @@ export class CgroupStorage extends BpfMap {
   }
 
   override init(attr: MapCreateAttr): i32 {
-    const pool = allocZeroed(offsetof<Pool>());
-    if (pool == 0) return -ENOMEM;
-    this.pool = <u32>pool;
     let bytes = round8(this.valueSize);
     if (this.mapType == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE) {
       this.cpuStride = bytes;
       bytes *= kernel().nrCpus;
     }
-    const self = changetype<usize>(this);
-    poolInit(changetype<Pool>(pool), self, VALUE_HDR + bytes, 0, u32.MAX_VALUE);
-    return 0;
+    this.pool = poolCreate(changetype<usize>(this), VALUE_HDR + bytes, 0, u32.MAX_VALUE);
+    return this.pool == 0 ? -ENOMEM : 0;
   }
 
   override lookupUser(key: usize, value: u64, flags: u64): i32 {
     lock(hostLockWord());
-    const found = this.find(load<u64>(key), this.typeOf(key));
+    const found = this.findKey(key);
     let ret = -ENOENT;
     if (found != 0) {
       const at = changetype<Storage>(found).value + VALUE_HDR;
@@ -110,7 +107,7 @@ export class CgroupStorage extends BpfMap {
     const allowed: u64 = this.cpuStride == 0 ? BPF_F_LOCK | BPF_EXIST : BPF_EXIST;
     if (flags & ~allowed) return -EINVAL;
     lock(hostLockWord());
-    const found = this.find(load<u64>(key), this.typeOf(key));
+    const found = this.findKey(key);
     const ret = found == 0 ? -ENOENT : this.replaceValue(changetype<Storage>(found), value, flags);
     unlock(hostLockWord());
     return ret;
@@ -142,7 +139,7 @@ export class CgroupStorage extends BpfMap {
   override getNextKey(key: usize, next: u64): i32 {
     let at = this.storages;
     if (key != 0) {
-      const found = <u32>this.find(load<u64>(key), this.typeOf(key));
+      const found = <u32>this.findKey(key);
       at = found == 0 ? 0 : changetype<Storage>(found).nextOfMap;
     }
     return at == 0 ? -ENOENT : copyOut(next, at, this.keySize);
@@ -158,16 +155,14 @@ export class CgroupStorage extends BpfMap {
   /** Elements hold the map, so there are none now. */
   override release(): void {
     assert(this.storages == 0);
-    if (this.pool == 0) return;
-    poolDestroy(changetype<Pool>(this.pool));
-    free(this.pool);
+    poolDestroy(this.pool);
   }
 
-  typeOf(key: usize): u32 {
-    return this.keySize == 8 ? 0 : load<u32>(key, 8);
+  private findKey(key: usize): usize {
+    return this.find(load<u64>(key), this.keySize == 8 ? 0 : load<u32>(key, 8));
   }
 
-  find(id: u64, attachType: u32): usize {
+  private find(id: u64, attachType: u32): usize {
     let at = this.storages;
     while (at != 0) {
       const storage = changetype<Storage>(at);
@@ -177,17 +172,20 @@ export class CgroupStorage extends BpfMap {
     return at;
   }
 
-  /** The element for an attachment to a cgroup object. */
+  /** The element for an attachment to a cgroup object (0: none, there is no element). */
   findOn(cgroup: usize, attachType: u32): usize {
-    return this.find(changetype<Cgroup>(cgroup).id, this.keySize == 8 ? 0 : attachType);
+    return cgroup == 0 ? 0 : this.find(changetype<Cgroup>(cgroup).id, this.typeOf(attachType));
+  }
+
+  /** The attach type in the key of an element. */
+  typeOf(attachType: u32): u32 {
+    return this.keySize == 8 ? 0 : attachType;
   }
 
   /** A zeroed value for an element; 0 when out of memory. */
   newValue(storage: usize, creating: bool): usize {
-    const value = poolAlloc(changetype<Pool>(this.pool), creating);
-    if (value == 0) return 0;
-    zeroBytes(value, changetype<Pool>(this.pool).elemSize);
-    store<u32>(value, storage, 4);
+    const value = poolZalloc(changetype<Pool>(this.pool), creating);
+    if (value != 0) store<u32>(value, storage, 4);
     return value;
   }
 
@@ -224,38 +222,38 @@ function attachTo(map: CgroupStorage, object: usize, attachType: u32): i32 {
   if (object == 0) return -EBADF;
   const cgroup = changetype<Cgroup>(object);
   if (cgroup.dying) return -ENOENT;
-  const known = map.findOn(object, attachType);
-  if (known == 0) return addStorage(map, cgroup, map.keySize == 8 ? 0 : attachType);
-  changetype<Storage>(known).users++;
+  let storage = map.findOn(object, attachType);
+  if (storage == 0) storage = addStorage(map, cgroup, map.typeOf(attachType));
+  if (storage == 0) return -ENOMEM;
+  changetype<Storage>(storage).users++;
   return 0;
 }
 
-function addStorage(map: CgroupStorage, cgroup: Cgroup, attachType: u32): i32 {
-  const ptr = allocGrow(offsetof<Storage>());
-  if (ptr == 0) return -ENOMEM;
+/** An element that nothing uses yet; 0 when out of memory. */
+function addStorage(map: CgroupStorage, cgroup: Cgroup, attachType: u32): usize {
+  const ptr = allocZeroed(offsetof<Storage>());
+  if (ptr == 0) return 0;
   const value = map.newValue(ptr, true);
   // One more, so that an update finds memory.
   const spare = value == 0 ? 0 : map.newValue(ptr, true);
   if (spare == 0) {
     if (value != 0) map.dropValue(<u32>value);
     free(ptr);
-    return -ENOMEM;
+    return 0;
   }
   map.dropValue(<u32>spare);
   const storage = changetype<Storage>(ptr);
   storage.id = cgroup.id;
   storage.attachType = attachType;
-  storage.pad = 0;
   storage.cgroup = <u32>changetype<usize>(cgroup);
   storage.map = <u32>changetype<usize>(map);
-  storage.users = 1;
   storage.value = <u32>value;
   storage.nextOfMap = map.storages;
   map.storages = <u32>ptr;
   storage.nextOfCgroup = cgroup.attached;
   cgroup.attached = <u32>ptr;
   mapGet(map);
-  return 0;
+  return ptr;
 }
 
 /**
@@ -269,8 +267,7 @@ export function cgroup_storage_detach(handle: u32, cgroup: u32, serial: u32, att
   if (mapPtr == 0) return -ENOENT;
   const map = changetype<CgroupStorage>(mapPtr);
   lock(hostLockWord());
-  const object = cgroupAt(cgroup, serial);
-  const found = object == 0 ? 0 : map.findOn(object, attachType);
+  const found = map.findOn(hostBySerial(FD_CGROUP, cgroup, serial), attachType);
   const isLast = found != 0 && --changetype<Storage>(found).users == 0;
   if (isLast) unlinkStorage(changetype<Storage>(found));
   unlock(hostLockWord());
@@ -281,11 +278,6 @@ export function cgroup_storage_detach(handle: u32, cgroup: u32, serial: u32, att
 function storageByHandle(handle: u32): usize {
   const map = mapByHandle(handle);
   return map != 0 && isOurs(changetype<BpfMap>(map)) ? map : 0;
-}
-
-function cgroupAt(ptr: u32, serial: u32): usize {
-  const object = hostByPtr(OWNER_CGRP, ptr);
-  return object != 0 && changetype<HostObject>(object).serial == serial ? object : 0;
 }
 
 /** The cgroup is removed, and with it what is attached. */
@@ -304,25 +296,12 @@ export function detachAll(cgroup: Cgroup): void {
 function unlinkStorage(storage: Storage): void {
   const self = <u32>changetype<usize>(storage);
   const map = changetype<CgroupStorage>(storage.map);
-  const cgroup = changetype<Cgroup>(storage.cgroup);
-  if (map.storages == self) {
-    map.storages = storage.nextOfMap;
-  } else {
-    let before: u32 = map.storages;
-    while (changetype<Storage>(before).nextOfMap != self) {
-      before = changetype<Storage>(before).nextOfMap;
-    }
-    changetype<Storage>(before).nextOfMap = storage.nextOfMap;
-  }
-  if (cgroup.attached == self) {
-    cgroup.attached = storage.nextOfCgroup;
-  } else {
-    let before: u32 = cgroup.attached;
-    while (changetype<Storage>(before).nextOfCgroup != self) {
-      before = changetype<Storage>(before).nextOfCgroup;
-    }
-    changetype<Storage>(before).nextOfCgroup = storage.nextOfCgroup;
-  }
+  slistDel(
+    changetype<usize>(map) + offsetof<CgroupStorage>("storages"),
+    self,
+    offsetof<Storage>("nextOfMap"),
+  );
+  slistDel(storage.cgroup + offsetof<Cgroup>("attached"), self, offsetof<Storage>("nextOfCgroup"));
   map.dropValue(storage.value);
   free(self);
 }
@@ -347,8 +326,7 @@ export function bpf_get_local_storage(handle: u32, flags: u64): usize {
   if (ptr == 0 || currentCgroup == 0 || flags != 0) return 0;
   const map = changetype<CgroupStorage>(ptr);
   lock(hostLockWord());
-  const object = cgroupAt(currentCgroup, currentSerial);
-  const found = object == 0 ? 0 : map.findOn(object, currentType);
+  const found = map.findOn(hostBySerial(FD_CGROUP, currentCgroup, currentSerial), currentType);
   unlock(hostLockWord());
   if (found == 0) return 0;
   return changetype<Storage>(found).value + VALUE_HDR + cpu() * map.cpuStride;

@@ -7,33 +7,23 @@
 //   elem | DEEP  a prefix longer than 16 bits that is still to be compared; where it fails, the whole walk decides
 //   node | NODE  a node of depth 2 or more whose byte 1 is this one; where nothing in it matches, the whole walk decides
 
-import {
-  ADDRESS,
-  DEEP,
-  NODE,
-  dataOf,
-  entryAt,
-  firstSlot,
-  lastSlot,
-  nodeAt,
-  parentOf,
-  prefixlenOf,
-} from "./lpm_node";
+import { ADDRESS, DEEP, NODE, dataOf, entryAt, nodeAt, parentOf, prefixlenOf } from "./lpm_node";
 import { BpfLpmTrie } from "./lpm_trie";
 
 export const DIR_BYTES: u32 = 65536 * 4;
 
 /** Brings the entries from first to last up to date. */
 export function dirFill(trie: BpfLpmTrie, first: u32, last: u32): void {
-  const root = nodeAt(trie.root);
   for (let index = first; index <= last; index++) {
-    store<u32>(trie.dir + (index << 2), resolve(trie, entryAt(root, index >> 8), index & 255));
+    store<u32>(trie.dir + (index << 2), resolve(trie, index));
   }
 }
 
-/** The table's entry for a slot of the root and a second byte. */
-export function resolve(trie: BpfLpmTrie, entry: u32, second: u32): u32 {
+/** The table's entry. */
+export function resolve(trie: BpfLpmTrie, index: u32): u32 {
   const off = trie.infoOff;
+  const second = index & 255;
+  const entry = entryAt(nodeAt(trie.root), index >> 8);
   if (entry & NODE) {
     const node = nodeAt(entry);
     if (node.depth == 1) {
@@ -45,8 +35,8 @@ export function resolve(trie: BpfLpmTrie, entry: u32, second: u32): u32 {
   if ((entry & DEEP) == 0) return entry;
   const elem = entry & ADDRESS;
   const len = prefixlenOf(elem, off);
-  const data = dataOf(elem, off);
-  if (second < firstSlot(data, len, 1) || second > lastSlot(data, len, 1))
-    return parentOf(elem, off);
+  // The bits that the prefix leaves open may differ.
+  const differing = load<u8>(dataOf(elem, off), 1) ^ second;
+  if (differing > 255 >> min(len - 8, 8)) return parentOf(elem, off);
   return len > 16 ? entry : elem;
 }

@@ -16,29 +16,30 @@ import {
   prefixlenOf,
 } from "./lpm_node";
 import { BpfLpmTrie, lockOf } from "./lpm_trie";
-import { BpfMap, mapByHandle } from "./map";
+import { mapOfType } from "./map";
 
 /** The longest prefix that matches the first `len` bits of the data and is no longer than that; 0 when none does. */
 export function lpmMatch(trie: BpfLpmTrie, data: usize, len: u32): u32 {
   if (len != trie.maxPrefixlen) return len > trie.maxPrefixlen ? 0 : matchShort(trie, data, len);
   if (trie.dir != 0) {
     const index = ((<u32>load<u8>(data)) << 8) | load<u8>(data, 1);
-    const elem = matchFrom(trie, load<u32>(trie.dir + (index << 2)), 1, data);
+    const elem = matchFrom(trie, load<u32>(trie.dir + (index << 2)), 2, data);
     if (elem != 0) return elem;
   }
-  return matchFrom(trie, entryAt(nodeAt(trie.root), load<u8>(data)), 0, data);
+  return matchFrom(trie, entryAt(nodeAt(trie.root), load<u8>(data)), 1, data);
 }
 
-/** Follows an entry for a key of full length; `depth` is the byte that led to it. */
-function matchFrom(trie: BpfLpmTrie, entry: u32, depth: u32, data: usize): u32 {
+/** Follows an entry for a key of full length; `next` is the byte behind the one that led to it. */
+function matchFrom(trie: BpfLpmTrie, entry: u32, next: u32, data: usize): u32 {
   const off = trie.infoOff;
   let best: u32 = 0;
   while (entry & NODE) {
     const node = nodeAt(entry);
     if (node.cover != 0) best = node.cover;
-    if (<u32>node.depth != depth + 1 && !trie.isBelow(node, depth, data)) return best;
-    depth = node.depth;
+    const depth: u32 = node.depth;
+    if (depth != next && !trie.isBelow(node, next, data)) return best;
     entry = entryAt(node, load<u8>(data + depth));
+    next = depth + 1;
   }
   let elem = entry & ADDRESS;
   if (entry & DEEP) {
@@ -65,7 +66,7 @@ function matchShort(trie: BpfLpmTrie, data: usize, len: u32): u32 {
     while (elem != 0 && prefixlenOf(elem, off) > len) elem = parentOf(elem, off);
     if (elem != 0) best = elem;
     if ((entry & NODE) == 0 || len <= (<u32>child.depth) << 3) return best;
-    if (!trie.isBelow(child, node.depth, data)) return best;
+    if (!trie.isBelow(child, node.depth + 1, data)) return best;
     node = child;
   }
 }
@@ -78,26 +79,27 @@ function match4(trie: BpfLpmTrie, word: u32): u32 {
     const index = ((word & 255) << 8) | ((word >> 8) & 255);
     const entry = load<u32>(trie.dir + (index << 2));
     if ((entry & (NODE | DEEP)) == 0) return entry;
-    const elem = matchFrom4(trie, entry, 1, word);
+    const elem = matchFrom4(trie, entry, 2, word);
     if (elem != 0) return elem;
   }
-  return matchFrom4(trie, entryAt(nodeAt(trie.root), word & 255), 0, word);
+  return matchFrom4(trie, entryAt(nodeAt(trie.root), word & 255), 1, word);
 }
 
-function matchFrom4(trie: BpfLpmTrie, entry: u32, depth: u32, word: u32): u32 {
+function matchFrom4(trie: BpfLpmTrie, entry: u32, next: u32, word: u32): u32 {
   const off = trie.infoOff;
   let best: u32 = 0;
   while (entry & NODE) {
     const node = nodeAt(entry);
     if (node.cover != 0) best = node.cover;
-    const shift = (<u32>node.depth) << 3;
-    if (<u32>node.depth != depth + 1) {
+    const depth: u32 = node.depth;
+    const shift = depth << 3;
+    if (depth != next) {
       // The low bits of the word are the bytes in front.
       const differing = word ^ load<u32>(dataOf(node.rep, off));
       if (differing << (32 - shift) != 0) return best;
     }
-    depth = node.depth;
     entry = entryAt(node, (word >> shift) & 255);
+    next = depth + 1;
   }
   let elem = entry & ADDRESS;
   if (entry & DEEP) {
@@ -108,12 +110,6 @@ function matchFrom4(trie: BpfLpmTrie, entry: u32, depth: u32, word: u32): u32 {
 }
 
 // ---- doors --------------------------------------------------------------------------------------------------------
-
-/** The trie of a handle; 0 when it is none. */
-function trieByHandle(handle: u32): usize {
-  const ptr = mapByHandle(handle);
-  return ptr != 0 && changetype<BpfMap>(ptr).mapType == BPF_MAP_TYPE_LPM_TRIE ? ptr : 0;
-}
 
 /**
  * LPM_TRIE with 4 bytes of data (the caller knows): the value of the longest prefix that matches all 32 bits.
@@ -137,7 +133,7 @@ export function map_lpm_match_u32(map: usize, handle: u32, address: u32): usize 
 
 /** LPM_TRIE of any size: as map_lpm_match4, for the data at an address the caller owns. */
 export function map_lpm_match(handle: u32, data: usize): usize {
-  const ptr = trieByHandle(handle);
+  const ptr = mapOfType(handle, BPF_MAP_TYPE_LPM_TRIE);
   if (ptr == 0) return 0;
   const trie = changetype<BpfLpmTrie>(ptr);
   lock(lockOf(trie));
@@ -160,14 +156,17 @@ export function map_lpm_match_many(
   miss: u32,
   found: usize,
 ): i32 {
-  const ptr = trieByHandle(handle);
+  const ptr = mapOfType(handle, BPF_MAP_TYPE_LPM_TRIE);
   if (ptr == 0) return -EINVAL;
   const trie = changetype<BpfLpmTrie>(ptr);
   const dataSize = trie.dataSize;
   const valueSize = trie.valueSize;
-  if (!isUserRange(data, <u64>count * dataSize)) return -EFAULT;
-  if (!isUserRange(values, <u64>count * valueSize)) return -EFAULT;
-  if (found != 0 && !isUserRange(found, count)) return -EFAULT;
+  if (
+    !isUserRange(data, <u64>count * dataSize) ||
+    !isUserRange(values, <u64>count * valueSize) ||
+    (found != 0 && !isUserRange(found, count))
+  )
+    return -EFAULT;
   let hits: i32 = 0;
   lock(lockOf(trie));
   for (let i: u32 = 0; i < count; i++) {

@@ -75,17 +75,16 @@ export function capacityFor(count: u32): u32 {
   return min<u32>(count + (count >> 3) + 2, 256) | 1;
 }
 
-/** A node without runs and links; 0 when out of memory. */
+/** A node without prefixes and links; 0 when out of memory. */
 export function allocNode(depth: u32, capacity: u32): usize {
   const ptr = alloc(nodeBytes(capacity));
   if (ptr == 0) return 0;
-  memory.fill(ptr, 0, NODE_HDR);
+  memory.fill(ptr, 0, nodeBytes(1));
   const node = changetype<LpmNode>(ptr);
   node.depth = <u8>depth;
   node.halfCapacity = <u8>(capacity >> 1);
   node.starts0 = 1;
   node.ranks = 0x01010100;
-  store<u32>(ptr, 0, 52);
   return ptr;
 }
 
@@ -132,6 +131,11 @@ function runsBefore(node: LpmNode, slot: u32): u32 {
   return slot == 0 ? 0 : runOf(node, slot - 1) + 1;
 }
 
+/** Of the prefixes that end in this byte and cover a slot, the longest; or the only one below it. 0 for none. */
+export function headOf(entry: u32): u32 {
+  return entry & NODE ? nodeAt(entry).cover : entry & ADDRESS;
+}
+
 /** The first non-empty entry. */
 export function firstEntry(node: LpmNode): u32 {
   let entry = changetype<usize>(node) + NODE_HDR;
@@ -168,6 +172,12 @@ export function dataOf(elem: u32, infoOff: u32): usize {
   return elem + infoOff + 8;
 }
 
+/** The first prefix of a chain that is no longer than `len`; 0 when there is none. */
+export function upTo(elem: u32, infoOff: u32, len: i32): u32 {
+  while (elem != 0 && <i32>prefixlenOf(elem, infoOff) > len) elem = parentOf(elem, infoOff);
+  return elem;
+}
+
 /** The number of equal leading bits, `limit` at most. */
 export function commonBits(a: usize, b: usize, limit: u32): u32 {
   const bytes = (limit + 7) >> 3;
@@ -185,13 +195,11 @@ export function commonBits(a: usize, b: usize, limit: u32): u32 {
 
 /** First and last slot that a prefix covers in the node of `depth` on its way. */
 export function firstSlot(data: usize, prefixlen: u32, depth: u32): u32 {
-  const bits = prefixlen - (depth << 3);
-  return <u32>load<u8>(data + depth) & (bits >= 8 ? 255 : ~(255 >> bits));
+  return <u32>load<u8>(data + depth) & ~(255 >> min(prefixlen - (depth << 3), 8));
 }
 
 export function lastSlot(data: usize, prefixlen: u32, depth: u32): u32 {
-  const bits = prefixlen - (depth << 3);
-  return <u32>load<u8>(data + depth) | (bits >= 8 ? 0 : 255 >> bits);
+  return <u32>load<u8>(data + depth) | (255 >> min(prefixlen - (depth << 3), 8));
 }
 
 // ---- editing ------------------------------------------------------------------------------------------------------
@@ -201,14 +209,17 @@ export function lastSlot(data: usize, prefixlen: u32, depth: u32): u32 {
 export class Edit {
   first: u32;
   last: u32;
+  /** Indices of the first run that they replace and of the first one behind. */
+  from: u32;
+  to: u32;
   /** Number of new runs. */
   count: u32;
   /** Runs of the node afterwards. */
   total: u32;
   /** Then the new runs: slot, entry (u32 each). */
 }
-const EDIT_HDR: u32 = 16;
-if (offsetof<Edit>() != 16) ERROR("Edit must be EDIT_HDR bytes");
+const EDIT_HDR: u32 = 24;
+if (offsetof<Edit>() != 24) ERROR("Edit must be EDIT_HDR bytes");
 export const EDIT_BYTES: u32 = EDIT_HDR + 258 * 8;
 
 function pushRun(edit: Edit, slot: u32, entry: u32): void {
@@ -248,64 +259,51 @@ export function planEdit(
   edit.first = first;
   edit.last = last;
   edit.count = 0;
-  let before = edit.first == 0 ? NONE : entryAt(node, edit.first - 1);
-  let slot = edit.first;
-  while (slot <= edit.last) {
+  let before = first == 0 ? NONE : entryAt(node, first - 1);
+  for (let slot = first; slot <= last; slot = nextRun(node, slot)) {
     const entry = entryAt(node, slot);
     const then = remove
       ? withoutElem(entry, tagged & ADDRESS, infoOff)
       : withElem(entry, tagged, len, infoOff);
     if (then != before) pushRun(edit, slot, then);
     before = then;
-    slot = nextRun(node, slot);
   }
   // The slot behind the range starts a run of its own, unless it continues what is now in front of it.
-  let behind = edit.last + 1;
+  let behind = last + 1;
   if (behind < 256) {
     const entry = entryAt(node, behind);
     if (entry != before) pushRun(edit, behind, entry);
     behind++;
   }
-  edit.total =
-    runCount(node) - (runsBefore(node, behind) - runsBefore(node, edit.first)) + edit.count;
+  edit.from = runsBefore(node, first);
+  edit.to = runsBefore(node, behind);
+  edit.total = runCount(node) - edit.to + edit.from + edit.count;
 }
 
 /** Writes the planned runs; the node has room for them. */
 export function applyEdit(edit: Edit, node: LpmNode): void {
   const ptr = changetype<usize>(node);
   const behind = min<u32>(edit.last + 2, 256);
-  const at = runsBefore(node, edit.first);
-  const old = runsBefore(node, behind);
-  const entries = ptr + NODE_HDR;
-  const tail = (runCount(node) - old) << 2;
-  if (tail != 0 && old != at + edit.count) {
-    memory.copy(entries + ((at + edit.count) << 2), entries + (old << 2), tail);
+  const to = ptr + NODE_HDR + (edit.to << 2);
+  let entry = ptr + NODE_HDR + (edit.from << 2);
+  const end = entry + (edit.count << 2);
+  const tail = (runCount(node) - edit.to) << 2;
+  if (tail != 0 && end != to) memory.copy(end, to, tail);
+  for (let slot = edit.first; slot < behind; slot = nextRun(node, slot)) {
+    const word = ptr + ((slot >> 6) << 3);
+    store<u64>(word, load<u64>(word) & ~((<u64>1) << (slot & 63)));
   }
-  clearStarts(node, edit.first, behind);
   let run = changetype<usize>(edit) + EDIT_HDR;
-  for (let i: u32 = 0; i < edit.count; i++) {
+  while (entry != end) {
     const slot = load<u32>(run);
     const word = ptr + ((slot >> 6) << 3);
     store<u64>(word, load<u64>(word) | ((<u64>1) << (slot & 63)));
-    store<u32>(entries + ((at + i) << 2), load<u32>(run, 4));
+    store<u32>(entry, load<u32>(run, 4));
+    entry += 4;
     run += 8;
   }
   node.lastRun = <u8>(edit.total - 1);
   countRanks(node);
-}
-
-/** Clears the start bits of the slots [from, to). */
-function clearStarts(node: LpmNode, from: u32, to: u32): void {
-  for (let word: u32 = 0; word < 4; word++) {
-    const base = word << 6;
-    const low = max<u32>(from, base) - base;
-    const high = min<u32>(to, base + 64);
-    if (high <= base + low) continue;
-    const width = high - base - low;
-    const mask = (~(<u64>0) >> (64 - width)) << low;
-    const ptr = changetype<usize>(node) + (word << 3);
-    store<u64>(ptr, load<u64>(ptr) & ~mask);
-  }
 }
 
 function countRanks(node: LpmNode): void {
@@ -320,8 +318,7 @@ function countRanks(node: LpmNode): void {
  * prefix of that length or the parent of one that goes. The node still has its old runs.
  */
 export function relink(edit: Edit, node: LpmNode, below: u32, len: u32, infoOff: u32): void {
-  let slot = edit.first;
-  while (slot <= edit.last) {
+  for (let slot = edit.first; slot <= edit.last; slot = nextRun(node, slot)) {
     const entry = entryAt(node, slot);
     let top = entry & NODE ? nodeAt(entry).cover : entry & ADDRESS;
     if (top == 0 || prefixlenOf(top, infoOff) <= len) {
@@ -334,7 +331,6 @@ export function relink(edit: Edit, node: LpmNode, below: u32, len: u32, infoOff:
       }
       setParent(top, infoOff, below);
     }
-    slot = nextRun(node, slot);
   }
 }
 

@@ -32,10 +32,18 @@ import {
   ENOMEM,
   ENOSPC,
 } from "../ts/uapi";
-import { alloc, allocZeroed, free, reserve, unreserve } from "./kernel";
-import { copyBytes, equalBytes, isUserRange } from "./lib/bytes";
+import { alloc, allocGrow, free, reserve, usePromise } from "./kernel";
+import { copyBytes, equalBytes, isUserRange, round8 } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
-import { Pool, poolAlloc, poolDestroy, poolElemAt, poolFree, poolInit } from "./lib/pool";
+import {
+  Pool,
+  poolAlloc,
+  poolCreate,
+  poolDestroy,
+  poolElemAt,
+  poolEmpty,
+  poolFree,
+} from "./lib/pool";
 import { DEAD } from "./lib/region";
 import { DIR_BYTES, dirFill } from "./lpm_dir";
 import { checkTrie } from "./lpm_check";
@@ -58,6 +66,7 @@ import {
   entryPtr,
   firstEntry,
   firstSlot,
+  headOf,
   infoOffset,
   lastSlot,
   moveNode,
@@ -70,6 +79,7 @@ import {
   relink,
   runCount,
   setParent,
+  upTo,
   writeElem,
 } from "./lpm_node";
 import { nextElem } from "./lpm_walk";
@@ -108,6 +118,7 @@ export class BpfLpmTrie extends BpfMap {
   maxPrefixlen: u32;
   /** Offset of an element's info word (lpm_node.ts). */
   infoOff: u32;
+  /** The entry that leads to it. */
   root: u32;
   count: u32;
   /** lpm_dir.ts; 0 while the trie is small. */
@@ -135,14 +146,11 @@ export class BpfLpmTrie extends BpfMap {
   }
 
   private allocParts(): bool {
-    const poolBytes = (offsetof<Pool>() + 7) & ~7;
-    const parts = allocZeroed(poolBytes + EDIT_BYTES + this.dataSize * 4);
-    if (parts == 0) return false;
-    this.pool = <u32>parts;
-    this.edit = <u32>parts + poolBytes;
+    this.edit = <u32>allocGrow(EDIT_BYTES + this.dataSize * 4);
     this.path = this.edit + EDIT_BYTES;
-    const elemSize = (this.infoOff + 8 + this.dataSize + 7) & ~7;
-    poolInit(changetype<Pool>(parts), changetype<usize>(this), elemSize, 0, this.maxEntries);
+    const elemSize = round8(this.infoOff + 8 + this.dataSize);
+    this.pool = poolCreate(changetype<usize>(this), elemSize, 0, this.maxEntries);
+    if (this.edit == 0 || this.pool == 0) return false;
     this.reserved =
       this.maxEntries > HUGE_ENTRIES
         ? RESERVE_HUGE
@@ -155,9 +163,9 @@ export class BpfLpmTrie extends BpfMap {
   override release(): void {
     if (this.root != 0) freeNodes(nodeAt(this.root));
     free(this.dir);
-    if (this.pool != 0) poolDestroy(changetype<Pool>(this.pool));
-    free(this.pool);
-    unreserve(this.reserved);
+    free(this.edit);
+    poolDestroy(this.pool);
+    usePromise(this.promise(), this.reserved);
   }
 
   // ---- lookups ----
@@ -217,16 +225,15 @@ export class BpfLpmTrie extends BpfMap {
       const entry = entryAt(node, load<u8>(data + node.depth));
       if ((entry & NODE) == 0) break;
       const child = nodeAt(entry);
-      if (len <= (<u32>child.depth) << 3 || !this.isBelow(child, node.depth, data)) break;
+      if (len <= (<u32>child.depth) << 3 || !this.isBelow(child, node.depth + 1, data)) break;
       node = child;
     }
     this.pathLength = level;
     return node;
   }
 
-  /** Do the bytes that were skipped between the node above and `child` agree with the data? */
-  isBelow(child: LpmNode, depth: u32, data: usize): bool {
-    const from = depth + 1;
+  /** Do the bytes from `from` on that were skipped between the node above and `child` agree with the data? */
+  isBelow(child: LpmNode, from: u32, data: usize): bool {
     const skipped = <u32>child.depth - from;
     return skipped == 0 || equalBytes(dataOf(child.rep, this.infoOff) + from, data + from, skipped);
   }
@@ -348,9 +355,7 @@ export class BpfLpmTrie extends BpfMap {
       if (ptr == 0) return false;
       node = this.replaceNode(node, ptr, dataOf(elem, off));
     }
-    const entry = entryAt(node, edit.first);
-    let parent = entry & NODE ? nodeAt(entry).cover : entry & ADDRESS;
-    while (parent != 0 && prefixlenOf(parent, off) > len) parent = parentOf(parent, off);
+    const parent = upTo(headOf(entryAt(node, edit.first)), off, len);
     relink(edit, node, elem, len, off);
     setParent(elem, off, parent);
     applyEdit(edit, node);
@@ -363,23 +368,31 @@ export class BpfLpmTrie extends BpfMap {
     moveNode(node, to);
     const level = this.pathLength - 1;
     store<u32>(this.path + level * 4, to);
-    if (level == 0) {
-      this.root = <u32>to;
-    } else {
-      const above = nodeAt(load<u32>(this.path + level * 4 - 4));
-      store<u32>(entryPtr(above, load<u8>(data + above.depth)), <u32>to | NODE);
-    }
+    store<u32>(this.entryTo(level, data), <u32>to | NODE);
     return changetype<LpmNode>(to);
+  }
+
+  nodeOfPath(level: u32): LpmNode {
+    return changetype<LpmNode>(load<u32>(this.path + level * 4));
+  }
+
+  /** Address of the entry that leads to a node of the path. */
+  private entryTo(level: u32, data: usize): usize {
+    if (level == 0) return changetype<usize>(this) + offsetof<BpfLpmTrie>("root");
+    const above = this.nodeOfPath(level - 1);
+    return entryPtr(above, load<u8>(data + above.depth));
   }
 
   private makeNode(depth: u32, capacity: u32): usize {
     const ptr = allocNode(depth, capacity);
     if (ptr != 0) {
-      const kept = min<u64>(this.reserved, nodeBytes(capacity) + 8);
-      unreserve(kept);
-      this.reserved -= kept;
+      usePromise(this.promise(), nodeBytes(capacity) + 8);
     }
     return ptr;
+  }
+
+  private promise(): usize {
+    return changetype<usize>(this) + offsetof<BpfLpmTrie>("reserved");
   }
 
   /** Takes back an element that is in no node. */
@@ -417,7 +430,7 @@ export class BpfLpmTrie extends BpfMap {
     this.refreshDir(data, len, depth);
     this.dropElem(elem);
     this.count--;
-    if (this.count == 0) poolDestroy(changetype<Pool>(this.pool));
+    if (this.count == 0) poolEmpty(changetype<Pool>(this.pool));
     if (this.dir != 0 && this.count < DIR_ENTRIES / 4) this.dropDir();
   }
 
@@ -425,8 +438,8 @@ export class BpfLpmTrie extends BpfMap {
   private collapse(node: LpmNode, data: usize): void {
     const off = this.infoOff;
     this.pathLength--;
-    const above = nodeAt(load<u32>(this.path + this.pathLength * 4 - 4));
-    const to = entryPtr(above, load<u8>(data + above.depth));
+    const above = this.nodeOfPath(this.pathLength - 1);
+    const to = this.entryTo(this.pathLength, data);
     const left = firstEntry(node);
     if (left & NODE) {
       nodeAt(left).cover = node.cover;
@@ -453,7 +466,7 @@ export class BpfLpmTrie extends BpfMap {
   /** Finds other representatives where `gone` was it. */
   private renewReps(gone: u32): void {
     for (let level = this.pathLength - 1; level > 0; level--) {
-      const node = nodeAt(load<u32>(this.path + level * 4));
+      const node = this.nodeOfPath(level);
       if (node.rep != gone) continue;
       const entry = firstEntry(node);
       node.rep = entry & NODE ? nodeAt(entry).rep : entry & ADDRESS;
@@ -479,15 +492,13 @@ export class BpfLpmTrie extends BpfMap {
   /** Brings the table up to date after a change that began in a node of `depth`. */
   private refreshDir(data: usize, len: u32, depth: u32): void {
     if (this.dir == 0) return;
-    const first: u32 = load<u8>(data);
-    if (len <= 8) {
-      dirFill(this, firstSlot(data, len, 0) << 8, (lastSlot(data, len, 0) << 8) | 255);
-    } else if (depth <= 1) {
-      dirFill(this, first << 8, (first << 8) | 255);
-    } else {
-      const slot = (first << 8) | load<u8>(data, 1);
-      dirFill(this, slot, slot);
+    let first = firstSlot(data, len, 0) << 8;
+    let last = (lastSlot(data, len, 0) << 8) | 255;
+    if (depth > 1) {
+      first |= load<u8>(data, 1);
+      last = first;
     }
+    dirFill(this, first, last);
   }
 
   // ---- the rest ----

@@ -9,11 +9,13 @@ import {
   commonBits,
   dataOf,
   entryAt,
+  headOf,
   lastSlot,
   nextRun,
   nodeAt,
   parentOf,
   prefixlenOf,
+  upTo,
 } from "./lpm_node";
 import { BpfLpmTrie, KEY_HDR } from "./lpm_trie";
 
@@ -24,21 +26,26 @@ import { BpfLpmTrie, KEY_HDR } from "./lpm_trie";
  *                the one that would follow it
  */
 export function nextElem(trie: BpfLpmTrie, key: usize, goOn: bool): u32 {
-  const off = trie.infoOff;
-  const len: u32 = key == 0 ? 0 : load<u32>(key);
-  const root = nodeAt(trie.root);
-  if (key == 0 || len > trie.maxPrefixlen) return firstFrom(trie, root, 0);
   const data = key + KEY_HDR;
-  let node = trie.descend(data, len);
-  if (!goOn && trie.findExact(node, data, len) == 0) return firstFrom(trie, root, 0);
+  const len: u32 = key == 0 ? ~0 : load<u32>(key);
+  if (len <= trie.maxPrefixlen) {
+    const node = trie.descend(data, len);
+    if (goOn || trie.findExact(node, data, len) != 0) return nextFrom(trie, node, data, len);
+  }
+  return firstFrom(trie, nodeAt(trie.root), 0);
+}
+
+/** The prefix behind the one that has, or would have, its home in `node`, the end of the path. */
+function nextFrom(trie: BpfLpmTrie, node: LpmNode, data: usize, len: u32): u32 {
+  const off = trie.infoOff;
   const entry = entryAt(node, load<u8>(data + node.depth));
-  let cover = entry & NODE ? nodeAt(entry).cover : entry & ADDRESS;
+  let cover = headOf(entry);
   if (len > ((<u32>node.depth) << 3) + 8) {
     const below = belowAndBehind(trie, entry, data, len);
     if (below != 0) return below;
     if (entry & DEEP) cover = parentOf(cover, off);
   }
-  while (cover != 0 && prefixlenOf(cover, off) >= len) cover = parentOf(cover, off);
+  cover = upTo(cover, off, <i32>len - 1);
   let slot = lastSlot(data, len, node.depth);
   let level = trie.pathLength - 1;
   while (true) {
@@ -49,7 +56,7 @@ export function nextElem(trie: BpfLpmTrie, key: usize, goOn: bool): u32 {
     if (found != 0 || level == 0) return found;
     cover = node.cover;
     level--;
-    node = nodeAt(load<u32>(trie.path + level * 4));
+    node = trie.nodeOfPath(level);
     slot = load<u8>(data + node.depth);
   }
 }

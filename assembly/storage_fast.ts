@@ -9,15 +9,9 @@ import {
   findElem,
   updateStorage,
 } from "./bpf_local_storage";
-import { HostObject, hostByPtr, hostLockWord } from "./host";
+import { HostObject, hostBySerial, hostLockWord } from "./host";
 import { lock, unlock } from "./lib/lock";
 import { mapByHandle } from "./map";
-
-/** The owner that programs see at `ptr` and whose serial number is `serial`; 0 when it is gone. */
-function ownerOf(map: LocalStorage, ptr: u32, serial: u32): usize {
-  const owner = hostByPtr(map.ownerKind, ptr);
-  return owner != 0 && changetype<HostObject>(owner).serial == serial ? owner : 0;
-}
 
 /** Address of the owner's value, 0 when it has none. */
 export function storage_find(handle: u32, ptr: u32, serial: u32): usize {
@@ -25,7 +19,7 @@ export function storage_find(handle: u32, ptr: u32, serial: u32): usize {
   if (mapPtr == 0) return 0;
   const map = changetype<LocalStorage>(mapPtr);
   lock(hostLockWord());
-  const owner = ownerOf(map, ptr, serial);
+  const owner = hostBySerial(map.ownerKind, ptr, serial);
   const elem = owner == 0 ? 0 : findElem(map, owner, true);
   unlock(hostLockWord());
   return elem == 0 ? 0 : elemValue(elem);
@@ -41,8 +35,8 @@ export function storage_update(handle: u32, ptr: u32, serial: u32, value: usize,
   const map = changetype<LocalStorage>(mapPtr);
   if (map.frozen) return -EPERM;
   lock(hostLockWord());
-  const owner = ownerOf(map, ptr, serial);
-  const isThere = owner != 0 && map.mayCreate(changetype<HostObject>(owner));
+  const owner = hostBySerial(map.ownerKind, ptr, serial);
+  const isThere = owner != 0 && !changetype<HostObject>(owner).dying;
   const ret = isThere ? updateStorage(map, changetype<HostObject>(owner), value, flags) : -ENOENT;
   unlock(hostLockWord());
   return ret;
@@ -55,7 +49,7 @@ export function storage_delete(handle: u32, ptr: u32, serial: u32): i32 {
   const map = changetype<LocalStorage>(mapPtr);
   if (map.frozen) return -EPERM;
   lock(hostLockWord());
-  const owner = ownerOf(map, ptr, serial);
+  const owner = hostBySerial(map.ownerKind, ptr, serial);
   const ret = owner == 0 ? -ENOENT : deleteStorage(map, owner);
   unlock(hostLockWord());
   return ret;

@@ -75,9 +75,11 @@ export function roundupPow2(n: u32): u32 {
 }
 
 /** May a name hold this byte? Letters (Latin-1 ones too, as in the kernel's isalnum), digits, `_` and `.`. */
-export function isNameByte(c: u8): bool {
+export function isNameByte(c: u32): bool {
+  const lower = c | 0x20;
   if (c >= 0x30 && c <= 0x39) return true;
-  if ((c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a) return true;
+  if (lower >= 0x61 && lower <= 0x7a) return true;
   if (c == 0x5f || c == 0x2e) return true;
-  return c >= 0xc0 && c != 0xd7 && c != 0xf7;
+  // Not the signs of multiplication and division.
+  return c >= 0xc0 && lower != 0xf7;
 }

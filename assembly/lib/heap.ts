@@ -7,7 +7,7 @@
 //
 //   Block, 8-aligned                                  payload handed out: `ptr`
 //   +-----------------+--------------------------+===================================+
-//   | prev block (u32)| payload bytes | FREE bit | payload (free: next u32, prev u32)|
+//   | prev block (u32)| payload bytes | FREE bit | payload (free: an hlist node)     |
 //   +-----------------+--------------------------+===================================+
 //   ptr-8             ptr-4                      ptr
 //
@@ -17,8 +17,9 @@
 // exactly when its FREE bit is set; each segment ends in a used block of size 0; usedBytes is the sum of the used,
 // freeBytes of the free.
 
+import { hlistAddHead, hlistDel } from "./hlist";
 import { lock, unlock } from "./lock";
-import { memoryBytes } from "./bytes";
+import { memoryBytes, round8 } from "./bytes";
 import { free as hostFree, malloc as hostMalloc } from "./env";
 
 export const HEAP_GROW: u32 = 0;
@@ -32,23 +33,25 @@ const SL_BITS: u32 = 4;
 export const SL_COUNT: u32 = 1 << SL_BITS;
 export const FL_COUNT: u32 = 26;
 /** Where the tables of a Heap start. */
-const TABLES_AT: u32 = 56;
+const TABLES_AT: u32 = 48;
 /** No block ends beyond this, so that the highest addresses can stand for errors (map.ts isErr). */
 const ADDRESS_MAX: u64 = 0xfffff000;
-const GROW_MIN: u64 = 1 << 20;
+/** No larger block is handed out: rounded up to its size class, the next power of two must be a u32. */
+const BYTES_MAX: u64 = 0xf7ff0000;
+/** Pages. */
+const GROW_MIN: u32 = 16;
 
 @unmanaged
 export class Heap {
   /** HEAP_GROW, HEAP_ARENA or HEAP_MALLOC. */
   source: u32;
   lockWord: u32;
-  /** HEAP_GROW: the memory is never grown beyond this many bytes. */
-  maxBytes: u64;
+  /** HEAP_GROW: the memory is never grown beyond this many pages. */
+  maxPages: u32;
   /** End of the newest segment: growth that starts there extends it. */
   segmentEnd: u32;
   usedBytes: u32;
-  usedBlocks: u32;
-  /** HEAP_MALLOC: the newest block; each is linked to its neighbours so that heapFreeAll finds them. */
+  /** HEAP_MALLOC: all blocks (MallocHdr), newest first, so that heapFreeAll finds them. */
   mallocHead: u32;
   /** Bytes promised to maps that allocate while they run (reserve). */
   reservedBytes: u64;
@@ -66,10 +69,10 @@ export class Heap {
 export const HEAP_SIZE: u32 = TABLES_AT + FL_COUNT * 4 + FL_COUNT * SL_COUNT * 4;
 if (offsetof<Heap>("freeBytes") + 4 != TABLES_AT) ERROR("the tables of Heap start at TABLES_AT");
 
+/** Of zeroed memory. */
 export function heapInit(heap: Heap, source: u32, maxBytes: u64): void {
-  memory.fill(changetype<usize>(heap), 0, HEAP_SIZE);
   heap.source = source;
-  heap.maxBytes = maxBytes;
+  heap.maxPages = <u32>(maxBytes >> 16);
   heap.failAfter = -1;
 }
 
@@ -80,47 +83,40 @@ export function heapInit(heap: Heap, source: u32, maxBytes: u64): void {
 export function heapAddSegment(heap: Heap, base: u32, limit: u32): bool {
   base = (base + 7) & ~7;
   limit &= ~7;
-  if (limit < base || limit - base < 5 * HDR) return false;
-  const end = limit - HDR;
+  if (<u64>base + 5 * HDR > limit) return false;
   let block = base;
   // Right behind the last segment, the old end marker becomes the header of the new space.
-  if (heap.segmentEnd != base || base == 0) {
+  if (heap.segmentEnd != base) {
     store<u32>(base, heap.segments);
     heap.segments = base;
     block = base + 2 * HDR;
     store<u32>(block - HDR, 0);
   }
-  setBlock(block, end - block, false);
-  endMark(end, block);
+  setBlock(block, limit - HDR - block);
+  setBlock(limit, 0);
   heap.segmentEnd = limit;
-  insertFree(heap, mergeFree(heap, block));
+  giveBlock(heap, block);
   return true;
-}
-
-/** Writes the used block of size 0 that ends a segment; `end` is the address of its header. */
-function endMark(end: u32, previous: u32): void {
-  store<u32>(end, previous);
-  store<u32>(end + 4, 0);
 }
 
 /**
  * Allocates without growing the memory: what operations on maps use.
- * @param align power of two, 8 at least
+ * @param align power of two, 8 to a page of the kernel's
  * @returns the address, or 0 when out of memory
  */
 export function heapAlloc(heap: Heap, bytes: u64, align: u32): usize {
-  if (bytes > 0xffff0000) return 0;
+  if (bytes > BYTES_MAX) return 0;
   if (!ASC_NO_ASSERT) {
     if (heap.failAfter == 0) return 0;
     if (heap.failAfter > 0) heap.failAfter--;
   }
   lock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
-  const ptr =
-    heap.source == HEAP_MALLOC
-      ? mallocBlock(heap, <u32>bytes, align)
-      : takeBlock(heap, <u32>bytes, align);
+  const size = max(round8(<u32>bytes), 8);
+  const block =
+    heap.source == HEAP_MALLOC ? mallocBlock(heap, size, align) : takeBlock(heap, size, align);
+  if (block != 0) heap.usedBytes += blockBytes(block);
   unlock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
-  return ptr;
+  return block;
 }
 
 /**
@@ -129,13 +125,13 @@ export function heapAlloc(heap: Heap, bytes: u64, align: u32): usize {
  */
 export function heapAllocGrow(heap: Heap, bytes: u64, align: u32): usize {
   const ptr = heapAlloc(heap, bytes, align);
-  if (heap.source != HEAP_GROW || bytes > 0xffff0000) return ptr;
+  if (heap.source != HEAP_GROW) return ptr;
   if (!ASC_NO_ASSERT && heap.failAfter == 0) return ptr;
-  if (ptr != 0) {
-    keepPromise(heap);
-    return ptr;
+  if (ptr == 0) {
+    return heapGrow(heap, bytes + align + 5 * HDR) ? heapAlloc(heap, bytes, align) : 0;
   }
-  return heapGrow(heap, bytes + align + 5 * HDR) ? heapAlloc(heap, bytes, align) : 0;
+  keepPromise(heap);
+  return ptr;
 }
 
 /** Grows the memory by what the promises lack; where not all of it can be had, by as much as half of what can be. */
@@ -147,16 +143,12 @@ function keepPromise(heap: Heap): void {
 
 export function heapFree(heap: Heap, ptr: usize): void {
   if (ptr == 0) return;
+  const block = <u32>ptr;
   lock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
-  if (heap.source == HEAP_MALLOC) {
-    freeMallocBlock(heap, <u32>ptr);
-  } else {
-    const block = <u32>ptr;
-    assert((load<u32>(block - 4) & FREE) == 0);
-    heap.usedBytes -= blockBytes(block);
-    heap.usedBlocks--;
-    insertFree(heap, mergeFree(heap, block));
-  }
+  assert(!isFree(block));
+  heap.usedBytes -= blockBytes(block);
+  if (heap.source == HEAP_MALLOC) freeMallocBlock(block - offsetof<MallocHdr>());
+  else giveBlock(heap, block);
   unlock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
 }
 
@@ -174,19 +166,17 @@ export function heapUnreserve(heap: Heap, bytes: u64): void {
 }
 
 function heapGrow(heap: Heap, bytes: u64): bool {
-  const size = memoryBytes();
-  const room = heap.maxBytes > size ? heap.maxBytes - size : 0;
-  // Grow by some reserve, so that many small maps are not many small growths.
-  let want = max(bytes, min(GROW_MIN, room));
+  const size: u32 = memory.size();
+  const room = max(heap.maxPages, size) - size;
+  const want = (bytes + 0xffff) >> 16;
   if (want > room) return false;
-  want = (want + 0xffff) & ~0xffff;
-  if (want > room) want = (bytes + 0xffff) & ~0xffff;
-  if (want > room || size + want > 0x100000000) return false;
-  const old = memory.grow(<i32>(want >> 16));
+  // Grow by some reserve, so that many small maps are not many small growths.
+  const pages = max(<u32>want, min(GROW_MIN, room));
+  const old = memory.grow(pages);
   if (old < 0) return false;
-  const base = (<u64>(<u32>old)) << 16;
+  const limit = (<u64>(<u32>old + pages)) << 16;
   lock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
-  const ok = heapAddSegment(heap, <u32>base, <u32>min(base + want, ADDRESS_MAX));
+  const ok = heapAddSegment(heap, (<u32>old) << 16, <u32>min(limit, ADDRESS_MAX));
   unlock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
   return ok;
 }
@@ -205,27 +195,22 @@ export function nextBlock(block: u32): u32 {
   return block + blockBytes(block) + HDR;
 }
 
-/** Writes the size of a block and the back link of the one behind it. */
-function setBlock(block: u32, bytes: u32, free: bool): void {
-  store<u32>(block - 4, bytes | (free ? FREE : 0));
+/** Writes the size of a used block. */
+function setBlock(block: u32, bytes: u32): void {
+  store<u32>(block - 4, bytes);
 }
 
+/** Writes the back link of the block behind. */
 function linkNext(block: u32): void {
   store<u32>(nextBlock(block) - HDR, block);
 }
 
-function takeBlock(heap: Heap, bytes: u32, align: u32): usize {
-  bytes = bytes < 8 ? 8 : (bytes + 7) & ~7;
-  const want = align > 8 ? bytes + align + 2 * HDR : bytes;
-  if (want < bytes) return 0;
-  let block = findFree(heap, want);
+function takeBlock(heap: Heap, bytes: u32, align: u32): u32 {
+  let block = findFree(heap, align > 8 ? bytes + align + 2 * HDR : bytes);
   if (block == 0) return 0;
   removeFree(heap, block);
-  if (align > 8) block = alignBlock(heap, block, align);
+  block = alignBlock(heap, block, align);
   splitTail(heap, block, bytes);
-  setBlock(block, blockBytes(block), false);
-  heap.usedBytes += blockBytes(block);
-  heap.usedBlocks++;
   return block;
 }
 
@@ -234,12 +219,10 @@ function alignBlock(heap: Heap, block: u32, align: u32): u32 {
   let aligned = (block + align - 1) & ~(align - 1);
   if (aligned == block) return block;
   if (aligned - block < 2 * HDR) aligned += align;
-  const end = block + blockBytes(block);
-  setBlock(aligned, end - aligned, false);
-  store<u32>(aligned - HDR, block);
+  setBlock(aligned, nextBlock(block) - HDR - aligned);
   linkNext(aligned);
-  setBlock(block, aligned - HDR - block, false);
-  insertFree(heap, block);
+  setBlock(block, aligned - HDR - block);
+  giveBlock(heap, block);
   return aligned;
 }
 
@@ -247,29 +230,28 @@ function alignBlock(heap: Heap, block: u32, align: u32): u32 {
 function splitTail(heap: Heap, block: u32, bytes: u32): void {
   const rest = blockBytes(block) - bytes;
   if (rest < 2 * HDR) return;
-  setBlock(block, bytes, false);
+  setBlock(block, bytes);
+  linkNext(block);
   const tail = nextBlock(block);
-  store<u32>(tail - HDR, block);
-  setBlock(tail, rest - HDR, false);
-  linkNext(tail);
-  insertFree(heap, mergeFree(heap, tail));
+  setBlock(tail, rest - HDR);
+  giveBlock(heap, tail);
 }
 
-/** Joins a block (not on a free list) with its free neighbours; @returns the joined block. */
-function mergeFree(heap: Heap, block: u32): u32 {
+/** Puts a block on its free list, joined with its free neighbours. */
+function giveBlock(heap: Heap, block: u32): void {
   const next = nextBlock(block);
   if (isFree(next)) {
     removeFree(heap, next);
-    setBlock(block, blockBytes(block) + HDR + blockBytes(next), false);
+    setBlock(block, nextBlock(next) - HDR - block);
   }
   const prev = load<u32>(block - HDR);
   if (prev != 0 && isFree(prev)) {
     removeFree(heap, prev);
-    setBlock(prev, blockBytes(prev) + HDR + blockBytes(block), false);
+    setBlock(prev, nextBlock(block) - HDR - prev);
     block = prev;
   }
   linkNext(block);
-  return block;
+  insertFree(heap, block);
 }
 
 // ---- free lists ---------------------------------------------------------------------------------------------------
@@ -278,8 +260,7 @@ function mergeFree(heap: Heap, block: u32): u32 {
 export function classOf(bytes: u32): u32 {
   if (bytes < 1 << (SL_BITS + 3)) return bytes >> 3;
   const fl = 31 - clz(bytes);
-  const sl = (bytes >> (fl - SL_BITS)) ^ SL_COUNT;
-  return (fl - (SL_BITS + 2)) * SL_COUNT + sl;
+  return (fl - (SL_BITS + 3)) * SL_COUNT + (bytes >> (fl - SL_BITS));
 }
 
 function slBitmapPtr(heap: Heap, fl: u32): usize {
@@ -295,13 +276,11 @@ function findFree(heap: Heap, bytes: u32): u32 {
   // Any block of the class above fits without looking; round up to its start.
   let search = bytes;
   if (bytes >= 1 << (SL_BITS + 3)) search += (1 << (31 - clz(bytes) - SL_BITS)) - 1;
-  if (search < bytes) return 0;
   const index = classOf(search);
   let fl = index / SL_COUNT;
-  if (fl >= FL_COUNT) return 0;
   let sls = load<u32>(slBitmapPtr(heap, fl)) & (~0 << (index % SL_COUNT));
   if (sls == 0) {
-    const fls = fl + 1 < 32 ? heap.flBitmap & (~0 << (fl + 1)) : 0;
+    const fls = heap.flBitmap & (~0 << (fl + 1));
     if (fls == 0) return firstFit(heap, bytes);
     fl = ctz(fls);
     sls = load<u32>(slBitmapPtr(heap, fl));
@@ -320,101 +299,75 @@ function insertFree(heap: Heap, block: u32): void {
   const bytes = blockBytes(block);
   const index = classOf(bytes);
   const fl = index / SL_COUNT;
-  const head = headPtr(heap, index);
-  const first = load<u32>(head);
+  const sls = slBitmapPtr(heap, fl);
   heap.freeBytes += bytes;
-  setBlock(block, bytes, true);
-  store<u32>(block, first);
-  store<u32>(block + 4, 0);
-  if (first != 0) store<u32>(first + 4, block);
-  store<u32>(head, block);
+  setBlock(block, bytes | FREE);
+  hlistAddHead(headPtr(heap, index), block);
   heap.flBitmap |= 1 << fl;
-  store<u32>(slBitmapPtr(heap, fl), load<u32>(slBitmapPtr(heap, fl)) | (1 << (index % SL_COUNT)));
+  store<u32>(sls, load<u32>(sls) | (1 << (index % SL_COUNT)));
 }
 
 function removeFree(heap: Heap, block: u32): void {
-  heap.freeBytes -= blockBytes(block);
-  const index = classOf(blockBytes(block));
+  const bytes = blockBytes(block);
+  const index = classOf(bytes);
+  heap.freeBytes -= bytes;
+  setBlock(block, bytes);
+  hlistDel(block);
+  if (load<u32>(headPtr(heap, index)) != 0) return;
   const fl = index / SL_COUNT;
-  const next = load<u32>(block);
-  const prev = load<u32>(block + 4);
-  if (next != 0) store<u32>(next + 4, prev);
-  if (prev != 0) {
-    store<u32>(prev, next);
-  } else {
-    store<u32>(headPtr(heap, index), next);
-    if (next == 0) {
-      const sls = load<u32>(slBitmapPtr(heap, fl)) & ~(1 << (index % SL_COUNT));
-      store<u32>(slBitmapPtr(heap, fl), sls);
-      if (sls == 0) heap.flBitmap &= ~(1 << fl);
-    }
-  }
-  setBlock(block, blockBytes(block), false);
+  const left = load<u32>(slBitmapPtr(heap, fl)) & ~(1 << (index % SL_COUNT));
+  store<u32>(slBitmapPtr(heap, fl), left);
+  if (left == 0) heap.flBitmap &= ~(1 << fl);
 }
 
 // ---- the host's malloc --------------------------------------------------------------------------------------------
 
-/** In front of the payload: next and previous block, the host's pointer, the payload's size. */
-const MALLOC_HDR: u32 = 16;
+/** In front of the payload. */
+@unmanaged
+export class MallocHdr {
+  /** Neighbours in Heap.mallocHead (hlist). */
+  next: u32;
+  pprev: u32;
+  /** The host's pointer. */
+  raw: u32;
+  /** Of the payload: where blockBytes reads them. */
+  bytes: u32;
+}
 
-function mallocBlock(heap: Heap, bytes: u32, align: u32): usize {
-  const whole = <u64>bytes + align + MALLOC_HDR;
-  if (whole > 0xffff0000) return 0;
-  const raw = hostMalloc(<u32>whole);
-  if (raw == 0) return 0;
-  if (!isHostBlock(raw, whole)) {
-    hostFree(raw);
-    return 0;
-  }
-  const ptr = (raw + MALLOC_HDR + align - 1) & ~(align - 1);
-  store<u32>(ptr - 16, heap.mallocHead);
-  store<u32>(ptr - 12, 0);
-  store<u32>(ptr - 8, raw);
-  store<u32>(ptr - 4, bytes);
-  if (heap.mallocHead != 0) store<u32>(heap.mallocHead - 12, ptr);
-  heap.mallocHead = ptr;
-  heap.usedBytes += bytes;
-  heap.usedBlocks++;
+function mallocBlock(heap: Heap, bytes: u32, align: u32): u32 {
+  const ptr = hostAlloc(bytes, align);
+  if (ptr == 0) return 0;
+  setBlock(ptr, bytes);
+  hlistAddHead(changetype<usize>(heap) + offsetof<Heap>("mallocHead"), ptr - offsetof<MallocHdr>());
   return ptr;
 }
 
-function freeMallocBlock(heap: Heap, ptr: u32): void {
-  const next = load<u32>(ptr - 16);
-  const prev = load<u32>(ptr - 12);
-  if (next != 0) store<u32>(next - 12, prev);
-  if (prev != 0) store<u32>(prev - 16, next);
-  else heap.mallocHead = next;
-  heap.usedBytes -= load<u32>(ptr - 4);
-  heap.usedBlocks--;
-  hostFree(load<u32>(ptr - 8));
+function freeMallocBlock(hdr: u32): void {
+  hlistDel(hdr);
+  hostFree(changetype<MallocHdr>(hdr).raw);
 }
 
 /** Gives every block back to the host (HEAP_MALLOC; the other sources have nobody to give it to). */
 export function heapFreeAll(heap: Heap): void {
-  while (heap.mallocHead != 0) freeMallocBlock(heap, heap.mallocHead);
+  while (heap.mallocHead != 0) freeMallocBlock(heap.mallocHead);
 }
 
-/** The host's word is not trusted beyond the memory's end. */
-function isHostBlock(raw: u32, bytes: u64): bool {
-  return <u64>raw + bytes <= min(memoryBytes(), ADDRESS_MAX);
-}
-
-const ROOT_ALIGN: u32 = 64;
-
-/** A block from the host's allocator itself, for what holds the Heap; 0 when there is none. The host's pointer is in front. */
-export function hostAlloc(bytes: u32): u32 {
-  const whole = bytes + ROOT_ALIGN + 4;
+/** A block of the host's behind a MallocHdr that says whose it is; 0 when there is none. Also for what holds the Heap itself. */
+export function hostAlloc(bytes: u32, align: u32): u32 {
+  const whole = bytes + align + <u32>offsetof<MallocHdr>();
   const raw = hostMalloc(whole);
   if (raw == 0) return 0;
-  if (!isHostBlock(raw, whole)) {
+  // The host's word is not trusted beyond the memory's end.
+  if (<u64>raw + whole > min(memoryBytes(), ADDRESS_MAX)) {
     hostFree(raw);
     return 0;
   }
-  const ptr = (raw + 4 + ROOT_ALIGN - 1) & ~(ROOT_ALIGN - 1);
-  store<u32>(ptr - 4, raw);
+  const ptr = (raw + <u32>offsetof<MallocHdr>() + align - 1) & ~(align - 1);
+  changetype<MallocHdr>(ptr - offsetof<MallocHdr>()).raw = raw;
   return ptr;
 }
 
+/** Gives back what hostAlloc has handed out. */
 export function hostRelease(ptr: u32): void {
-  hostFree(load<u32>(ptr - 4));
+  hostFree(changetype<MallocHdr>(ptr - offsetof<MallocHdr>()).raw);
 }

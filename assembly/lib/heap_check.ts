@@ -5,6 +5,7 @@ import {
   HDR,
   HEAP_MALLOC,
   Heap,
+  MallocHdr,
   SL_COUNT,
   blockBytes,
   classOf,
@@ -18,7 +19,6 @@ import { memoryBytes } from "./bytes";
 @unmanaged
 class Sums {
   usedBytes: u32;
-  usedBlocks: u32;
   freeBlocks: u32;
   freeBytes: u32;
 }
@@ -34,7 +34,6 @@ export function heapCheck(heap: Heap, sums: usize): i32 {
     heap.source == HEAP_MALLOC ? checkMalloc(heap, counted) : checkSegments(heap, counted);
   if (ret != 0) return ret;
   if (counted.usedBytes != heap.usedBytes) return 1;
-  if (counted.usedBlocks != heap.usedBlocks) return 2;
   if (counted.freeBytes != heap.freeBytes) return 3;
   return heap.source == HEAP_MALLOC ? 0 : checkFreeLists(heap, counted.freeBlocks);
 }
@@ -55,7 +54,6 @@ function checkSegments(heap: Heap, sums: Sums): i32 {
         sums.freeBytes += blockBytes(block);
       } else {
         sums.usedBytes += blockBytes(block);
-        sums.usedBlocks++;
       }
       previous = block;
       block = nextBlock(block);
@@ -75,13 +73,13 @@ function isListed(heap: Heap, block: u32): bool {
 function checkFreeLists(heap: Heap, freeBlocks: u32): i32 {
   let listed: u32 = 0;
   for (let index: u32 = 0; index < FL_COUNT * SL_COUNT; index++) {
-    let previous: u32 = 0;
-    let block = load<u32>(headPtr(heap, index));
+    let pprev = headPtr(heap, index);
+    let block = load<u32>(pprev);
     while (block != 0) {
       if (!isFree(block) || classOf(blockBytes(block)) != index) return 20;
-      if (load<u32>(block + 4) != previous) return 21;
+      if (load<u32>(block + 4) != pprev) return 21;
       listed++;
-      previous = block;
+      pprev = block;
       block = load<u32>(block);
     }
   }
@@ -90,14 +88,14 @@ function checkFreeLists(heap: Heap, freeBlocks: u32): i32 {
 
 /** Blocks of the host's allocator are linked to each other. */
 function checkMalloc(heap: Heap, sums: Sums): i32 {
-  let newer: u32 = 0;
-  let ptr = heap.mallocHead;
-  while (ptr != 0) {
-    if (load<u32>(ptr - 12) != newer) return 30;
-    sums.usedBytes += load<u32>(ptr - 4);
-    sums.usedBlocks++;
-    newer = ptr;
-    ptr = load<u32>(ptr - 16);
+  let pprev = changetype<usize>(heap) + offsetof<Heap>("mallocHead");
+  let at = heap.mallocHead;
+  while (at != 0) {
+    const hdr = changetype<MallocHdr>(at);
+    if (hdr.pprev != pprev) return 30;
+    sums.usedBytes += hdr.bytes;
+    pprev = at;
+    at = hdr.next;
   }
   return 0;
 }

@@ -73,9 +73,8 @@ export function jhash16(k: u64, l: u64, initval: u32): u32 {
 /** The first min(4, length) bytes of key as a zero-padded word. */
 function tailWord(key: usize, length: u32): u32 {
   if (length >= 4) return load<u32>(key);
-  let word: u32 = load<u8>(key);
-  if (length > 1) word |= (<u32>load<u8>(key, 1)) << 8;
-  if (length > 2) word |= (<u32>load<u8>(key, 2)) << 16;
+  let word: u32 = 0;
+  while (length-- != 0) word = (word << 8) | load<u8>(key + length);
   return word;
 }
 

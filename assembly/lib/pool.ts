@@ -4,7 +4,8 @@
 //
 //   Slab: | next slab (u32) | pad (u32) | element 0 | element 1 | ... | extra bytes (per-CPU slots) |
 
-import { alloc, allocGrow, free, reserve, unreserve } from "../kernel";
+import { alloc, allocGrow, allocZeroed, free, reserve, usePromise } from "../kernel";
+import { zeroBytes } from "./bytes";
 import { addRegion, removeRegion } from "./region";
 
 const SLAB_HDR: u32 = 8;
@@ -21,6 +22,7 @@ export class Pool {
   extraSize: u32;
   /** Elements per slab. */
   slabCount: u32;
+  /** The newest slab. */
   slabs: u32;
   /** How many slabs there are. */
   slabTotal: u32;
@@ -35,25 +37,22 @@ export class Pool {
 /** Promises above this are not made: nobody fills such a map here. */
 const RESERVE_MAX: u64 = 1 << 30;
 
-export function poolInit(
-  pool: Pool,
-  owner: usize,
-  elemSize: u32,
-  extraSize: u32,
-  maxCount: u32,
-): void {
+/** @returns a Pool without slabs; 0 when out of memory */
+export function poolCreate(owner: usize, elemSize: u32, extraSize: u32, maxCount: u32): u32 {
+  const ptr = allocZeroed(offsetof<Pool>());
+  if (ptr == 0) return 0;
+  const pool = changetype<Pool>(ptr);
   pool.owner = <u32>owner;
   pool.elemSize = elemSize;
   pool.extraSize = extraSize;
   pool.slabCount = max(1, min(maxCount, SLAB_BYTES / (elemSize + extraSize)));
-  pool.slabs = 0;
-  pool.slabTotal = 0;
-  pool.freeList = 0;
-  pool.fresh = 0;
   const slabs = (<u64>maxCount + pool.slabCount - 1) / pool.slabCount;
   const bytes = slabs * (slabBytes(pool) + 16);
-  pool.reserved = bytes > RESERVE_MAX ? 0 : bytes;
-  reserve(pool.reserved);
+  if (bytes <= RESERVE_MAX) {
+    pool.reserved = bytes;
+    reserve(bytes);
+  }
+  return <u32>ptr;
 }
 
 /**
@@ -71,13 +70,27 @@ export function poolAlloc(pool: Pool, creating: bool = false): usize {
   return pool.slabs + SLAB_HDR + pool.fresh * pool.elemSize;
 }
 
+/** poolAlloc of a zeroed element. */
+export function poolZalloc(pool: Pool, creating: bool): usize {
+  const elem = poolAlloc(pool, creating);
+  if (elem != 0) zeroBytes(elem, pool.elemSize);
+  return elem;
+}
+
 export function poolFree(pool: Pool, elem: usize): void {
   store<u32>(elem, pool.freeList);
   pool.freeList = <u32>elem;
 }
 
-/** Gives all slabs back. */
-export function poolDestroy(pool: Pool): void {
+/** Ends a pool; 0 is none. */
+export function poolDestroy(ptr: u32): void {
+  if (ptr == 0) return;
+  poolEmpty(changetype<Pool>(ptr));
+  free(ptr);
+}
+
+/** Gives all slabs back, and the promise. */
+export function poolEmpty(pool: Pool): void {
   let slab = pool.slabs;
   while (slab != 0) {
     const next = load<u32>(slab);
@@ -85,12 +98,15 @@ export function poolDestroy(pool: Pool): void {
     free(slab);
     slab = next;
   }
-  unreserve(pool.reserved);
-  pool.reserved = 0;
+  usePromise(promiseOf(pool), pool.reserved);
   pool.slabs = 0;
   pool.slabTotal = 0;
   pool.freeList = 0;
   pool.fresh = 0;
+}
+
+function promiseOf(pool: Pool): usize {
+  return changetype<usize>(pool) + offsetof<Pool>("reserved");
 }
 
 /** The element that holds addr; addr is inside the slab that starts at `slab` (a region's lo). 0: the slab's header. */
@@ -106,12 +122,7 @@ export function poolExtra(pool: Pool, slab: u32): u32 {
   return slab + SLAB_HDR + pool.slabCount * pool.elemSize;
 }
 
-/** Bytes of all slabs. */
-export function poolSlabBytes(pool: Pool): u64 {
-  return slabBytes(pool) * pool.slabTotal;
-}
-
-function slabBytes(pool: Pool): u64 {
+export function slabBytes(pool: Pool): u64 {
   return <u64>SLAB_HDR + <u64>pool.slabCount * (<u64>pool.elemSize + pool.extraSize);
 }
 
@@ -129,8 +140,6 @@ function addSlab(pool: Pool, creating: bool): bool {
   pool.slabs = <u32>slab;
   pool.slabTotal++;
   pool.fresh = pool.slabCount;
-  const kept = min(pool.reserved, bytes);
-  unreserve(kept);
-  pool.reserved -= kept;
+  usePromise(promiseOf(pool), bytes);
   return true;
 }

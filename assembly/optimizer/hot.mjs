@@ -26,7 +26,7 @@ export const HOT = [
   "lpm_dir/",
   "lpm_node/(nodeAt|dataOf|runOf|entryAt|prefixlenOf|parentOf|nextRun|runsBefore|runCount|commonBits)$",
   "lpm_trie/BpfLpmTrie#(lookupElem|lookupUser|descend|findExact)$",
-  "ringbuf/(?!BpfRingbuf[.](alloc)|BpfRingbuf#(mmap|release|isLive)|ringbuf_|bpf_ringbuf_query|startMirror)",
+  "ringbuf/(?!BpfRingbuf#(init|mmap|release|isLive)|ringbuf_|bpf_ringbuf_query|startMirror)",
   "bpf_(local|sk|task|inode|cgrp)_storage/(findElem|storageGet|storageByHandle|elemValue|cacheWord|bpf_[a-z]+_storage_get)$",
 ].map((name) => new RegExp(`^(assembly/${name}|~lib/)`));
 
