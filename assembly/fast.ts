@@ -10,7 +10,14 @@ import { BpfArray } from "./arraymap";
 import { BpfHtab, htabUse, isHtab, lockOf, markUsed } from "./hashtab";
 import { htabDelete, htabUpdate, removeValue } from "./htab_update";
 import { Chunks } from "./htab_chunk";
-import { InlineTable, inlineLookup, inlinePublish, inlineSteps, inlineTake } from "./htab_inline";
+import {
+  InlineTable,
+  SMALL_VALUES,
+  inlineLookup,
+  inlinePublish,
+  inlineSteps,
+  inlineTake,
+} from "./htab_inline";
 import { SeparateTable, find, hashKey } from "./htab_table";
 import { scratchPtr } from "./kernel";
 import { upper4 } from "./lib/hash";
@@ -358,10 +365,17 @@ function getManySmall(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
   for (const end = keys + (count << 2); keys != end; keys += 4) {
     const key = load<u32>(keys);
     const home = chunks + (Chunks.index(upper4(key, seed), nChunks) << 6);
-    const from = InlineTable.lookup4(h, home, key);
-    misses += u32(from == 0);
-    if (valueSize == 8) store<u64>(values, from == 0 ? 0 : load<u64>(from));
-    else store<u32>(values, from == 0 ? 0 : load<u32>(from));
+    const found = InlineTable.candidates4(home, key);
+    let value: u64 = 0;
+    if (found != 0) {
+      value = load<u64>(InlineTable.first4(home, found), SMALL_VALUES);
+    } else {
+      const from = InlineTable.behind4(h, home, key);
+      if (from != 0) value = load<u64>(from);
+      else misses++;
+    }
+    if (valueSize == 8) store<u64>(values, value);
+    else store<u32>(values, <u32>value);
     values += valueSize;
   }
   return count - misses;

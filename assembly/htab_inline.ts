@@ -29,7 +29,7 @@ import { upper16, upper4, upper8 } from "./lib/hash";
 const SMALL_SLOTS: u32 = 5;
 const WIDE_SLOTS: u32 = 4;
 const SMALL_META: u32 = 20;
-const SMALL_VALUES: u32 = 24;
+export const SMALL_VALUES: u32 = 24;
 const USED_AT: u32 = 2;
 const META_BYTES: u32 = 4;
 
@@ -128,7 +128,14 @@ export class InlineTable {
   @inline
   static lookup4(h: BpfHtab, home: u32, key: u32): u32 {
     const found = InlineTable.candidates4(home, key);
-    if (found != 0) return InlineTable.first4(home, found) + SMALL_VALUES;
+    return found != 0
+      ? InlineTable.first4(home, found) + SMALL_VALUES
+      : InlineTable.behind4(h, home, key);
+  }
+
+  /** lookup4 for what is not in its home. */
+  @inline
+  static behind4(h: BpfHtab, home: u32, key: u32): u32 {
     return load<u16>(home, SMALL_META) == 0 ? 0 : lookupBehind(h, home, key, 0);
   }
 
