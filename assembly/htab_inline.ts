@@ -200,7 +200,8 @@ function metaOf(h: BpfHtab, chunk: u32): u32 {
 // ---- for any key size -----------------------------------------------------------------------------------------------
 
 export function inlineHash(h: BpfHtab, a: u64, b: u64): u32 {
-  return h.keySize == 4 ? InlineTable.hash4(h, <u32>a) : InlineTable.hash<v128>(h, a, b);
+  if (h.keySize == 4) return InlineTable.hash<u32>(h, a, b);
+  return h.keySize == 8 ? InlineTable.hash<u64>(h, a, b) : InlineTable.hash<v128>(h, a, b);
 }
 
 /** InlineTable.lookup as a call. */

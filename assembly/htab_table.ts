@@ -66,7 +66,15 @@ export function hashKey(h: BpfHtab, a: u64, b: u64): u32 {
   if (h.isInline) return inlineHash(h, a, b);
   // The kernel's bucket, the low bits, goes to the top.
   if (h.zeroSeed) return rotr<u32>(jhashKey(h, a, b), h.bucketShift);
-  return inRegisters(h) ? hash16(a, b, h.seed) : hashBytes(<usize>a, h.keySize, h.seed);
+  switch (h.keySize) {
+    case 4:
+    case 8:
+      return hash8(a, h.seed);
+    case 16:
+      return hash16(a, b, h.seed);
+    default:
+      return hashBytes(<usize>a, h.keySize, h.seed);
+  }
 }
 
 /** jhash wants every key in memory. */

@@ -6,17 +6,18 @@
 
 export const HOT = [
   // the table and what is in front of it
-  "fast/(?!map_(count|is_inline|iter_many|iter_next|get_next_key|lookup|lookup_and_delete|peek|lookup_copy|delete|update|set_many|delete_many|by_handle)$|(getMany|mapFor)$|value_add64)",
+  "fast/(?!map_(count|is_inline|iter_many|iter_next|get_next_key|lookup_and_delete|peek|lookup_copy|set_many|delete_many|by_handle)$|getMany$|value_add64)",
   "hashtab/(lockOf|markUsed|htabUse|valueOn|isHtab|BpfHtab#(get:|set:))",
-  "htab_table/(hashKey|jhashKey|keyEquals|storeKey|homeIndex|chunkAt|chunkAfter|elemAt|find|findKey|findSeparate|takeSlot|publishSlot|removeElem|homeOf|elemBehind|slotFrom)$",
+  "htab_table/(keyLow|keyHigh|hashKey|jhashKey|keyEquals|storeKey|homeIndex|chunkAt|chunkAfter|elemAt|find|findKey|findSeparate|takeSlot|publishSlot|removeElem|homeOf|elemBehind|slotFrom)$",
   "htab_chunk/(?!chunkCount)",
   "htab_inline/(?!inline(Layout|Init|Fits|Steps|Lookup|Take|Publish)|lookupBehind)",
   "htab_update/(?!dropAllValues|writePercpu)",
-  "bpf_lru_list/(?!lruInit|lruRelease|steal|lruReplace|putBetween|lruPushFree)",
+  "bpf_lru_list/(?!lruInit|lruRelease|steal)",
   "lib/(hash|lock|atomic)/",
   "lib/bytes/(isUserRange|memoryBytes)$",
   // helpers
   "helpers/(bpf_map_lookup_elem|bpf_valid_range)$",
+  "map/(isErr|mapByHandle)$",
   "map/BpfMap#(get:|set:|(lookup|update|delete|peek|push|pop)Elem@override|lookupUser@override)",
   "lib/region/(countUpTo|findRegion|region|RegionOwner#get:)",
   // the other types
