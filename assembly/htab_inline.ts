@@ -23,7 +23,7 @@
 import { ABSENT, ASK, ASK_AT, STEP_BYTES, STEP_POS_AT, STEP_VALUE_AT } from "../ts/abi";
 import { BpfHtab } from "./hashtab";
 import { Chunks, addOverflow, chunkCount } from "./htab_chunk";
-import { chunkAfter, keyAt, keyEquals, valueAt } from "./htab_table";
+import { chunkAfter } from "./htab_table";
 import { upper16, upper4, upper8 } from "./lib/hash";
 
 const SMALL_SLOTS: u32 = 5;
@@ -62,9 +62,10 @@ export class InlineTable {
     return h.chunks + (Chunks.index(hash, h.nChunks) << shift);
   }
 
-  /** Slots of a chunk that hold a key of 8 or 16 bytes, four bits each. */
+  /** Slots of a chunk that hold a key: of 4 bytes two bits each, of 8 or 16 bytes four. */
   @inline
   static candidates<K>(chunk: u32, a: u64, b: u64): u32 {
+    if (sizeof<K>() == 4) return InlineTable.candidates4(chunk, <u32>a);
     if (sizeof<K>() == 8) {
       const key = i64x2.splat(a);
       const low = i64x2.eq(v128.load(chunk), key);
@@ -122,7 +123,7 @@ export class InlineTable {
     if (sizeof<K>() == 4) return InlineTable.lookup4(h, home, <u32>a);
     const found = InlineTable.candidates<K>(home, a, b);
     if (found != 0) return InlineTable.valueOf<K>(h, home, InlineTable.slotOf<K>(found));
-    return load<u16>(metaOf(h, home)) == 0 ? 0 : lookupBehind(h, home, a, b);
+    return load<u16>(metaOf(h, home)) == 0 ? 0 : lookupBehind<K>(h, home, a, b);
   }
 
   @inline
@@ -136,7 +137,7 @@ export class InlineTable {
   /** lookup4 for what is not in its home. */
   @inline
   static behind4(h: BpfHtab, home: u32, key: u32): u32 {
-    return load<u16>(home, SMALL_META) == 0 ? 0 : lookupBehind(h, home, key, 0);
+    return load<u16>(home, SMALL_META) == 0 ? 0 : lookupBehind<u32>(h, home, key, 0);
   }
 
   /**
@@ -214,16 +215,18 @@ export function inlineFind(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
   return h.keySize == 8 ? inlineLookup<u64>(h, hash, a, b) : inlineLookup<v128>(h, hash, a, b);
 }
 
-/** InlineTable.lookup for what is not in its home. */
-function lookupBehind(h: BpfHtab, home: u32, a: u64, b: u64): u32 {
-  let chunk = home;
-  while (inlineOverflow(h, chunk) != 0) {
-    chunk = chunkAfter(h, chunk);
-    if (chunk == home) return 0;
-    for (let used = inlineUsed(h, chunk); used != 0; used &= used - 1) {
-      const pos = chunk | ctz(used);
-      if (keyEquals(h, keyAt(h, pos), a, b)) return valueAt(h, pos);
+/** InlineTable.lookup behind a home with overflow. After much churn that is one lookup of an absent key in three. */
+function lookupBehind<K>(h: BpfHtab, home: u32, a: u64, b: u64): u32 {
+  let chunk = chunkAfter(h, home);
+  while (chunk != home) {
+    const meta = metaOf(h, chunk);
+    const used: u32 = load<u8>(meta, USED_AT);
+    for (let found = InlineTable.candidates<K>(chunk, a, b); found != 0; found &= found - 1) {
+      const slot = InlineTable.slotOf<K>(found);
+      if ((used >> slot) & 1) return InlineTable.valueOf<K>(h, chunk, slot);
     }
+    if (load<u16>(meta) == 0) return 0;
+    chunk = chunkAfter(h, chunk);
   }
   return 0;
 }
