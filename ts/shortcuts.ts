@@ -18,8 +18,9 @@ const NOWHERE = ASK_AT;
 const NO_ENTRY = -ENOENT;
 const { U32, U64, BYTES16, PREFIX } = SHORTCUT;
 
+// In this order: of what is an i32 anyway only the sign is left to look at, where `>>> 0` would compare as doubles.
 const isU32 = (value: unknown): value is number =>
-  typeof value === "number" && value >>> 0 === value;
+  typeof value === "number" && ((value | 0) === value ? value >= 0 : value >>> 0 === value);
 const isI32 = (value: unknown): value is number =>
   typeof value === "number" && (value | 0) === value;
 
