@@ -59,8 +59,7 @@ import { copyBytes, isUserRange } from "./lib/bytes";
 import { wakeup } from "./lib/env";
 import { SHARED, lock, unlock } from "./lib/lock";
 import { addRegion, findRegion, regionLo, regionOwner, removeRegion } from "./lib/region";
-import { BpfMap, MapCreateAttr, isErr, mapByHandle, mapGet } from "./map";
-import { mapPut, mmapWindow } from "./map";
+import { BpfMap, MapCreateAttr, isErr, mapGet, mapOfType, mapPut, mmapWindow } from "./map";
 
 const HDR: u32 = BPF_RINGBUF_HDR_SZ;
 const BUSY: u32 = BPF_RINGBUF_BUSY_BIT;
@@ -228,12 +227,6 @@ function producerWord(rb: BpfRingbuf): usize {
   return rb.ring + PAGE_SIZE;
 }
 
-/** The ring behind a handle; 0 when it is none of this type. */
-function ringByHandle(handle: u32, type: u32): usize {
-  const map = mapByHandle(handle);
-  return map != 0 && changetype<BpfMap>(map).mapType == type ? map : 0;
-}
-
 /** Steps pendPos over what has been committed. */
 function advancePending(rb: BpfRingbuf): u64 {
   const produced = rb.prodPos;
@@ -316,7 +309,7 @@ function commit(payload: u32, flags: u64, bit: u32): void {
  * @returns its address; 0: no room (counted as lost), other flags, no such map
  */
 export function bpf_ringbuf_reserve(handle: u32, size: u32, flags: u64): usize {
-  const rb = ringByHandle(handle, BPF_MAP_TYPE_RINGBUF);
+  const rb = mapOfType(handle, BPF_MAP_TYPE_RINGBUF);
   return rb == 0 || flags != 0 ? 0 : reserve(changetype<BpfRingbuf>(rb), size);
 }
 
@@ -335,7 +328,7 @@ export function bpf_ringbuf_discard(payload: u32, flags: u64): void {
 
 /** Copies `size` bytes into a new record and publishes it. 0 or -errno: EINVAL flags, no such map; EFAULT; EAGAIN no room. */
 export function bpf_ringbuf_output(handle: u32, data: u32, size: u32, flags: u64): i32 {
-  const rb = ringByHandle(handle, BPF_MAP_TYPE_RINGBUF);
+  const rb = mapOfType(handle, BPF_MAP_TYPE_RINGBUF);
   if (rb == 0 || flags & ~WAKEUP_FLAGS) return -EINVAL;
   if (!isUserRange(data, size)) return -EFAULT;
   const payload = reserve(changetype<BpfRingbuf>(rb), size);
@@ -347,7 +340,7 @@ export function bpf_ringbuf_output(handle: u32, data: u32, size: u32, flags: u64
 
 /** BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE, BPF_RB_CONS_POS, BPF_RB_PROD_POS; 0 for anything else. Bytes. */
 export function bpf_ringbuf_query(handle: u32, what: u64): u64 {
-  const ptr = ringByHandle(handle, BPF_MAP_TYPE_RINGBUF);
+  const ptr = mapOfType(handle, BPF_MAP_TYPE_RINGBUF);
   if (ptr == 0 || what > <u64>BPF_RB_PROD_POS) return 0;
   const rb = changetype<BpfRingbuf>(ptr);
   const produced = loadAcquire<u64>(producerWord(rb));
@@ -420,7 +413,7 @@ function handSample(rb: BpfRingbuf, fn: u64, ctx: u64): bool {
  *   -EBUSY another drain runs. Samples before an error stay consumed.
  */
 export function bpf_user_ringbuf_drain(handle: u32, fn: u64, ctx: u64, flags: u64): i64 {
-  const ptr = ringByHandle(handle, BPF_MAP_TYPE_USER_RINGBUF);
+  const ptr = mapOfType(handle, BPF_MAP_TYPE_USER_RINGBUF);
   if (ptr == 0 || flags & ~WAKEUP_FLAGS) return -EINVAL;
   const rb = changetype<BpfRingbuf>(ptr);
   if (!acquireBusy(rb)) return -EBUSY;
@@ -450,14 +443,14 @@ export function bpf_user_ringbuf_drain(handle: u32, fn: u64, ctx: u64, flags: u6
 
 /** Records that found no room so far; -EINVAL: not a RINGBUF. */
 export function ringbuf_lost(handle: u32): i64 {
-  const rb = ringByHandle(handle, BPF_MAP_TYPE_RINGBUF);
+  const rb = mapOfType(handle, BPF_MAP_TYPE_RINGBUF);
   return rb == 0 ? -EINVAL : <i64>changetype<BpfRingbuf>(rb).lost;
 }
 
 /** The ring of either type behind a handle, or 0. */
 function anyRing(handle: u32): usize {
-  const rb = ringByHandle(handle, BPF_MAP_TYPE_RINGBUF);
-  return rb != 0 ? rb : ringByHandle(handle, BPF_MAP_TYPE_USER_RINGBUF);
+  const rb = mapOfType(handle, BPF_MAP_TYPE_RINGBUF);
+  return rb != 0 ? rb : mapOfType(handle, BPF_MAP_TYPE_USER_RINGBUF);
 }
 
 /** Address of the consumer page (file offset 0); 0: not a ring buffer. It stays for the life of the map. */

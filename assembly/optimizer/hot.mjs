@@ -18,20 +18,18 @@ export const HOT = [
   // helpers
   "helpers/(bpf_map_lookup_elem|bpf_valid_range)$",
   "map/(isErr|mapByHandle)$",
-  "map/BpfMap#(get:|set:|(lookup|update|delete|peek|push|pop)Elem@override|lookupUser@override)",
+  "map/BpfMap#(get:|set:|(lookup|update|delete|peek|push)Elem@override|lookupUser@override)",
   "lib/region/(countUpTo|findRegion|region|RegionOwner#get:)",
   // the other types
   "arraymap/BpfArray#(get:|valueAt|lookupUser|updateElem|lookupElem)",
-  "queue_stack_maps/BpfQueueStack#(get:|set:|nextOut|slotAt|after|take|pushElem|popElem)",
+  "queue_stack_maps/BpfQueueStack#(get:|set:|slotAt|after|before|take|takeValue|pushElem)",
   "lpm_match/(?!map_lpm_match_many|map_lpm_match$)",
   "lpm_dir/",
   "lpm_node/(nodeAt|dataOf|runOf|entryAt|prefixlenOf|parentOf|nextRun|runsBefore|runCount|commonBits)$",
   "lpm_trie/BpfLpmTrie#(lookupElem|lookupUser|descend|findExact)$",
   "ringbuf/(?!BpfRingbuf#(init|mmap|release|isLive)|ringbuf_|bpf_ringbuf_query|startMirror)",
-  "bpf_(local|sk|task|inode|cgrp)_storage/(findElem|storageGet|storageByHandle|elemValue|cacheWord|bpf_[a-z]+_storage_get)$",
+  "bpf_(local|sk|task|inode|cgrp)_storage/(findElem|storageGet|elemValue|cacheWord|bpf_[a-z]+_storage_get)$",
 ].map((name) => new RegExp(`^(assembly/${name}|~lib/)`));
 
 /** Called by hot functions, but seldom: the call is cheaper than what it would take in each of them. */
-export const RARE = ["lib/region/findRegion", "ringbuf/ringByHandle"].map(
-  (name) => `assembly/${name}`,
-);
+export const RARE = ["lib/region/findRegion"].map((name) => `assembly/${name}`);
