@@ -52,8 +52,9 @@ function verdicts({ results }) {
   /** @type {Map<string, keyof typeof RANK>} */
   const worst = new Map();
   for (const { goal, rows } of results) {
-    for (const { verdict } of rows) {
-      if (!(verdict in RANK)) continue;
+    for (const { verdict, aim } of rows) {
+      // Where there is no aim, must is all there is to reach.
+      if (!(verdict in RANK) || (verdict === "must" && aim === null)) continue;
       const now = /** @type {keyof typeof RANK} */ (verdict);
       const before = worst.get(goal) ?? "aim";
       worst.set(goal, RANK[now] < RANK[before] ? now : before);
