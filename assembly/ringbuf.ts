@@ -293,6 +293,13 @@ function commit(payload: u32, flags: u64, bit: u32): void {
   if (rb.mapType != BPF_MAP_TYPE_RINGBUF) return;
   const offset = hdr - regionLo(region);
   if (offset > rb.mask || offset & 7 || !isMarked(rb, offset)) return;
+  publish(rb, payload, flags, bit);
+}
+
+/** commit for a record that is one. */
+function publish(rb: BpfRingbuf, payload: u32, flags: u64, bit: u32): void {
+  const hdr = payload - HDR;
+  const offset = hdr - rb.data;
   const size = load<u32>(hdr) & LEN_MASK;
   mirror(rb, payload, offset, size);
   const own = markBit(offset);
@@ -334,7 +341,7 @@ export function bpf_ringbuf_output(handle: u32, data: u32, size: u32, flags: u64
   const payload = reserve(changetype<BpfRingbuf>(rb), size);
   if (payload == 0) return -EAGAIN;
   copyBytes(payload, data, size);
-  commit(<u32>payload, flags, 0);
+  publish(changetype<BpfRingbuf>(rb), <u32>payload, flags, 0);
   return 0;
 }
 

@@ -135,6 +135,29 @@ describeEachBuild("typed ring buffers", (build) => {
       expect(rb.take()?.length).toBe(9);
     });
 
+    it("copies records whatever their lengths and wherever the array begins", () => {
+      const rb = ring();
+      const buffer: ArrayBuffer & { resize(bytes: number): void } = Reflect.construct(ArrayBuffer, [
+        2048,
+        { maxByteLength: 4096 },
+      ]);
+      const arrays = [0, 1, 4].map((offset) => new Uint8Array(buffer, offset, 1024));
+      arrays.push(new Uint8Array(buffer));
+      const lengths = new Uint32Array(16);
+      for (let n = 0; n < 400; n++) {
+        const sizes = [n % 7, 4, 32, (n * 13) % 150, 128, 132, 8];
+        const records = sizes.map((size, i) => new Uint8Array(size).fill(n + i + 1));
+        for (const record of records) expect(rb.output(record)).toBe(true);
+        const out = (arrays[n % 4] as Uint8Array).fill(0);
+        expect(rb.recordsInto(out, lengths)).toBe(sizes.length);
+        expect([...lengths.subarray(0, sizes.length)]).toEqual(sizes);
+        const all = records.flatMap((record) => [...record]);
+        expect([...out.subarray(0, all.length + 8)]).toEqual([...all, ...new Uint8Array(8)]);
+        // What follows the length of its buffer is longer in every other round.
+        if (n % 4 === 3) buffer.resize(n % 8 === 3 ? 4096 : 2048);
+      }
+    });
+
     it("is read with for await, until it is closed", async () => {
       const rb = ring();
       const seen: number[] = [];
