@@ -360,26 +360,30 @@ export function lruPushFree(h: BpfHtab, node: u32): void {
  * back from where `elem` was.
  */
 export function lruReplace(h: BpfHtab, elem: u32, node: u32): void {
-  lruPushFree(h, elem);
-  // On different lists, so that neither is the other's neighbour.
-  const next = nextOf(elem);
-  const prev = prevOf(elem);
-  const list = listOf(elem);
   const home = cpuOf(elem);
-  putBetween(elem, prevOf(node), nextOf(node), listOf(node), cpuOf(node));
-  putBetween(node, prev, next, list, home);
-  store<u8>(elem, 1, ELEM_REF);
-  const set = setOf(h, cpuOf(elem));
-  if (load<u32>(set, SET_ROTATION) == node) store<u32>(set, elem, SET_ROTATION);
+  const set = setOf(h, home);
+  const isPending = listOf(elem) == LIST_LOCAL_PENDING;
+  if (isPending) unlink(elem);
+  else leaveSet(set, elem);
+  takePlace(h, elem, node);
+  store<u16>(node, home, NODE_CPU);
+  if (isPending) enter(localOf(h, home), node, LIST_LOCAL_FREE);
+  else enter(set + LIST_FREE * SENTINEL, node, LIST_FREE);
 }
 
-function putBetween(node: u32, prev: u32, next: u32, list: u32, home: u32): void {
-  store<u32>(node, prev, NODE_PREV);
-  store<u32>(node, next, NODE_NEXT);
-  store<u32>(prev, node, NODE_NEXT);
-  store<u32>(next, node, NODE_PREV);
-  setList(node, list);
-  store<u16>(node, home, NODE_CPU);
+/** Puts the unlinked `elem` where `node` is, which is unlinked by it. */
+function takePlace(h: BpfHtab, elem: u32, node: u32): void {
+  const next = nextOf(node);
+  const prev = prevOf(node);
+  store<u32>(elem, next, NODE_NEXT);
+  store<u32>(elem, prev, NODE_PREV);
+  store<u32>(prev, elem, NODE_NEXT);
+  store<u32>(next, elem, NODE_PREV);
+  setList(elem, listOf(node));
+  store<u16>(elem, cpuOf(node), NODE_CPU);
+  store<u8>(elem, 1, ELEM_REF);
+  const set = setOf(h, cpuOf(node));
+  if (load<u32>(set, SET_ROTATION) == node) store<u32>(set, elem, SET_ROTATION);
 }
 
 // ---- debug build ----------------------------------------------------------------------------------------------------
