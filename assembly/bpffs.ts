@@ -22,7 +22,7 @@ import {
   ENOTEMPTY,
   EPERM,
 } from "../ts/uapi";
-import { FD_DIRECTORY, FD_MAP, fdGet, fdInstall, fdKind, fdObject, fdTableLock } from "./fd";
+import { FD_DIRECTORY, FD_MAP, fdGet, fdInstall, fdObjectOf, fdTableLock } from "./fd";
 import { allocZeroed, free, kernel, scratchPtr } from "./kernel";
 import { copyBytes, equalBytes, memoryBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -296,13 +296,13 @@ export function objPin(copy: usize): i32 {
   const flags = load<u32>(copy, 12);
   const fd = load<i32>(copy, 8);
   if (!flagsLegal(copy, BPF_F_PATH_FD)) return -EINVAL;
-  if (fdKind(fd) != FD_MAP) return -EINVAL;
-  const map = changetype<BpfMap>(fdObject(fd));
+  const map = fdObjectOf(fd, FD_MAP);
+  if (map == 0) return -EINVAL;
   lock(fdTableLock());
   const ptr = createNode(startOf(flags, load<i32>(copy, 16)), load<u64>(copy), FILE);
   if (!isErr(ptr)) {
-    mapGet(map);
-    nodeAt(ptr).map = <u32>changetype<usize>(map);
+    mapGet(changetype<BpfMap>(map));
+    nodeAt(ptr).map = <u32>map;
   }
   unlock(fdTableLock());
   return isErr(ptr) ? <i32>ptr : 0;

@@ -67,7 +67,7 @@ function takeFd(kind: u32, mode: u32, object: usize): i32 {
  * An fd's entry, 0 when the number is not open. In the shared build kind and object are read at once: another thread may be
  * closing it.
  */
-function entryOf(fd: i32): u64 {
+export function entryOf(fd: i32): u64 {
   if (fd < 0 || <u32>fd >= kernel().fdCapacity) return 0;
   const at = entryPtr(fd);
   return ASC_FEATURE_THREADS ? atomic.load<u64>(at) : load<u64>(at);
@@ -76,6 +76,11 @@ function entryOf(fd: i32): u64 {
 /** Of an entry. */
 export function entryKind(entry: u64): u32 {
   return <u32>entry & 0xffff;
+}
+
+/** Of an entry: FMODE_* bits, how the fd was opened. */
+export function entryMode(entry: u64): u32 {
+  return <u32>entry >> 16;
 }
 
 /** Of an entry. */
@@ -96,12 +101,7 @@ export function fdObjectOf(fd: i32, kind: u32): usize {
 
 /** FMODE_* bits: how an fd was opened; 0 when it is not open. */
 export function fdMode(fd: i32): u32 {
-  return <u32>entryOf(fd) >> 16;
-}
-
-/** The object behind an open fd. */
-export function fdObject(fd: i32): usize {
-  return load<u32>(entryPtr(fd), 4);
+  return entryMode(entryOf(fd));
 }
 
 /** Takes the number out of the table; the object's reference passes to the caller. @returns its entry, 0 when it was not open */

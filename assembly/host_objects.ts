@@ -16,7 +16,9 @@ import {
   FMODE_WRITE,
   fdInstall,
   fdKind,
-  fdObject,
+  entryKind,
+  entryObject,
+  entryOf,
   fdObjectOf,
 } from "./fd";
 import {
@@ -150,14 +152,22 @@ export function host_dup(fd: i32): i32 {
   return object == 0 ? -EBADF : install(changetype<HostObject>(object));
 }
 
+/** The object behind an fd, of whatever kind; 0 when there is none. */
+function hostByFd(fd: i32): usize {
+  const entry = entryOf(fd);
+  return isHostKind(entryKind(entry)) ? entryObject(entry) : 0;
+}
+
 /** Where programs see the object behind an fd; 0 when there is none. */
 export function host_ptr(fd: i32): u32 {
-  return isHostKind(fdKind(fd)) ? hostPtr(changetype<HostObject>(fdObject(fd))) : 0;
+  const object = hostByFd(fd);
+  return object == 0 ? 0 : hostPtr(changetype<HostObject>(object));
 }
 
 /** The number of the object behind an fd, which no other object of this kernel has; 0 when there is none. */
 export function host_serial(fd: i32): u32 {
-  return isHostKind(fdKind(fd)) ? changetype<HostObject>(fdObject(fd)).serial : 0;
+  const object = hostByFd(fd);
+  return object == 0 ? 0 : changetype<HostObject>(object).serial;
 }
 
 // ---- sockets ----------------------------------------------------------------------------------------------------------

@@ -25,9 +25,10 @@ import {
   FMODE_READ,
   FMODE_WRITE,
   fdInstall,
-  fdKind,
-  fdMode,
-  fdObject,
+  entryKind,
+  entryMode,
+  entryObject,
+  entryOf,
 } from "./fd";
 import { BTF_INFO_SIZE, Btf, btfIdAfter, btfInfo } from "./btf";
 import { copyBytes, zeroBytes } from "./lib/bytes";
@@ -79,14 +80,14 @@ export function mapFreeze(map: BpfMap, mode: u32): i32 {
  */
 export function mapMmap(fd: i32, offset: u64, length: u64, writable: bool): usize {
   if (offset & (<u64>PAGE_SIZE - 1)) return <usize>-EINVAL;
-  const kind = fdKind(fd);
-  if (kind == FD_FREE) return <usize>-EBADF;
+  const entry = entryOf(fd);
+  if (entry == 0) return <usize>-EBADF;
   if (length == 0) return <usize>-EINVAL;
-  if (kind != FD_MAP) return <usize>-ENODEV;
-  const mode = fdMode(fd);
+  if (entryKind(entry) != FD_MAP) return <usize>-ENODEV;
+  const mode = entryMode(entry);
   const needs = writable ? FMODE_READ | FMODE_WRITE : FMODE_READ;
   if ((mode & needs) != needs) return <usize>-EACCES;
-  const map = changetype<BpfMap>(fdObject(fd));
+  const map = changetype<BpfMap>(entryObject(entry));
   let ptr = map.lockOffset == NO_LOCK ? map.mmap(offset, length, false) : <usize>-ENOTSUPP;
   if (<i32>ptr == -ENOTSUPP) return ptr;
   if ((mode & FMODE_WRITE) == 0) return <usize>-EINVAL;
@@ -131,12 +132,12 @@ export function mapGetFdById(copy: usize): i32 {
 
 /** attr: bpf_fd 0, info_len 4, info 8. The buffer is input too. */
 export function objGetInfoByFd(copy: usize, userAttr: u32): i32 {
-  const fd = load<i32>(copy);
-  const kind = fdKind(fd);
+  const entry = entryOf(load<i32>(copy));
+  const kind = entryKind(entry);
   if (kind == FD_FREE) return -EBADFD;
   const isMap = kind == FD_MAP;
   if (!isMap && kind != FD_BTF) return -EINVAL;
-  const object = fdObject(fd);
+  const object = entryObject(entry);
   const length = load<u32>(copy, 4);
   const user = load<u64>(copy, 8);
   const known: u32 = isMap ? BPF_MAP_INFO_SIZE : BTF_INFO_SIZE;

@@ -33,7 +33,7 @@ import {
   PAGE_SIZE,
 } from "../ts/uapi";
 import { BpfFdArray } from "./arraymap";
-import { FD_PERF_EVENT, FMODE_READ, FMODE_WRITE, fdInstall, fdKind, fdObject } from "./fd";
+import { FD_PERF_EVENT, FMODE_READ, FMODE_WRITE, fdInstall, fdObjectOf } from "./fd";
 import { allocZeroed, cpu, free, kernel } from "./kernel";
 import { loadAcquire, storeRelease } from "./lib/atomic";
 import { isUserRange, round8 } from "./lib/bytes";
@@ -105,7 +105,8 @@ export function perf_event_create(onCpu: u32, dataBytes: u32): i32 {
 
 /** Address of an event's pages, for as long as it lives; 0: not the fd of one. */
 export function perf_event_pages(fd: i32): usize {
-  return fdKind(fd) == FD_PERF_EVENT ? changetype<PerfEvent>(fdObject(fd)).pages : 0;
+  const event = fdObjectOf(fd, FD_PERF_EVENT);
+  return event == 0 ? 0 : changetype<PerfEvent>(event).pages;
 }
 
 // ---- the map --------------------------------------------------------------------------------------------------------
@@ -122,8 +123,8 @@ export class BpfPerfEventArray extends BpfFdArray {
   }
 
   override fdGetPtr(fd: i32): usize {
-    if (fdKind(fd) != FD_PERF_EVENT) return <usize>-EBADF;
-    const event = fdObject(fd);
+    const event = fdObjectOf(fd, FD_PERF_EVENT);
+    if (event == 0) return <usize>-EBADF;
     eventGet(changetype<PerfEvent>(event));
     return event;
   }
@@ -216,5 +217,6 @@ export function bpf_perf_event_output(
 
 /** Samples of an event that found no room and that no lost record reports yet; -EBADF: not the fd of one. */
 export function perf_event_lost(fd: i32): i64 {
-  return fdKind(fd) == FD_PERF_EVENT ? <i64>changetype<PerfEvent>(fdObject(fd)).lost : -EBADF;
+  const event = fdObjectOf(fd, FD_PERF_EVENT);
+  return event == 0 ? -EBADF : <i64>changetype<PerfEvent>(event).lost;
 }
