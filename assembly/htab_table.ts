@@ -270,7 +270,8 @@ export function takeSlot(h: BpfHtab, elem: usize, hash: u32, a: u64, b: u64): u3
   }
   const slot: u32 = ctz(unused);
   store<u32>(elem, hash);
-  store<u8>(elem, chunk == home ? slot + 1 : ELSEWHERE, ELEM_LIVE);
+  // Stamp and ref are 0: the memory may have been anything before.
+  store<u32>(elem, (chunk == home ? slot + 1 : ELSEWHERE) << 16, ELEM_STAMP);
   store<u32>(chunk + (slot << 2), elem, CHUNK_HDR);
   storeKey(h, elem + h.keyOff, a, b);
   return chunk | slot;

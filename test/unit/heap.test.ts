@@ -1,7 +1,7 @@
 // The allocator, and the three kinds of memory the core can live in: its own, an arena, the host's malloc.
 
 import { describe, expect, it } from "vitest";
-import { BpfError } from "../../ts/index.js";
+import { BpfError, bytes as bytesOf, u32 } from "../../ts/index.js";
 import * as uapi from "../../ts/uapi.js";
 import { BpfClient } from "../support/bpf.js";
 import { type Build, describeEachBuild, type Runtime } from "../support/builds.js";
@@ -173,6 +173,27 @@ describeEachBuild("memory", (build) => {
         expect(damage(memory, 0, BASE)).toEqual([]);
         expect(damage(memory, LIMIT, 12 * PAGE)).toEqual([]);
       }
+    });
+
+    it("may hold anything at first: a seeded run is the same in whatever memory", async () => {
+      const types = ["hash", "lru_hash", "percpu_hash", "lru_percpu_hash"] as const;
+      const [clean, dirty] = await Promise.all(
+        [0, 0xa5].map(async (byte) => {
+          const memory = canaryMemory(build, 64);
+          new Uint8Array(memory.buffer).fill(byte);
+          const arena = { base: BASE, limit: 60 * PAGE };
+          using rt = await build.createRuntime({ memory, arena, seed: 5 });
+          return types.map((type) => {
+            const map = rt.createMap({ type, key: u32, value: bytesOf(20), maxEntries: 300 });
+            const client = new BpfClient(rt);
+            const value = new Uint8Array(type.includes("percpu") ? 24 : 20);
+            for (let key = 0; key < 280; key++) client.update(map.fd, u32s(key * 7), value);
+            const entries = map.lookupBatch(map.batchCursor(), 300);
+            return { keys: [...map.keys()], batch: entries.map(([key]) => key) };
+          });
+        }),
+      );
+      expect(dirty).toEqual(clean);
     });
 
     it("never grows: out of room is ENOMEM, and what there is goes on", async () => {
