@@ -62,3 +62,7 @@ it.each(["core", "core.shared", "core.debug"])("%s has no data and few imports",
   const known = ["callback", "free", "malloc", "memory", "wakeup"];
   expect(imports.filter((i) => i.module !== "env" || !known.includes(i.name))).toEqual([]);
 });
+
+it("all map types fit into a core of 64 kB", () => {
+  expect(readFileSync("build/core.wasm").length).toBeLessThanOrEqual(64_000);
+});
