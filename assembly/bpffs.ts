@@ -22,7 +22,16 @@ import {
   ENOTEMPTY,
   EPERM,
 } from "../ts/uapi";
-import { FD_DIRECTORY, FD_MAP, fdGet, fdInstall, fdObjectOf, fdTableLock } from "./fd";
+import {
+  FD_DIRECTORY,
+  FD_MAP,
+  entryKind,
+  entryObject,
+  fdGet,
+  fdHoldMap,
+  fdInstall,
+  fdTableLock,
+} from "./fd";
 import { allocZeroed, free, kernel, scratchPtr } from "./kernel";
 import { copyBytes, equalBytes, memoryBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -296,16 +305,16 @@ export function objPin(copy: usize): i32 {
   const flags = load<u32>(copy, 12);
   const fd = load<i32>(copy, 8);
   if (!flagsLegal(copy, BPF_F_PATH_FD)) return -EINVAL;
-  const map = fdObjectOf(fd, FD_MAP);
-  if (map == 0) return -EINVAL;
+  const entry = fdHoldMap(fd);
+  if (entryKind(entry) != FD_MAP) return -EINVAL;
+  const map = entryObject(entry);
   lock(fdTableLock());
   const ptr = createNode(startOf(flags, load<i32>(copy, 16)), load<u64>(copy), FILE);
-  if (!isErr(ptr)) {
-    mapGet(changetype<BpfMap>(map));
-    nodeAt(ptr).map = <u32>map;
-  }
+  if (!isErr(ptr)) nodeAt(ptr).map = <u32>map;
   unlock(fdTableLock());
-  return isErr(ptr) ? <i32>ptr : 0;
+  if (!isErr(ptr)) return 0;
+  mapPut(changetype<BpfMap>(map));
+  return <i32>ptr;
 }
 
 export function objGet(copy: usize): i32 {

@@ -5,6 +5,7 @@ import { EBADF, EINVAL, EMFILE, ENOMEM } from "../ts/uapi";
 import { Kernel, allocZeroed, freeReplaced, kernel } from "./kernel";
 import { fdRelease } from "./fd_release";
 import { lock, unlock } from "./lib/lock";
+import { BpfMap, mapGet } from "./map";
 
 export const FD_FREE: u32 = 0;
 export const FD_FILE: u32 = 1;
@@ -121,6 +122,15 @@ export function fdGet(fd: i32, kind: u32): usize {
   const entry = entryOf(fd);
   if (entryKind(entry) == kind) return entryObject(entry);
   return <usize>(entry == 0 ? -EBADF : -EINVAL);
+}
+
+/** An fd's entry; if it is a map's, with a reference to the map: another thread may close the fd the moment after. */
+export function fdHoldMap(fd: i32): u64 {
+  lock(fdTableLock());
+  const entry = entryOf(fd);
+  if (entryKind(entry) == FD_MAP) mapGet(changetype<BpfMap>(entryObject(entry)));
+  unlock(fdTableLock());
+  return entry;
 }
 
 /** The map behind fd. */

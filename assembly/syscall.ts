@@ -25,6 +25,7 @@ import {
   BPF_OBJ_GET,
   BPF_OBJ_GET_INFO_BY_FD,
   BPF_OBJ_PIN,
+  EBADF,
   EFAULT,
   EINVAL,
   ENOTSUPP,
@@ -33,7 +34,15 @@ import {
 import { batchFlagsLegal, changeBatch } from "./batch";
 import { objGet, objPin } from "./bpffs";
 import { btfGetFdById, btfLoad } from "./btf";
-import { FMODE_READ, FMODE_WRITE, fdMap, fdMode } from "./fd";
+import {
+  FD_MAP,
+  FMODE_READ,
+  FMODE_WRITE,
+  entryKind,
+  entryMode,
+  entryObject,
+  fdHoldMap,
+} from "./fd";
 import { scratchPtr } from "./kernel";
 import { isUserRange, isZero } from "./lib/bytes";
 import {
@@ -45,7 +54,6 @@ import {
   MapCreateAttr,
   NO_LOCK,
   isErr,
-  mapGet,
   mapPut,
 } from "./map";
 import { mapCreate } from "./map_create";
@@ -167,13 +175,12 @@ function modeNeeded(cmd: i32): u32 {
 
 /** Holds the map while the command runs. */
 function mapCommand(cmd: i32, fd: i32, copy: usize, userAttr: u32): i32 {
-  const ptr = fdMap(fd);
-  if (isErr(ptr)) return <i32>ptr;
-  const map = changetype<BpfMap>(ptr);
-  let mode = fdMode(fd);
+  const entry = fdHoldMap(fd);
+  if (entryKind(entry) != FD_MAP) return entry == 0 ? -EBADF : -EINVAL;
+  const map = changetype<BpfMap>(entryObject(entry));
+  let mode = entryMode(entry);
   if (map.frozen) mode &= ~FMODE_WRITE;
   const needs = modeNeeded(cmd);
-  mapGet(map);
   let ret = -EPERM;
   if ((mode & needs) == needs) {
     if (cmd == BPF_MAP_FREEZE) ret = mapFreeze(map, mode);
