@@ -3,6 +3,7 @@
 // The consumer reads the ring where it lies: producer position, then record headers, then bytes, with Atomics, so that the
 // producer may be another thread. Format and protocol: assembly/ringbuf.ts.
 
+import { ByteWords, isBytes } from "../byte-words.js";
 import type { Codec } from "../codec.js";
 import { BpfError } from "../errors.js";
 import { TypedMap } from "../map.js";
@@ -142,6 +143,9 @@ export class RingRecord {
  * ```
  */
 export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncIterable<V> {
+  /** Of recordsInto. */
+  readonly #outWords = new ByteWords(0);
+
   // ---- producing: what programs do with the helpers ----
 
   /**
@@ -248,7 +252,9 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
   recordsInto(out: Uint8Array, lengths: Uint32Array): number {
     this.mustBeOpen("ring_buffer__consume");
     const { views } = this;
-    const words = this.#wordsOf(out);
+    const words = this.#outWords.view(out);
+    // Not of other arrays, and their buffer may have another length by now.
+    const hasWords = isBytes(out, out.length) && words.length === out.length >>> 2;
     let used = 0;
     let count = 0;
     let isTooLong = false;
@@ -256,9 +262,9 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
       lengths.length,
       (ptr, size) => {
         const to = used >>> 2;
-        if (words !== undefined && ((size | used) & 3) === 0 && size <= SHORT) {
+        if (hasWords && ((size | used) & 3) === 0 && size <= SHORT) {
           const from = ptr >>> 2;
-          for (let i = 0; i < size >>> 2; i++) words[to + i] = views.u32[from + i] as number;
+          for (let i = 0; i < size >>> 2; i++) words[to + i] = views.i32[from + i] as number;
         } else {
           out.set(views.u8.subarray(ptr, ptr + size), used);
         }
@@ -280,21 +286,6 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
       );
     }
     return count;
-  }
-
-  #out: Uint8Array | undefined;
-  #words: Uint32Array | undefined;
-
-  /** An array as words, where it can be had as such. */
-  #wordsOf(out: Uint8Array): Uint32Array | undefined {
-    const length = out.length >>> 2;
-    // Its buffer may have another length by now.
-    if (out !== this.#out || this.#words?.length !== length) {
-      this.#out = out;
-      const isAligned = out instanceof Uint8Array && (out.byteOffset & 3) === 0;
-      this.#words = isAligned ? new Uint32Array(out.buffer, out.byteOffset, length) : undefined;
-    }
-    return this.#words;
   }
 
   /** Resolves to true when there is a record to read, to false after `timeoutMs` or when the map is closed. */
