@@ -346,12 +346,21 @@ export function lruPopFree(h: BpfHtab, cpuIndex: u32): u32 {
 /** Gives a node back: a pending one to the CPU it came from, any other to its set. */
 export function lruPushFree(h: BpfHtab, node: u32): void {
   const home = cpuOf(node);
-  if (listOf(node) == LIST_LOCAL_PENDING) {
-    unlink(node);
-    enter(localOf(h, home), node, LIST_LOCAL_FREE);
-  } else {
-    moveInSet(setOf(h, home), node, LIST_FREE);
-  }
+  const wasPending = leave(h, node, home);
+  enterFree(h, node, home, wasPending);
+}
+
+/** Takes a node off its list. @returns was it a pending one? */
+function leave(h: BpfHtab, node: u32, home: u32): bool {
+  const isPending = listOf(node) == LIST_LOCAL_PENDING;
+  if (isPending) unlink(node);
+  else leaveSet(setOf(h, home), node);
+  return isPending;
+}
+
+function enterFree(h: BpfHtab, node: u32, home: u32, wasPending: bool): void {
+  if (wasPending) enter(localOf(h, home), node, LIST_LOCAL_FREE);
+  else enterSet(setOf(h, home), node, LIST_FREE);
 }
 
 /**
@@ -361,14 +370,10 @@ export function lruPushFree(h: BpfHtab, node: u32): void {
  */
 export function lruReplace(h: BpfHtab, elem: u32, node: u32): void {
   const home = cpuOf(elem);
-  const set = setOf(h, home);
-  const isPending = listOf(elem) == LIST_LOCAL_PENDING;
-  if (isPending) unlink(elem);
-  else leaveSet(set, elem);
+  const wasPending = leave(h, elem, home);
   takePlace(h, elem, node);
   store<u16>(node, home, NODE_CPU);
-  if (isPending) enter(localOf(h, home), node, LIST_LOCAL_FREE);
-  else enter(set + LIST_FREE * SENTINEL, node, LIST_FREE);
+  enterFree(h, node, home, wasPending);
 }
 
 /** Puts the unlinked `elem` where `node` is, which is unlinked by it. */

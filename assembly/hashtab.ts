@@ -133,6 +133,7 @@ export class BpfHtab extends BpfMap {
   lruSets: u32;
   lruLocals: u32;
   lruTarget: u32;
+  /** Nothing: makes it a whole line, as is checked below the class. */
   gap: u32;
   // What updates write.
   count: u32;
