@@ -4,7 +4,7 @@
 //
 // They do the commonest case only. What else may happen, errors included, is left to the method.
 
-import { ABSENT, ASK_AT } from "./abi.js";
+import { ABSENT, ASK, ASK_AT } from "./abi.js";
 import { isBytes, wordOf, write16 } from "./byte-words.js";
 import { KIND } from "./codec.js";
 import type { CoreExports } from "./core.js";
@@ -13,7 +13,8 @@ import type { MapDoor } from "./door.js";
 import { ENOENT } from "./uapi.js";
 
 // The module's own, as door.ts says.
-const NOTHING = ABSENT;
+const NOTHING = ABSENT | 0;
+const UNKNOWN = ASK | 0;
 const NOWHERE = ASK_AT;
 const NO_ENTRY = -ENOENT;
 const { U32, U64, BYTES16, PREFIX } = SHORTCUT;
@@ -51,12 +52,14 @@ function getU32(door: Door, core: CoreExports, other: Get): Get {
   const { map_get4_any: lookupMore } = core;
   return (key) => {
     if (door.reads === U32 && isU32(key)) {
-      const value = lookup(map, handle, key) >>> 0;
-      if (value < NOTHING) return value;
-      if (value === NOTHING) return undefined;
-      const late = lookupMore(map, handle, key) >>> 0;
-      if (late < NOTHING) return late;
+      const word = lookup(map, handle, key);
+      // Alone, and as it came: whatever else is asked of a value waits for it, too.
+      if (word >= 0) return word;
+      if (word === NOTHING) return undefined;
+      if (word < NOTHING) return word >>> 0;
+      const late = lookupMore(map, handle, key);
       if (late === NOTHING) return undefined;
+      if (late !== UNKNOWN) return late >>> 0;
     }
     return other(key);
   };
