@@ -105,18 +105,19 @@ function forProgram(ret: i32): i32 {
 
 /** Address of the value on the current CPU, or 0. LRU types: the entry is now referenced. */
 export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
-  const map = Handles.map(handle);
-  if (map == 0) return 0;
-  const h = changetype<BpfHtab>(map);
-  if (h.inlineHandle != handle || h.keySize != 4) return lookupAny(changetype<BpfMap>(map), key);
-  // lookupAny for the commonest maps, without a call.
-  if (!isUserRange(key, 4)) return 0;
+  const entry = Handles.entry(handle);
+  if (!Handles.isSmall(entry, handle)) return lookupAny(mapByHandle(handle), key);
+  // lookupAny for the commonest maps, without a call. isUserRange(key, 4): of NULL, key - 1 is the largest number.
+  if ((<u64>(key - 1) + 4) >> 16 >= <u64>memory.size()) return 0;
+  const h = changetype<BpfHtab>(Handles.mapAt(entry));
   const a = load<u32>(key);
   return InlineTable.lookup4(h, InlineTable.home<u32>(h, InlineTable.hash4(h, a)), a);
 }
 
-function lookupAny(map: BpfMap, key: u32): usize {
-  return isKeyOf(map, key) ? map.lookupElem(key) : 0;
+/** map: 0 is none */
+function lookupAny(map: usize, key: u32): usize {
+  if (map == 0 || !isKeyOf(changetype<BpfMap>(map), key)) return 0;
+  return changetype<BpfMap>(map).lookupElem(key);
 }
 
 /** Address of the value in one CPU's slot, or 0: absent, no such CPU, or not a per-CPU type. */
@@ -127,7 +128,7 @@ export function bpf_map_lookup_percpu_elem(handle: u32, key: u32, cpuIndex: u32)
   // As a program would on that CPU.
   const own = cpu();
   setCpu(cpuIndex);
-  const value = lookupAny(changetype<BpfMap>(map), key);
+  const value = lookupAny(map, key);
   setCpu(own);
   return value;
 }

@@ -6,7 +6,7 @@ import { FD_MAP, entryKind, entryObject, fdMap, fdObjectOf, fdRemove, fdTableIni
 import { fdRelease } from "./fd_release";
 import { hostInit } from "./host";
 import { allocGrow, kernel, kernelExit, kernelInit, scratchPtr } from "./kernel";
-import { BpfMap, MapCreateAttr, isErr, mapByHandle } from "./map";
+import { BpfMap, MapCreateAttr, handlesInit, isErr, mapByHandle } from "./map";
 import { mapMmap, mapMunmap } from "./map_obj";
 import { NO_TYPE, allocCheck } from "./map_types";
 
@@ -143,7 +143,7 @@ export function kernel_init(
   seed: u64,
 ): usize {
   const root = kernelInit(source, base, limit, maxBytes, nrCpus, seed);
-  if (root != 0 && fdTableInit() && hostInit()) return root;
+  if (root != 0 && handlesInit() && fdTableInit() && hostInit()) return root;
   kernelExit();
   return 0;
 }

@@ -363,20 +363,43 @@ export function mmapWindow(
 // ---- handles ------------------------------------------------------------------------------------------------------
 
 //   handle = generation << 20 | index, generation 1..4095
-//   entry:  | handle (0: free) | map, or next free index | generation | - |      entry 0 is never used
+//   entry:  | handle (0: free) | map, or next free index | generation | handle, if small |      entry 0 is never used
+//     small: an inline table with 4-byte keys, so that one comparison tells programs' commonest maps
 const HANDLE_ENTRY: u32 = 16;
 const HANDLE_INDEX_MASK: u32 = 0xfffff;
+const ENTRY_MAP: u32 = 4;
+const ENTRY_GENERATION: u32 = 8;
+const ENTRY_SMALL: u32 = 12;
+const HANDLES_MIN: u32 = 64;
 const MAP_ID_MAX: u32 = 0x7fffffff;
 
+/** Inlined where they are used. */
 export class Handles {
-  /** mapByHandle, inlined. */
+  /** Where a handle would be: of another number it is somebody else's entry. */
+  @inline
+  static entry(handle: u32): u32 {
+    const k = kernel();
+    // The capacity first: it is written last.
+    const index = handle & (k.handleCapacity - 1);
+    return k.handles + index * HANDLE_ENTRY;
+  }
+
+  /** mapByHandle. */
   @inline
   static map(handle: u32): usize {
-    const k = kernel();
-    const index = handle & HANDLE_INDEX_MASK;
-    if (index >= k.handleCapacity) return 0;
-    const entry = k.handles + index * HANDLE_ENTRY;
-    return load<u32>(entry) == handle ? load<u32>(entry, 4) : 0;
+    const entry = Handles.entry(handle);
+    return load<u32>(entry) == handle ? load<u32>(entry, ENTRY_MAP) : 0;
+  }
+
+  /** Is this the entry of a small map with this handle? */
+  @inline
+  static isSmall(entry: u32, handle: u32): bool {
+    return load<u32>(entry, ENTRY_SMALL) == handle;
+  }
+
+  @inline
+  static mapAt(entry: u32): usize {
+    return load<u32>(entry, ENTRY_MAP);
   }
 }
 
@@ -396,42 +419,52 @@ function takeHandle(map: BpfMap): bool {
   if (k.handleFree == 0 && !growHandles()) return false;
   const index = k.handleFree;
   const entry = k.handles + index * HANDLE_ENTRY;
-  k.handleFree = load<u32>(entry, 4);
+  k.handleFree = load<u32>(entry, ENTRY_MAP);
   if (k.handleFree == 0) k.handleFreeTail = 0;
-  const generation = (load<u32>(entry, 8) % 4095) + 1;
+  const generation = (load<u32>(entry, ENTRY_GENERATION) % 4095) + 1;
   map.handle = (generation << 20) | index;
   if (map.isInline) map.inlineHandle = map.handle;
+  store<u32>(entry, changetype<usize>(map), ENTRY_MAP);
+  store<u32>(entry, generation, ENTRY_GENERATION);
   store<u32>(entry, map.handle);
-  store<u32>(entry, changetype<usize>(map), 4);
-  store<u32>(entry, generation, 8);
+  if (map.keySize == 4) store<u32>(entry, map.inlineHandle, ENTRY_SMALL);
   return true;
 }
 
 /** Freed entries queue up at the tail, so that a number comes back as late as possible. */
 function dropHandle(handle: u32): void {
-  const index = handle & HANDLE_INDEX_MASK;
-  const entry = kernel().handles + index * HANDLE_ENTRY;
+  const entry = Handles.entry(handle);
+  store<u32>(entry, 0, ENTRY_SMALL);
   store<u32>(entry, 0);
-  queueHandle(index);
+  queueHandle(handle & HANDLE_INDEX_MASK);
 }
 
 function queueHandle(index: u32): void {
   const k = kernel();
-  store<u32>(k.handles + index * HANDLE_ENTRY, 0, 4);
-  if (k.handleFreeTail != 0) store<u32>(k.handles + k.handleFreeTail * HANDLE_ENTRY, index, 4);
+  store<u32>(k.handles + index * HANDLE_ENTRY, 0, ENTRY_MAP);
+  if (k.handleFreeTail != 0)
+    store<u32>(k.handles + k.handleFreeTail * HANDLE_ENTRY, index, ENTRY_MAP);
   else k.handleFree = index;
   k.handleFreeTail = index;
 }
 
+/** Makes the table of handles of a new kernel. */
+export function handlesInit(): bool {
+  if (!growHandles()) return false;
+  // No number is a handle here, 0 neither.
+  store<u32>(kernel().handles, ~0, ENTRY_SMALL);
+  return true;
+}
+
+/** The capacity is a power of two. */
 function growHandles(): bool {
   const k = kernel();
   const old = k.handleCapacity;
-  const capacity: u32 = old == 0 ? 64 : old * 2;
+  const capacity = max(old * 2, HANDLES_MIN);
   if (capacity > HANDLE_INDEX_MASK + 1) return false;
-  const table = allocGrow(<u64>capacity * HANDLE_ENTRY);
+  const table = allocZeroed(<u64>capacity * HANDLE_ENTRY);
   if (table == 0) return false;
   memory.copy(table, k.handles, old * HANDLE_ENTRY);
-  memory.fill(table + old * HANDLE_ENTRY, 0, (capacity - old) * HANDLE_ENTRY);
   freeReplaced(k.handles);
   k.handles = <u32>table;
   k.handleCapacity = capacity;
