@@ -12,7 +12,6 @@ import { htabDelete, htabUpdate, removeValue } from "./htab_update";
 import { Chunks } from "./htab_chunk";
 import {
   InlineTable,
-  SMALL_VALUES,
   inlineLookup,
   inlinePublish,
   inlineSteps,
@@ -355,30 +354,43 @@ function getMany(map: BpfMap, keys: usize, count: u32, values: usize, found: usi
   return hits;
 }
 
-/** getMany for 4-byte keys in an inline table, without `found`: no calls in the loop. */
+/** getMany for 4-byte keys in an inline table, without `found`. */
 function getManySmall(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
+  const valueSize = h.valueSize;
+  const end = keys + (count << 2);
+  // A run writes four bytes too many behind a small value: the last key is not for it, nor are values among the keys.
+  const isApart = values >= end || <u64>values + <u64>count * valueSize <= <u64>keys;
+  let misses: u32 = 0;
+  while (keys != end) {
+    const start = keys;
+    if (isApart) keys = getRun(h, keys, end - 4, values);
+    values += ((keys - start) >> 2) * valueSize;
+    const from = map_lookup4(changetype<usize>(h), h.handle, load<u32>(keys));
+    const value: u64 = from == 0 ? 0 : load<u64>(from);
+    if (valueSize == 8) store<u64>(values, value);
+    else store<u32>(values, <u32>value);
+    misses += u32(from == 0);
+    keys += 4;
+    values += valueSize;
+  }
+  return count - misses;
+}
+
+/** getManySmall up to the first key that is not in its home, `end` at most. No calls, so everything stays in registers. */
+function getRun(h: BpfHtab, keys: usize, end: usize, values: usize): usize {
   const chunks = h.chunks;
   const nChunks = h.nChunks;
   const seed = <u32>h.seed;
   const valueSize = h.valueSize;
-  let misses: u32 = 0;
-  for (const end = keys + (count << 2); keys != end; keys += 4) {
+  for (; keys < end; keys += 4) {
     const key = load<u32>(keys);
     const home = chunks + (Chunks.index(upper4(key, seed), nChunks) << 6);
     const found = InlineTable.candidates4(home, key);
-    let value: u64 = 0;
-    if (found != 0) {
-      value = load<u64>(InlineTable.first4(home, found), SMALL_VALUES);
-    } else {
-      const from = InlineTable.behind4(h, home, key);
-      if (from != 0) value = load<u64>(from);
-      else misses++;
-    }
-    if (valueSize == 8) store<u64>(values, value);
-    else store<u32>(values, <u32>value);
+    if (found == 0) break;
+    store<u64>(values, load<u64>(InlineTable.value4(home, ctz(found))));
     values += valueSize;
   }
-  return count - misses;
+  return keys;
 }
 
 /**

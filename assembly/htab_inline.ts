@@ -29,12 +29,12 @@ import { upper16, upper4, upper8 } from "./lib/hash";
 const SMALL_SLOTS: u32 = 5;
 const WIDE_SLOTS: u32 = 4;
 const SMALL_META: u32 = 20;
-export const SMALL_VALUES: u32 = 24;
+const SMALL_VALUES: u32 = 24;
 const USED_AT: u32 = 2;
 const META_BYTES: u32 = 4;
 
 /** A bit of ctz(0), the number of the first candidate where there is none. */
-const NO_CANDIDATE: u32 = 32;
+export const NO_CANDIDATE: u32 = 32;
 
 /** Slots for 100 entries: 23 bytes an entry with 4-byte keys; roomy tables 38. */
 const SMALL_PERCENT: u32 = 179;
@@ -98,10 +98,10 @@ export class InlineTable {
     return i8x16.bitmask(i16x8.narrow_i32x4_s(low, high));
   }
 
-  /** Of 4-byte keys: where the value of the first candidate is, SMALL_VALUES less. */
+  /** Of 4-byte keys: address of the value of the first candidate. */
   @inline
-  static first4(chunk: u32, candidates: u32): u32 {
-    return chunk + ((<u32>ctz(candidates)) << 2);
+  static value4(chunk: u32, first: u32): u32 {
+    return chunk + (first << 2) + SMALL_VALUES;
   }
 
   /** Compares the keys of two 32-byte slots. */
@@ -131,10 +131,10 @@ export class InlineTable {
 
   @inline
   static lookup4(h: BpfHtab, home: u32, key: u32): u32 {
-    const found = InlineTable.candidates4(home, key);
-    return found != 0
-      ? InlineTable.first4(home, found) + SMALL_VALUES
-      : InlineTable.behind4(h, home, key);
+    const first: u32 = ctz(InlineTable.candidates4(home, key));
+    // Not `candidates == 0`: see number.
+    if (first & NO_CANDIDATE) return InlineTable.behind4(h, home, key);
+    return InlineTable.value4(home, first);
   }
 
   /** lookup4 for what is not in its home. */
@@ -178,7 +178,7 @@ export class InlineTable {
       const used: u32 = load<u8>(chunk, SMALL_META + USED_AT);
       if (((used >> (first >> 1)) & 1) == 0) return <u32>ASK;
     }
-    const value = load<u64>(chunk + (first << 2), SMALL_VALUES);
+    const value = load<u64>(InlineTable.value4(chunk, first));
     if (value >= <u64>ABSENT) return <u32>ASK;
     return <u32>value;
   }

@@ -218,6 +218,43 @@ describeEachBuild("typed maps: typed arrays", (build) => {
     expect([shifted[0], shifted[8]]).toEqual([10, 20]);
   });
 
+  test.each([
+    ["u32", u32, 4],
+    ["u64 as number", u64.asNumber, 8],
+  ] as const)(
+    "getMany writes its values and no more, wherever they lie: %s",
+    async (_, value, size) => {
+      using rt = await build.createRuntime();
+      const entries = 200;
+      const map = rt.createMap({ type: "hash", key: u32, value, maxEntries: entries });
+      for (let key = 1; key <= entries; key++) map.set(key, key + 1000);
+      const count = 64;
+      const words = new Uint32Array(rt.memory.buffer, rt.alloc(4096), 1024);
+      const firstKey = 256;
+      // Before, behind and among the keys: a key is read before its value is written, the next one after.
+      for (const shift of [-256, (-count * size) / 4, -17, -2, -1, 0, 1, 2, 33, count, 300]) {
+        words.fill(0xaaaa_aaaa);
+        // Every seventh is absent.
+        for (let i = 0; i < count; i++) words[firstKey + i] = i % 7 === 3 ? 5000 : i + 1;
+        const expected = words.slice();
+        let hits = 0;
+        for (let i = 0; i < count; i++) {
+          const key = expected[firstKey + i]!;
+          const found = key >= 1 && key <= entries;
+          hits += Number(found);
+          const at = firstKey + shift + (i * size) / 4;
+          expected[at] = found ? key + 1000 : 0;
+          if (size === 8) expected[at + 1] = 0;
+        }
+        const keys = words.subarray(firstKey, firstKey + count);
+        const at = firstKey + shift;
+        const out = words.subarray(at, at + (count * size) / 4);
+        expect(map.getMany(keys, out)).toBe(hits);
+        expect(words).toEqual(expected);
+      }
+    },
+  );
+
   test("arrays in the runtime's memory are used where they are, mixed with others", async () => {
     using rt = await build.createRuntime();
     const map = rt.createMap(spec);
