@@ -74,7 +74,13 @@ export function map_is_inline(handle: u32): bool {
 /** Inline tables with 4-byte keys and values of 4 or 8 bytes: the value, ABSENT, or ASK. */
 export function map_get4(map: usize, handle: u32, k0: u32): u32 {
   const h = changetype<BpfHtab>(map);
-  return h.inlineHandle == handle ? InlineTable.number(h, k0) : <u32>ASK;
+  return h.inlineHandle == handle ? InlineTable.number<u32>(h, k0) : <u32>ASK;
+}
+
+/** map_get4 for 8-byte keys. */
+export function map_get_u64(map: usize, handle: u32, key: u64): u32 {
+  const h = changetype<BpfHtab>(map);
+  return h.inlineHandle == handle ? InlineTable.number<u64>(h, key) : <u32>ASK;
 }
 
 /** map_get4 for the other hash types, no per-CPU ones: LRU types mark the entry. */
@@ -89,22 +95,24 @@ export function map_get4_separate(map: usize, handle: u32, k0: u32): u32 {
 
 /** After map_get4 or map_get4_separate answered ASK: the same, at any length. */
 export function map_get4_any(map: usize, handle: u32, k0: u32): u32 {
-  const at = map_lookup4(map, handle, k0);
+  return numberAt(map, handle, map_lookup4(map, handle, k0));
+}
+
+/** After map_get_u64 answered ASK. */
+export function map_get_u64_any(map: usize, handle: u32, key: u64): u32 {
+  return numberAt(map, handle, map_lookup_u64(map, handle, key));
+}
+
+function numberAt(map: usize, handle: u32, at: usize): u32 {
   if (at == 0) return isOpen(map, handle) ? <u32>ABSENT : <u32>ASK;
   return Chunks.number(load<u64>(at));
 }
 
-/** Inline tables with 8-byte keys: address of the value, 0 when absent, or ASK_AT. */
-export function map_at_u64(map: usize, handle: u32, key: u64): usize {
-  const h = changetype<BpfHtab>(map);
-  return h.inlineHandle == handle ? InlineTable.lookupFirst<u64>(h, key, 0) : ASK_AT;
-}
-
-/** map_at_u64 for 16-byte keys. */
+/** Inline tables with 16-byte keys: address of the value, 0 when absent, or ASK_AT. */
 export function map_at16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): usize {
   const h = changetype<BpfHtab>(map);
   return h.inlineHandle == handle
-    ? InlineTable.lookupFirst<v128>(h, key64(k0, k1), key64(k2, k3))
+    ? InlineTable.lookupFirst(h, key64(k0, k1), key64(k2, k3))
     : ASK_AT;
 }
 

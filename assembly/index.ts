@@ -94,7 +94,6 @@ export { bpf_get_stackid } from "./stackmap";
 export {
   array_lookup,
   map_at16,
-  map_at_u64,
   map_by_handle,
   map_count,
   map_delete,
@@ -106,6 +105,8 @@ export {
   map_get4,
   map_get4_any,
   map_get4_separate,
+  map_get_u64,
+  map_get_u64_any,
   map_get_many,
   map_get_next_key,
   map_is_inline,

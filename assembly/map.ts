@@ -19,7 +19,7 @@ import {
 } from "../ts/uapi";
 import { genericLookupBatch } from "./batch";
 import { Btf, btfPut } from "./btf";
-import { allocGrow, allocZeroed, free, freeReplaced, kernel, Kernel } from "./kernel";
+import { allocZeroed, free, freeReplaced, kernel, Kernel } from "./kernel";
 import { copyBytes, isUserRange, round8 } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { NO_LOCK, RegionOwner } from "./lib/region";

@@ -130,8 +130,9 @@ export interface CoreExports {
   map_get4(map: number, handle: number, k0: number): number;
   map_get4_separate(map: number, handle: number, k0: number): number;
   map_get4_any(map: number, handle: number, k0: number): number;
+  map_get_u64(map: number, handle: number, key: bigint): number;
+  map_get_u64_any(map: number, handle: number, key: bigint): number;
   map_put4(map: number, handle: number, k0: number, value: number): number;
-  map_at_u64(map: number, handle: number, key: bigint): number;
   map_put_u64(map: number, handle: number, key: bigint, value: number): number;
   map_lookup4(map: number, handle: number, k0: number): number;
   map_lookup8(map: number, handle: number, k0: number, k1: number): number;

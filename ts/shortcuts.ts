@@ -88,12 +88,12 @@ function deleteU32(door: Door, remove: CoreExports["map_delete4"], other: Delete
 }
 
 /**
- * Keys are bigints of 64 bits. A key is passed as it was cut to see whether it has more, and that is seen after the lookup:
- * the comparison is a call, which would hold it up.
+ * getU32 for keys that are bigints of 64 bits. A key is passed as it was cut to see whether it has more, and that is seen after
+ * the lookup: where the comparison is a call it would hold it up.
  */
-function getU64(door: Door, lookup: CoreExports["map_at_u64"], other: Get): Get {
+function getU64(door: Door, core: CoreExports, other: Get): Get {
   const { map, handle } = door;
-  const read = reader(door);
+  const { map_get_u64: lookup, map_get_u64_any: lookupMore } = core;
   return (key) => {
     if (door.reads === U64) {
       let cut: bigint;
@@ -103,9 +103,15 @@ function getU64(door: Door, lookup: CoreExports["map_at_u64"], other: Get): Get 
       } catch {
         return other(key);
       }
-      const ptr = lookup(map, handle, cut) >>> 0;
-      if (ptr > NOWHERE && cut === key) return read(ptr);
-      if (ptr === 0 && cut === key) return undefined;
+      const word = lookup(map, handle, cut);
+      if (cut === key) {
+        if (word >= 0) return word;
+        if (word === NOTHING) return undefined;
+        if (word < NOTHING) return word >>> 0;
+        const late = lookupMore(map, handle, cut);
+        if (late === NOTHING) return undefined;
+        if (late !== UNKNOWN) return late >>> 0;
+      }
     }
     return other(key);
   };
@@ -271,7 +277,7 @@ export function takeShortcuts(ofMap: unknown, ofDoor: unknown, core: CoreExports
       map.delete = deleteU32(door, core.map_delete4, map.delete.bind(map));
       break;
     case U64:
-      if (isInline) map.get = getU64(door, core.map_at_u64, get);
+      if (isInline) map.get = getU64(door, core, get);
       map.set = setU64(map, door, core.map_put_u64, set);
       map.delete = deleteU64(door, core.map_delete_u64, map.delete.bind(map));
       break;
