@@ -10,13 +10,7 @@ import { BpfArray } from "./arraymap";
 import { BpfHtab, htabUse, isHtab, lockOf, markUsed } from "./hashtab";
 import { htabDelete, htabUpdate, removeValue } from "./htab_update";
 import { Chunks } from "./htab_chunk";
-import {
-  InlineTable,
-  inlineLookup,
-  inlinePublish,
-  inlineSteps,
-  inlineTake,
-} from "./htab_inline";
+import { InlineTable, inlineLookup, inlinePublish, inlineSteps, inlineTake } from "./htab_inline";
 import { SeparateTable, find, hashKey } from "./htab_table";
 import { scratchPtr } from "./kernel";
 import { upper4 } from "./lib/hash";
