@@ -2,19 +2,17 @@
 // after its envelope, for a caller whose fd may read and write.
 //
 // The doors with a key size in the name are for hash types with keys of that size, array_lookup for ARRAY: the caller
-// knows what it has. All others are for any type.
+// knows what it has. All others are for any type. Those for numbers are in fast_number.ts.
 
-import { ABSENT, ASK, ASK_AT } from "../ts/abi";
-import { BPF_F_LOCK, E2BIG, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
+import { ASK_AT } from "../ts/abi";
+import { BPF_F_LOCK, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
-import { BpfHtab, htabUse, isHtab, lockOf, markUsed } from "./hashtab";
-import { htabDelete, htabUpdate, removeValue } from "./htab_update";
+import { BpfHtab, htabUse, isHtab } from "./hashtab";
+import { htabDelete, htabUpdate } from "./htab_update";
 import { Chunks } from "./htab_chunk";
-import { InlineTable, inlineLookup, inlinePublish, inlineSteps, inlineTake } from "./htab_inline";
-import { SeparateTable, find, hashKey } from "./htab_table";
-import { scratchPtr } from "./kernel";
+import { InlineTable, inlineLookup, inlineSteps } from "./htab_inline";
+import { find, hashKey } from "./htab_table";
 import { upper4 } from "./lib/hash";
-import { lock, unlock } from "./lib/lock";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
 import { BpfMap, NO_LOCK, isErr, mapByHandle } from "./map";
 
@@ -45,14 +43,14 @@ function lookupOther(map: usize, handle: u32, a: u64, b: u64): usize {
   return value == 0 ? 0 : htabUse(h, value);
 }
 
-function update(map: usize, handle: u32, a: u64, b: u64, value: usize, flags: u32): i32 {
+export function update(map: usize, handle: u32, a: u64, b: u64, value: usize, flags: u32): i32 {
   if (!isOpen(map, handle)) return -EINVAL;
   const h = changetype<BpfHtab>(map);
   if (h.frozen) return -EPERM;
   return htabUpdate(h, a, b, value, flags, true);
 }
 
-function remove(map: usize, handle: u32, a: u64, b: u64): i32 {
+export function remove(map: usize, handle: u32, a: u64, b: u64): i32 {
   if (!isOpen(map, handle)) return -EINVAL;
   const h = changetype<BpfHtab>(map);
   if (h.frozen) return -EPERM;
@@ -65,101 +63,12 @@ export function map_is_inline(handle: u32): bool {
   return map != 0 && changetype<BpfMap>(map).isInline;
 }
 
-/** Inline tables with 4-byte keys and values of 4 or 8 bytes: the value, ABSENT, or ASK. */
-export function map_get4(map: usize, handle: u32, k0: u32): u32 {
-  const h = changetype<BpfHtab>(map);
-  return h.inlineHandle == handle ? InlineTable.number<u32>(h, k0) : <u32>ASK;
-}
-
-/** map_get4 for 8-byte keys. */
-export function map_get_u64(map: usize, handle: u32, key: u64): u32 {
-  const h = changetype<BpfHtab>(map);
-  return h.inlineHandle == handle ? InlineTable.number<u64>(h, key) : <u32>ASK;
-}
-
-/** map_get4 for the other hash types, no per-CPU ones: LRU types mark the entry. */
-export function map_get4_separate(map: usize, handle: u32, k0: u32): u32 {
-  const h = changetype<BpfHtab>(map);
-  if (!isOpen(map, handle) || !h.isPlain) return <u32>ASK;
-  const elem = SeparateTable.lookupFirst(h, k0);
-  if (elem <= <u32>ASK_AT) return elem == 0 ? <u32>ABSENT : <u32>ASK;
-  if (h.isLru) markUsed(elem);
-  return Chunks.number(load<u64>(elem + h.valueOff));
-}
-
-/** After map_get4 or map_get4_separate answered ASK: the same, at any length. */
-export function map_get4_any(map: usize, handle: u32, k0: u32): u32 {
-  return numberAt(map, handle, map_lookup4(map, handle, k0));
-}
-
-/** After map_get_u64 answered ASK. */
-export function map_get_u64_any(map: usize, handle: u32, key: u64): u32 {
-  return numberAt(map, handle, map_lookup_u64(map, handle, key));
-}
-
-function numberAt(map: usize, handle: u32, at: usize): u32 {
-  if (at == 0) return isOpen(map, handle) ? <u32>ABSENT : <u32>ASK;
-  return Chunks.number(load<u64>(at));
-}
-
 /** Inline tables with 16-byte keys: address of the value, 0 when absent, or ASK_AT. */
 export function map_at16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): usize {
   const h = changetype<BpfHtab>(map);
   return h.inlineHandle == handle
     ? InlineTable.lookupFirst(h, key64(k0, k1), key64(k2, k3))
     : ASK_AT;
-}
-
-/**
- * BPF_ANY with a value of 32 bits. In an inline table that is updateInline (htab_update.ts) with all that is known here: the
- * value stays in its register, and what is common is not called.
- */
-function put<K>(map: usize, handle: u32, a: u64, value: u32): i32 {
-  const h = changetype<BpfHtab>(map);
-  if (h.inlineHandle != handle || h.frozen || h.lockOffset >= 0)
-    return update(map, handle, a, 0, inWindow(value), 0);
-  const isSmall = sizeof<K>() == 4;
-  const hash = InlineTable.hash<K>(h, a, 0);
-  lock(lockOf(h));
-  let to = isSmall ? InlineTable.lookup<K>(h, hash, a, 0) : inlineLookup<K>(h, hash, a, 0);
-  let pos: u32 = 0;
-  const isNew = to == 0;
-  let ret = 0;
-  if (isNew && h.count >= h.maxEntries) {
-    ret = -E2BIG;
-  } else {
-    if (isNew) {
-      pos = isSmall ? InlineTable.take4(h, hash) : inlineTake(h, hash);
-      to = InlineTable.valueOf<K>(h, pos & ~15, pos & 15);
-    }
-    if (h.valueSize == 8) store<u64>(to, value);
-    else store<u32>(to, value);
-    if (isNew) {
-      if (isSmall) InlineTable.publish4(pos, <u32>a);
-      else inlinePublish(h, pos, a, 0);
-      h.count++;
-    }
-  }
-  unlock(lockOf(h));
-  return ret;
-}
-
-/** put for the maps of map_get4. */
-export function map_put4(map: usize, handle: u32, k0: u32, value: u32): i32 {
-  return put<u32>(map, handle, k0, value);
-}
-
-/** put for 8-byte keys. */
-export function map_put_u64(map: usize, handle: u32, key: u64, value: u32): i32 {
-  return put<u64>(map, handle, key, value);
-}
-
-/** A value as memory. */
-function inWindow(value: u32): usize {
-  const window = scratchPtr() + 232;
-  // One store: a wide load of what narrow stores have just written would wait for them.
-  store<u64>(window, value);
-  return window;
 }
 
 /** Hash maps with 4-byte keys: address of the value, 0 when absent. */
@@ -206,18 +115,6 @@ export function map_update16(
   return update(map, handle, key64(k0, k1), key64(k2, k3), value, flags);
 }
 
-export function map_delete4(map: usize, handle: u32, k0: u32): i32 {
-  const h = changetype<BpfHtab>(map);
-  if (h.inlineHandle != handle || h.frozen) return remove(map, handle, k0, 0);
-  // htabDelete for what is known here.
-  const hash = InlineTable.hash4(h, k0);
-  lock(lockOf(h));
-  const value = InlineTable.lookup4(h, InlineTable.home<u32>(h, hash), k0);
-  if (value != 0) removeValue(h, value, hash);
-  unlock(lockOf(h));
-  return value == 0 ? -ENOENT : 0;
-}
-
 export function map_delete8(map: usize, handle: u32, k0: u32, k1: u32): i32 {
   return remove(map, handle, key64(k0, k1), 0);
 }
@@ -233,10 +130,6 @@ export function map_lookup_u64(map: usize, handle: u32, key: u64): usize {
 
 export function map_update_u64(map: usize, handle: u32, key: u64, value: usize, flags: u32): i32 {
   return update(map, handle, key, 0, value, flags);
-}
-
-export function map_delete_u64(map: usize, handle: u32, key: u64): i32 {
-  return remove(map, handle, key, 0);
 }
 
 /** ARRAY: address of the value, 0 when the index is out of range. */

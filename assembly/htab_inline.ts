@@ -85,7 +85,13 @@ export class InlineTable {
 
   @inline
   static slotOf<K>(candidates: u32): u32 {
-    return ctz(candidates) >> (sizeof<K>() == 4 ? 1 : 2);
+    return InlineTable.slotAt<K>(ctz(candidates));
+  }
+
+  /** Of the first candidate, which is the number of a bit. */
+  @inline
+  static slotAt<K>(first: u32): u32 {
+    return first >> (sizeof<K>() == 4 ? 1 : 2);
   }
 
   /** candidates for keys of 4 bytes: two bits each, the fifth slot's again for three more that there are not. */
@@ -133,14 +139,14 @@ export class InlineTable {
   static lookup4(h: BpfHtab, home: u32, key: u32): u32 {
     const first: u32 = ctz(InlineTable.candidates4(home, key));
     // Not `candidates == 0`: see number.
-    if (first & NO_CANDIDATE) return InlineTable.behind4(h, home, key);
+    if (first & NO_CANDIDATE) return InlineTable.behind<u32>(h, home, key);
     return InlineTable.value4(home, first);
   }
 
-  /** lookup4 for what is not in its home. */
+  /** lookup for a key of 4 or 8 bytes that is not in its home. */
   @inline
-  static behind4(h: BpfHtab, home: u32, key: u32): u32 {
-    return load<u16>(home, SMALL_META) == 0 ? 0 : lookupBehind<u32>(h, home, key, 0);
+  static behind<K>(h: BpfHtab, home: u32, key: u64): u32 {
+    return load<u16>(InlineTable.meta<K>(h, home)) == 0 ? 0 : lookupBehind<K>(h, home, key, 0);
   }
 
   /**
@@ -162,15 +168,26 @@ export class InlineTable {
     return InlineTable.valueOf<v128>(h, chunk, InlineTable.slotOf<v128>(found));
   }
 
+  // Keys and values of 4 or 8 bytes.
+
+  @inline
+  static numberHome<K>(h: BpfHtab, key: u64): u32 {
+    return h.chunks + (Chunks.index(InlineTable.hash<K>(h, key, 0), h.nChunks) << 6);
+  }
+
+  /** Address of the value of the first candidate. */
+  @inline
+  static numberAt<K>(chunk: u32, first: u32): u32 {
+    return sizeof<K>() == 4 ? InlineTable.value4(chunk, first) : chunk + 32 + (first << 1);
+  }
+
   /**
-   * The value, of 4 or 8 bytes, of a key of 4 or 8 bytes as map_get4 has it: lookupFirst with other answers. Written for the
-   * order the engine gives it: what is seldom is jumped to, by conditions that are not equalities, since those are turned
-   * around.
+   * The value as map_get4 has it: lookupFirst with other answers. Written for the order the engine gives it: what is seldom is
+   * jumped to, by conditions that are not equalities, since those are turned around.
    */
   @inline
   static number<K>(h: BpfHtab, key: u64): u32 {
-    const hash = InlineTable.hash<K>(h, key, 0);
-    let chunk = h.chunks + (Chunks.index(hash, h.nChunks) << 6);
+    let chunk = InlineTable.numberHome<K>(h, key);
     let first: u32 = ctz(InlineTable.candidates<K>(chunk, key, 0));
     if (first & NO_CANDIDATE) {
       if (load<u16>(InlineTable.meta<K>(h, chunk)) == 0) return <u32>ABSENT;
@@ -178,36 +195,40 @@ export class InlineTable {
       if (chunk == h.chunksEnd) return <u32>ASK;
       first = ctz(InlineTable.candidates<K>(chunk, key, 0));
       const used: u32 = load<u8>(InlineTable.meta<K>(h, chunk), USED_AT);
-      if (((used >> (first >> (sizeof<K>() == 4 ? 1 : 2))) & 1) == 0) return <u32>ASK;
+      if (((used >> InlineTable.slotAt<K>(first)) & 1) == 0) return <u32>ASK;
     }
-    const value = load<u64>(
-      sizeof<K>() == 4 ? InlineTable.value4(chunk, first) : chunk + 32 + (first << 1),
-    );
+    const value = load<u64>(InlineTable.numberAt<K>(chunk, first));
     if (value >= <u64>ABSENT) return <u32>ASK;
     return <u32>value;
+  }
+
+  /** inlineTake and inlinePublish for a key whose home has room; false when it has not. */
+  @inline
+  static insertHome<K>(h: BpfHtab, home: u32, key: u64, value: u64): bool {
+    const meta = InlineTable.meta<K>(h, home);
+    const used: u32 = load<u8>(meta, USED_AT);
+    const slots = sizeof<K>() == 4 ? SMALL_SLOTS : WIDE_SLOTS;
+    if (used == (1 << slots) - 1) return false;
+    const slot: u32 = ctz(~used);
+    store<u64>(InlineTable.valueOf<K>(h, home, slot), value);
+    store<K>(home + slot * sizeof<K>(), <K>key);
+    store<u8>(meta, used | (1 << slot), USED_AT);
+    return true;
+  }
+
+  /** inlineRemove for the first candidate in its home; values of any size. */
+  @inline
+  static removeHome<K>(h: BpfHtab, home: u32, first: u32): void {
+    const meta = InlineTable.meta<K>(h, home);
+    const slot = InlineTable.slotAt<K>(first);
+    const used: u32 = load<u8>(meta, USED_AT);
+    store<u8>(meta, used & ~(1 << slot), USED_AT);
+    store<K>(home + slot * sizeof<K>(), <K>(home == h.emptyHome ? h.emptyKey : 0));
   }
 
   @inline
   static meta<K>(h: BpfHtab, chunk: u32): u32 {
     return sizeof<K>() == 4 ? chunk + SMALL_META : metaOf(h, chunk);
-  }
-
-  /** inlineTake for 4-byte keys. */
-  @inline
-  static take4(h: BpfHtab, hash: u32): u32 {
-    const home = InlineTable.home<u32>(h, hash);
-    const used: u32 = load<u8>(home, SMALL_META + USED_AT);
-    return used == (1 << SMALL_SLOTS) - 1 ? inlineTake(h, hash) : home | ctz(~used);
-  }
-
-  /** inlinePublish for 4-byte keys. */
-  @inline
-  static publish4(pos: u32, key: u32): void {
-    const chunk = pos & ~15;
-    const slot = pos & 15;
-    store<u32>(chunk + (slot << 2), key);
-    const used: u32 = load<u8>(chunk, SMALL_META + USED_AT);
-    store<u8>(chunk, used | (1 << slot), SMALL_META + USED_AT);
   }
 }
 

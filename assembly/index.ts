@@ -98,15 +98,8 @@ export {
   map_count,
   map_delete,
   map_delete16,
-  map_delete4,
   map_delete8,
   map_delete_many,
-  map_delete_u64,
-  map_get4,
-  map_get4_any,
-  map_get4_separate,
-  map_get_u64,
-  map_get_u64_any,
   map_get_many,
   map_get_next_key,
   map_is_inline,
@@ -120,8 +113,6 @@ export {
   map_lookup_copy,
   map_lookup_u64,
   map_peek,
-  map_put4,
-  map_put_u64,
   map_set_many,
   map_update,
   map_update16,
@@ -130,6 +121,17 @@ export {
   map_update_u64,
   value_add64,
 } from "./fast";
+export {
+  map_delete4,
+  map_delete_u64,
+  map_get4,
+  map_get4_any,
+  map_get4_separate,
+  map_get_u64,
+  map_get_u64_any,
+  map_put4,
+  map_put_u64,
+} from "./fast_number";
 export { map_lpm_match, map_lpm_match4, map_lpm_match_many, map_lpm_match_u32 } from "./lpm_match";
 
 // ---- life of the kernel ---------------------------------------------------------------------------------------------

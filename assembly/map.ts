@@ -106,6 +106,8 @@ export abstract class BpfMap extends RegionOwner {
   isInline: bool;
   /** The handle of such a table, otherwise 0: one comparison in front of the shortcuts around the dispatch. */
   inlineHandle: u32;
+  /** inlineHandle as long as values may be stored as they are: not frozen, no lock among them. */
+  storeHandle: u32;
   mapExtra: u64;
   name: u64;
   nameRest: u64;
@@ -279,6 +281,7 @@ export function freeMap(map: BpfMap): void {
   map.release();
   map.handle = 0;
   map.inlineHandle = 0;
+  map.storeHandle = 0;
   if (map.btf != 0) btfPut(changetype<Btf>(map.btf));
   free(changetype<usize>(map) - OBJECT_HDR);
 }
@@ -424,6 +427,7 @@ function takeHandle(map: BpfMap): bool {
   const generation = (load<u32>(entry, ENTRY_GENERATION) % 4095) + 1;
   map.handle = (generation << 20) | index;
   if (map.isInline) map.inlineHandle = map.handle;
+  if (map.lockOffset == NO_LOCK) map.storeHandle = map.inlineHandle;
   store<u32>(entry, changetype<usize>(map), ENTRY_MAP);
   store<u32>(entry, generation, ENTRY_GENERATION);
   store<u32>(entry, map.handle);

@@ -70,6 +70,7 @@ export function mapFreeze(map: BpfMap, mode: u32): i32 {
   if ((mode & FMODE_WRITE) == 0) return -EPERM;
   if (map.writableMmaps != 0) return -EBUSY;
   map.frozen = 1;
+  map.storeHandle = 0;
   return 0;
 }
 

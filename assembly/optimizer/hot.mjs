@@ -7,6 +7,7 @@
 export const HOT = [
   // the table and what is in front of it
   "fast/(?!map_(count|is_inline|iter_many|iter_next|get_next_key|lookup_and_delete|peek|lookup_copy|set_many|delete_many|by_handle)$|getMany$|value_add64)",
+  "fast_number/",
   "hashtab/(lockOf|markUsed|htabUse|valueOn|isHtab|BpfHtab#(get:|set:))",
   "htab_table/(keyLow|keyHigh|hashKey|jhashKey|keyEquals|storeKey|homeIndex|chunkAt|chunkAfter|elemAt|find|findKey|findSeparate|takeSlot|publishSlot|removeElem|homeOf|elemBehind|slotFrom)$",
   "htab_chunk/(?!chunkCount)",
@@ -32,4 +33,11 @@ export const HOT = [
 ].map((name) => new RegExp(`^(assembly/${name}|~lib/)`));
 
 /** Called by hot functions, but seldom: the call is cheaper than what it would take in each of them. */
-export const RARE = ["lib/region/findRegion"].map((name) => `assembly/${name}`);
+export const RARE = [
+  "lib/region/findRegion",
+  "fast_number/putOther",
+  "fast_number/putBehind<u32>",
+  "fast_number/putBehind<u64>",
+  "fast_number/removeBehind<u32>",
+  "fast_number/removeBehind<u64>",
+].map((name) => `assembly/${name}`);

@@ -1,0 +1,132 @@
+// The doors of the typed API for numbers: values of 4 or 8 bytes that are numbers of 32 bits, keys of 4 or 8 bytes.
+//
+// Each does the commonest case in an inline table, where the key is in its home, and leaves all else to a call whose answer
+// is its own: nothing has to be kept for after a call then, and the engine keeps nothing in memory.
+
+import { ABSENT, ASK, ASK_AT } from "../ts/abi";
+import { E2BIG, ENOENT } from "../ts/uapi";
+import { isOpen, map_lookup4, map_lookup_u64, remove, update } from "./fast";
+import { BpfHtab, lockOf, markUsed } from "./hashtab";
+import { Chunks } from "./htab_chunk";
+import { InlineTable, NO_CANDIDATE, inlinePublish, inlineTake } from "./htab_inline";
+import { SeparateTable } from "./htab_table";
+import { removeValue } from "./htab_update";
+import { scratchPtr } from "./kernel";
+import { lock, unlock } from "./lib/lock";
+
+/** Inline tables: the value, ABSENT, or ASK. */
+export function map_get4(map: usize, handle: u32, k0: u32): u32 {
+  const h = changetype<BpfHtab>(map);
+  return h.inlineHandle == handle ? InlineTable.number<u32>(h, k0) : <u32>ASK;
+}
+
+/** map_get4 for 8-byte keys. */
+export function map_get_u64(map: usize, handle: u32, key: u64): u32 {
+  const h = changetype<BpfHtab>(map);
+  return h.inlineHandle == handle ? InlineTable.number<u64>(h, key) : <u32>ASK;
+}
+
+/** map_get4 for the other hash types, no per-CPU ones: LRU types mark the entry. */
+export function map_get4_separate(map: usize, handle: u32, k0: u32): u32 {
+  const h = changetype<BpfHtab>(map);
+  if (!isOpen(map, handle) || !h.isPlain) return <u32>ASK;
+  const elem = SeparateTable.lookupFirst(h, k0);
+  if (elem <= <u32>ASK_AT) return elem == 0 ? <u32>ABSENT : <u32>ASK;
+  if (h.isLru) markUsed(elem);
+  return Chunks.number(load<u64>(elem + h.valueOff));
+}
+
+/** After map_get4 or map_get4_separate answered ASK: the same, at any length. */
+export function map_get4_any(map: usize, handle: u32, k0: u32): u32 {
+  return numberAt(map, handle, map_lookup4(map, handle, k0));
+}
+
+/** After map_get_u64 answered ASK. */
+export function map_get_u64_any(map: usize, handle: u32, key: u64): u32 {
+  return numberAt(map, handle, map_lookup_u64(map, handle, key));
+}
+
+function numberAt(map: usize, handle: u32, at: usize): u32 {
+  if (at == 0) return isOpen(map, handle) ? <u32>ABSENT : <u32>ASK;
+  return Chunks.number(load<u64>(at));
+}
+
+/** BPF_ANY with a value of 32 bits, stored with the zeros behind it, for which there is room. */
+function put<K>(map: usize, handle: u32, key: u64, value: u32): i32 {
+  const h = changetype<BpfHtab>(map);
+  if (h.storeHandle != handle) return putOther(map, handle, key, value);
+  const home = InlineTable.numberHome<K>(h, key);
+  lock(lockOf(h));
+  const first: u32 = ctz(InlineTable.candidates<K>(home, key, 0));
+  if (first & NO_CANDIDATE) return putBehind<K>(h, home, key, value);
+  store<u64>(InlineTable.numberAt<K>(home, first), value);
+  unlock(lockOf(h));
+  return 0;
+}
+
+/** put for a key that is not in its home. The lock is held, and given back. */
+function putBehind<K>(h: BpfHtab, home: u32, key: u64, value: u32): i32 {
+  const to = InlineTable.behind<K>(h, home, key);
+  let ret = 0;
+  if (to != 0) store<u64>(to, value);
+  else if (h.count >= h.maxEntries) ret = -E2BIG;
+  else insert<K>(h, home, key, value);
+  unlock(lockOf(h));
+  return ret;
+}
+
+/** An absent key, and there is room. */
+function insert<K>(h: BpfHtab, home: u32, key: u64, value: u32): void {
+  h.count++;
+  if (InlineTable.insertHome<K>(h, home, key, value)) return;
+  const pos = inlineTake(h, InlineTable.hash<K>(h, key, 0));
+  store<u64>(InlineTable.valueOf<K>(h, pos & ~15, pos & 15), value);
+  inlinePublish(h, pos, key, 0);
+}
+
+export function map_put4(map: usize, handle: u32, k0: u32, value: u32): i32 {
+  return put<u32>(map, handle, k0, value);
+}
+
+export function map_put_u64(map: usize, handle: u32, key: u64, value: u32): i32 {
+  return put<u64>(map, handle, key, value);
+}
+
+/** put for maps that are not inline tables, or may not be written. */
+function putOther(map: usize, handle: u32, key: u64, value: u32): i32 {
+  const window = scratchPtr() + 232;
+  // One store: a wide load of what narrow stores have just written would wait for them.
+  store<u64>(window, value);
+  return update(map, handle, key, 0, window, 0);
+}
+
+/** Values of any size. */
+function removeKey<K>(map: usize, handle: u32, key: u64): i32 {
+  const h = changetype<BpfHtab>(map);
+  if (h.storeHandle != handle) return remove(map, handle, key, 0);
+  const home = InlineTable.home<K>(h, InlineTable.hash<K>(h, key, 0));
+  lock(lockOf(h));
+  const first: u32 = ctz(InlineTable.candidates<K>(home, key, 0));
+  if (first & NO_CANDIDATE) return removeBehind<K>(h, home, key);
+  h.count--;
+  h.removals++;
+  InlineTable.removeHome<K>(h, home, first);
+  unlock(lockOf(h));
+  return 0;
+}
+
+/** removeKey for a key that is not in its home. The lock is held, and given back. */
+function removeBehind<K>(h: BpfHtab, home: u32, key: u64): i32 {
+  const value = InlineTable.behind<K>(h, home, key);
+  if (value != 0) removeValue(h, value, InlineTable.hash<K>(h, key, 0));
+  unlock(lockOf(h));
+  return value == 0 ? -ENOENT : 0;
+}
+
+export function map_delete4(map: usize, handle: u32, k0: u32): i32 {
+  return removeKey<u32>(map, handle, k0);
+}
+
+export function map_delete_u64(map: usize, handle: u32, key: u64): i32 {
+  return removeKey<u64>(map, handle, key);
+}
