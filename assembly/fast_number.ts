@@ -55,31 +55,32 @@ function numberAt(map: usize, handle: u32, at: usize): u32 {
 function put<K>(map: usize, handle: u32, key: u64, value: u32): i32 {
   const h = changetype<BpfHtab>(map);
   if (h.storeHandle != handle) return putOther(map, handle, key, value);
-  const home = InlineTable.numberHome<K>(h, key);
+  const hash = InlineTable.hash<K>(h, key, 0);
+  const home = InlineTable.numberHome(h, hash);
   lock(lockOf(h));
   const first: u32 = ctz(InlineTable.candidates<K>(home, key, 0));
-  if (first & NO_CANDIDATE) return putBehind<K>(h, home, key, value);
+  if (first & NO_CANDIDATE) return putBehind<K>(h, home, key, value, hash);
   store<u64>(InlineTable.numberAt<K>(home, first), value);
   unlock(lockOf(h));
   return 0;
 }
 
 /** put for a key that is not in its home. The lock is held, and given back. */
-function putBehind<K>(h: BpfHtab, home: u32, key: u64, value: u32): i32 {
-  const to = InlineTable.behind<K>(h, home, key);
+function putBehind<K>(h: BpfHtab, home: u32, key: u64, value: u32, hash: u32): i32 {
+  const to = InlineTable.behind<K>(h, home, key, hash);
   let ret = 0;
   if (to != 0) store<u64>(to, value);
   else if (h.count >= h.maxEntries) ret = -E2BIG;
-  else insert<K>(h, home, key, value);
+  else insert<K>(h, home, key, value, hash);
   unlock(lockOf(h));
   return ret;
 }
 
 /** An absent key, and there is room. */
-function insert<K>(h: BpfHtab, home: u32, key: u64, value: u32): void {
+function insert<K>(h: BpfHtab, home: u32, key: u64, value: u32, hash: u32): void {
   h.count++;
   if (InlineTable.insertHome<K>(h, home, key, value)) return;
-  const pos = inlineTake(h, InlineTable.hash<K>(h, key, 0));
+  const pos = inlineTake(h, hash);
   store<u64>(InlineTable.valueOf<K>(h, pos & ~15, pos & 15), value);
   inlinePublish(h, pos, key, 0);
 }
@@ -104,10 +105,11 @@ function putOther(map: usize, handle: u32, key: u64, value: u32): i32 {
 function removeKey<K>(map: usize, handle: u32, key: u64): i32 {
   const h = changetype<BpfHtab>(map);
   if (h.storeHandle != handle) return remove(map, handle, key, 0);
-  const home = InlineTable.home<K>(h, InlineTable.hash<K>(h, key, 0));
+  const hash = InlineTable.hash<K>(h, key, 0);
+  const home = InlineTable.home<K>(h, hash);
   lock(lockOf(h));
   const first: u32 = ctz(InlineTable.candidates<K>(home, key, 0));
-  if (first & NO_CANDIDATE) return removeBehind<K>(h, home, key);
+  if (first & NO_CANDIDATE) return removeBehind<K>(h, home, key, hash);
   h.count--;
   h.removals++;
   InlineTable.removeHome<K>(h, home, first);
@@ -116,9 +118,9 @@ function removeKey<K>(map: usize, handle: u32, key: u64): i32 {
 }
 
 /** removeKey for a key that is not in its home. The lock is held, and given back. */
-function removeBehind<K>(h: BpfHtab, home: u32, key: u64): i32 {
-  const value = InlineTable.behind<K>(h, home, key);
-  if (value != 0) removeValue(h, value, InlineTable.hash<K>(h, key, 0));
+function removeBehind<K>(h: BpfHtab, home: u32, key: u64, hash: u32): i32 {
+  const value = InlineTable.behind<K>(h, home, key, hash);
+  if (value != 0) removeValue(h, value, hash);
   unlock(lockOf(h));
   return value == 0 ? -ENOENT : 0;
 }

@@ -111,7 +111,7 @@ export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
   if ((<u64>(key - 1) + 4) >> 16 >= <u64>memory.size()) return 0;
   const h = changetype<BpfHtab>(Handles.mapAt(entry));
   const a = load<u32>(key);
-  return InlineTable.lookup4(h, InlineTable.home<u32>(h, InlineTable.hash4(h, a)), a);
+  return InlineTable.lookup4(h, InlineTable.hash4(h, a), a);
 }
 
 /** map: 0 is none */

@@ -22,6 +22,7 @@ import {
   valueAt,
 } from "./htab_table";
 import { STICKY, tagOf } from "./htab_chunk";
+import { inlineForgot, inlineWentOn } from "./htab_inline";
 import { lruCheck } from "./bpf_lru_list";
 import { allocGrow, free } from "./kernel";
 import { Pool } from "./lib/pool";
@@ -55,8 +56,10 @@ function checkSlots(h: BpfHtab, passed: usize): i32 {
       count++;
       const ret = checkElem(h, chunk | slot);
       if (ret != 0) return ret;
-      let from = homeIndex(h, hashAt(h, chunk | slot));
+      const hash = hashAt(h, chunk | slot);
+      let from = homeIndex(h, hash);
       while (from != index) {
+        if (h.isInline && !inlineWentOn(h, chunkAt(h, from), hash)) return 11;
         store<u32>(passed + from * 4, load<u32>(passed + from * 4) + 1);
         from = from + 1 == h.nChunks ? 0 : from + 1;
       }
@@ -97,7 +100,9 @@ function checkElem(h: BpfHtab, pos: u32): i32 {
 
 function checkOverflow(h: BpfHtab, passed: usize): i32 {
   for (let index: u32 = 0; index < h.nChunks; index++) {
-    const overflow = overflowOf(h, chunkAt(h, index));
+    const chunk = chunkAt(h, index);
+    const overflow = overflowOf(h, chunk);
+    if (h.isInline && inlineForgot(h, chunk)) return 12;
     if (overflow != STICKY && overflow != load<u32>(passed + index * 4)) return 10;
   }
   return 0;

@@ -5,8 +5,11 @@
 //   keys of 8 bytes, values up to 24    | key * 4 | value * 4, 8 or 24 bytes each |      64 or 128
 //   keys of 16 bytes, values up to 16   | key, value, key, value, ... 4 of each |        128
 //
-//   meta, 4 bytes  0          2
-//                  | overflow | used | - |      used: a bit per slot; overflow: htab_table.ts
+//   meta, 4 bytes  0          2      3
+//                  | overflow | used | went on |      used: a bit per slot; overflow: htab_table.ts
+//
+// Each element that went on from a chunk left a bit of its hash in `went on`, until there is none any more. A search for a key
+// that is absent rarely goes on after it, and what a branch does is the more often what it did before.
 //
 // A slot that is not in use holds a key whose home is another chunk, so in a key's home a match needs no look at `used`:
 // nothing but the chunk is touched. That key is 0, and `h.emptyKey` in the home of 0. Further chunks of a search are
@@ -31,6 +34,7 @@ const WIDE_SLOTS: u32 = 4;
 const SMALL_META: u32 = 20;
 const SMALL_VALUES: u32 = 24;
 const USED_AT: u32 = 2;
+const WENT_ON_AT: u32 = 3;
 const META_BYTES: u32 = 4;
 
 /** A bit of ctz(0), the number of the first candidate where there is none. */
@@ -129,24 +133,32 @@ export class InlineTable {
   @inline
   static lookup<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
     const home = InlineTable.home<K>(h, hash);
-    if (sizeof<K>() == 4) return InlineTable.lookup4(h, home, <u32>a);
+    if (sizeof<K>() == 4) return InlineTable.lookup4(h, hash, <u32>a);
     const found = InlineTable.candidates<K>(home, a, b);
     if (found != 0) return InlineTable.valueOf<K>(h, home, InlineTable.slotOf<K>(found));
-    return load<u16>(metaOf(h, home)) == 0 ? 0 : lookupBehind<K>(h, home, a, b);
+    return InlineTable.wentOn(metaOf(h, home), hash) ? lookupBehind<K>(h, home, a, b, hash) : 0;
   }
 
   @inline
-  static lookup4(h: BpfHtab, home: u32, key: u32): u32 {
+  static lookup4(h: BpfHtab, hash: u32, key: u32): u32 {
+    const home = InlineTable.home<u32>(h, hash);
     const first: u32 = ctz(InlineTable.candidates4(home, key));
     // Not `candidates == 0`: see number.
-    if (first & NO_CANDIDATE) return InlineTable.behind<u32>(h, home, key);
+    if (first & NO_CANDIDATE) return InlineTable.behind<u32>(h, home, key, hash);
     return InlineTable.value4(home, first);
   }
 
   /** lookup for a key of 4 or 8 bytes that is not in its home. */
   @inline
-  static behind<K>(h: BpfHtab, home: u32, key: u64): u32 {
-    return load<u16>(InlineTable.meta<K>(h, home)) == 0 ? 0 : lookupBehind<K>(h, home, key, 0);
+  static behind<K>(h: BpfHtab, home: u32, key: u64, hash: u32): u32 {
+    const meta = InlineTable.meta<K>(h, home);
+    return InlineTable.wentOn(meta, hash) ? lookupBehind<K>(h, home, key, 0, hash) : 0;
+  }
+
+  /** May an element with this hash have gone on from a chunk? */
+  @inline
+  static wentOn(meta: u32, hash: u32): bool {
+    return ((load<u8>(meta, WENT_ON_AT) >> <u8>bitOf(hash)) & 1) != 0;
   }
 
   /**
@@ -155,10 +167,11 @@ export class InlineTable {
    */
   @inline
   static lookupFirst(h: BpfHtab, a: u64, b: u64): u32 {
-    let chunk = InlineTable.home<v128>(h, InlineTable.hash<v128>(h, a, b));
+    const hash = InlineTable.hash<v128>(h, a, b);
+    let chunk = InlineTable.home<v128>(h, hash);
     let found = InlineTable.candidates<v128>(chunk, a, b);
     if (found == 0) {
-      if (load<u16>(metaOf(h, chunk)) == 0) return 0;
+      if (!InlineTable.wentOn(metaOf(h, chunk), hash)) return 0;
       chunk += h.chunkSize;
       if (chunk == h.chunksEnd) return ASK_AT;
       found = InlineTable.candidates<v128>(chunk, a, b);
@@ -171,8 +184,8 @@ export class InlineTable {
   // Keys and values of 4 or 8 bytes.
 
   @inline
-  static numberHome<K>(h: BpfHtab, key: u64): u32 {
-    return h.chunks + (Chunks.index(InlineTable.hash<K>(h, key, 0), h.nChunks) << 6);
+  static numberHome(h: BpfHtab, hash: u32): u32 {
+    return h.chunks + (Chunks.index(hash, h.nChunks) << 6);
   }
 
   /** Address of the value of the first candidate. */
@@ -187,10 +200,11 @@ export class InlineTable {
    */
   @inline
   static number<K>(h: BpfHtab, key: u64): u32 {
-    let chunk = InlineTable.numberHome<K>(h, key);
+    const hash = InlineTable.hash<K>(h, key, 0);
+    let chunk = InlineTable.numberHome(h, hash);
     let first: u32 = ctz(InlineTable.candidates<K>(chunk, key, 0));
     if (first & NO_CANDIDATE) {
-      if (load<u16>(InlineTable.meta<K>(h, chunk)) == 0) return <u32>ABSENT;
+      if (!InlineTable.wentOn(InlineTable.meta<K>(h, chunk), hash)) return <u32>ABSENT;
       chunk += 64;
       if (chunk == h.chunksEnd) return <u32>ASK;
       first = ctz(InlineTable.candidates<K>(chunk, key, 0));
@@ -236,6 +250,15 @@ function metaOf(h: BpfHtab, chunk: u32): u32 {
   return h.metas + ((chunk - h.chunks) >> h.metaShift);
 }
 
+/** Which bit of `went on`: by bits of the hash that do not decide about the home. */
+function bitOf(hash: u32): u32 {
+  return (hash >> 8) & 7;
+}
+
+function wentOnBits(meta: u32): u32 {
+  return load<u8>(meta, WENT_ON_AT);
+}
+
 // ---- for any key size -----------------------------------------------------------------------------------------------
 
 export function inlineHash(h: BpfHtab, a: u64, b: u64): u32 {
@@ -254,7 +277,7 @@ export function inlineFind(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
 }
 
 /** InlineTable.lookup behind a home with overflow: after long churn that is where 13 % of the elements are. */
-function lookupBehind<K>(h: BpfHtab, home: u32, a: u64, b: u64): u32 {
+function lookupBehind<K>(h: BpfHtab, home: u32, a: u64, b: u64, hash: u32): u32 {
   let chunk = chunkAfter(h, home);
   while (chunk != home) {
     const meta = metaOf(h, chunk);
@@ -263,7 +286,7 @@ function lookupBehind<K>(h: BpfHtab, home: u32, a: u64, b: u64): u32 {
       const slot = InlineTable.slotOf<K>(found);
       if ((used >> slot) & 1) return InlineTable.valueOf<K>(h, chunk, slot);
     }
-    if (load<u16>(meta) == 0) return 0;
+    if (!InlineTable.wentOn(meta, hash)) return 0;
     chunk = chunkAfter(h, chunk);
   }
   return 0;
@@ -275,7 +298,9 @@ export function inlineTake(h: BpfHtab, hash: u32): u32 {
   let chunk = homeOf(h, hash);
   let used = inlineUsed(h, chunk);
   while (used == allSlots) {
-    addOverflow(metaOf(h, chunk), 1);
+    const meta = metaOf(h, chunk);
+    addOverflow(meta, 1);
+    store<u8>(meta, wentOnBits(meta) | (1 << bitOf(hash)), WENT_ON_AT);
     chunk = chunkAfter(h, chunk);
     used = inlineUsed(h, chunk);
   }
@@ -321,7 +346,9 @@ export function inlineRemove(h: BpfHtab, hash: u32, value: u32): void {
   storeEmptyKey(h, chunk, pos & 15);
   let home = homeOf(h, hash);
   while (home != chunk) {
-    addOverflow(metaOf(h, home), -1);
+    const from = metaOf(h, home);
+    addOverflow(from, -1);
+    if (load<u16>(from) == 0) store<u8>(from, 0, WENT_ON_AT);
     home = chunkAfter(h, home);
   }
 }
@@ -338,6 +365,16 @@ export function inlineUsed(h: BpfHtab, chunk: u32): u32 {
 
 export function inlineOverflow(h: BpfHtab, chunk: u32): u32 {
   return load<u16>(metaOf(h, chunk));
+}
+
+/** Debug: are there bits for no element, or none for elements that went on? */
+export function inlineForgot(h: BpfHtab, chunk: u32): bool {
+  return (inlineOverflow(h, chunk) == 0) != (wentOnBits(metaOf(h, chunk)) == 0);
+}
+
+/** Debug: has an element with this hash left its bit? */
+export function inlineWentOn(h: BpfHtab, chunk: u32, hash: u32): bool {
+  return InlineTable.wentOn(metaOf(h, chunk), hash);
 }
 
 /**
