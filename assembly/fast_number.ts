@@ -3,12 +3,12 @@
 // Each does the commonest case in an inline table, where the key is in its home, and leaves all else to a call whose answer
 // is its own: nothing has to be kept for after a call then, and the engine keeps nothing in memory.
 
-import { ABSENT, ASK, ASK_AT } from "../ts/abi";
+import { ABSENT, ASK } from "../ts/abi";
 import { E2BIG, ENOENT } from "../ts/uapi";
 import { isOpen, map_lookup4, map_lookup_u64, remove, update } from "./fast";
-import { BpfHtab, lockOf, markUsed } from "./hashtab";
-import { Chunks } from "./htab_chunk";
-import { InlineTable, NO_CANDIDATE, inlinePublish, inlineTake } from "./htab_inline";
+import { BpfHtab, lockOf } from "./hashtab";
+import { Chunks, NO_CANDIDATE } from "./htab_chunk";
+import { InlineTable, inlinePublish, inlineTake } from "./htab_inline";
 import { SeparateTable } from "./htab_table";
 import { removeValue } from "./htab_update";
 import { scratchPtr } from "./kernel";
@@ -29,11 +29,7 @@ export function map_get_u64(map: usize, handle: u32, key: u64): u32 {
 /** map_get4 for the other hash types, no per-CPU ones: LRU types mark the entry. */
 export function map_get4_separate(map: usize, handle: u32, k0: u32): u32 {
   const h = changetype<BpfHtab>(map);
-  if (!isOpen(map, handle) || !h.isPlain) return <u32>ASK;
-  const elem = SeparateTable.lookupFirst(h, k0);
-  if (elem <= <u32>ASK_AT) return elem == 0 ? <u32>ABSENT : <u32>ASK;
-  if (h.isLru) markUsed(elem);
-  return Chunks.number(load<u64>(elem + h.valueOff));
+  return h.plainHandle == handle ? SeparateTable.number(h, k0) : <u32>ASK;
 }
 
 /** After map_get4 or map_get4_separate answered ASK: the same, at any length. */

@@ -69,7 +69,7 @@ import { dropAllValues, htabDelete, htabUpdate, removeValue } from "./htab_updat
 import { htabCheck } from "./htab_check";
 import { allocZeroed, allocGrow, cpu, free, kernel, random64 } from "./kernel";
 import { copyBytes, isUserRange, round8, roundupPow2 } from "./lib/bytes";
-import { lock, unlock } from "./lib/lock";
+import { SHARED, lock, unlock } from "./lib/lock";
 import { Pool, poolCreate, poolDestroy, poolElemAt, poolExtra } from "./lib/pool";
 import { DEAD, addRegion, removeRegion } from "./lib/region";
 
@@ -100,8 +100,6 @@ export class BpfHtab extends BpfMap {
   zeroSeed: bool;
   isPercpu: bool;
   isLru: bool;
-  /** The separate layout, one value an element, no order to keep: for the shortcuts (SeparateTable). */
-  isPlain: bool;
   seed: u64;
   // Inline tables (htab_inline.ts).
   valueStride: u32;
@@ -457,7 +455,10 @@ export function htabUse(h: BpfHtab, value: usize): usize {
   return valueOn(h, value, cpu());
 }
 
-/** Sets the reference bit of an LRU element. Most have it: a store for each lookup would cost more than the question. */
+/**
+ * Sets the reference bit of an LRU element. Whether it has one already is not asked: a cache's hits answer that differently
+ * often enough for a branch to cost more than the store (bench: goal 10). Where threads share the line it is.
+ */
 export function markUsed(elem: usize): void {
-  if (load<u8>(elem, ELEM_REF) == 0) store<u8>(elem, 1, ELEM_REF);
+  if (!SHARED || load<u8>(elem, ELEM_REF) == 0) store<u8>(elem, 1, ELEM_REF);
 }

@@ -6,6 +6,9 @@ import { BpfHtab } from "./hashtab";
 /** An overflow count that got here stays. */
 export const STICKY: u32 = 0xffff;
 
+/** A bit of ctz(0), the number of the first candidate where there is none. */
+export const NO_CANDIDATE: u32 = 32;
+
 /** Tables of up to this many entries get more room: they stay small enough for the caches all the same. */
 const ROOMY_ENTRIES: u32 = 8192;
 

@@ -25,7 +25,7 @@
 
 import { ABSENT, ASK, ASK_AT, STEP_BYTES, STEP_POS_AT, STEP_VALUE_AT } from "../ts/abi";
 import { BpfHtab } from "./hashtab";
-import { Chunks, addOverflow, chunkCount } from "./htab_chunk";
+import { Chunks, NO_CANDIDATE, addOverflow, chunkCount } from "./htab_chunk";
 import { chunkAfter } from "./htab_table";
 import { upper16, upper4, upper8 } from "./lib/hash";
 
@@ -36,9 +36,6 @@ const SMALL_VALUES: u32 = 24;
 const USED_AT: u32 = 2;
 const WENT_ON_AT: u32 = 3;
 const META_BYTES: u32 = 4;
-
-/** A bit of ctz(0), the number of the first candidate where there is none. */
-export const NO_CANDIDATE: u32 = 32;
 
 /** Slots for 100 entries: 23 bytes an entry with 4-byte keys; roomy tables 38. */
 const SMALL_PERCENT: u32 = 179;

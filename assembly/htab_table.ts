@@ -21,9 +21,9 @@
 //
 // A position names a slot: chunk address | slot (chunks are 16-aligned).
 
-import { ASK_AT } from "../ts/abi";
-import { BpfHtab } from "./hashtab";
-import { Chunks, addOverflow, tagOf } from "./htab_chunk";
+import { ABSENT, ASK } from "../ts/abi";
+import { BpfHtab, markUsed } from "./hashtab";
+import { Chunks, NO_CANDIDATE, addOverflow, tagOf } from "./htab_chunk";
 import { inlineFind, inlineHash, inlineOverflow, inlinePosition, inlineUsed } from "./htab_inline";
 import { scratchPtr } from "./kernel";
 import { hash16, hash8, hashBytes } from "./lib/hash";
@@ -197,7 +197,7 @@ export function findKey(h: BpfHtab, key: usize): usize {
   return find(h, hashKey(h, a, b), a, b);
 }
 
-/** What the hot functions have of the separate layout, inlined. lookupFirst: without BPF_F_ZERO_SEED only. */
+/** What the hot functions have of the separate layout, inlined. number: without BPF_F_ZERO_SEED only. */
 export class SeparateTable {
   /** Slots with a tag, a bit each. */
   @inline
@@ -206,20 +206,25 @@ export class SeparateTable {
   }
 
   /**
-   * Looks a 4-byte key up by the first candidate alone: the address of the elem; 0 when absent, ASK_AT when that does not tell.
-   * Calls nothing (InlineTable.lookupFirst).
+   * The value, of 4 or 8 bytes, of a 4-byte key, by the first candidate alone, as map_get4 has it (InlineTable.number). LRU
+   * types: the element is used.
    */
   @inline
-  static lookupFirst(h: BpfHtab, key: u32): u32 {
+  static number(h: BpfHtab, key: u32): u32 {
     const hash = hash8(key, h.seed);
     const chunk = h.chunks + (Chunks.index(hash, h.nChunks) << 6);
     const candidates = SeparateTable.tagged(chunk, tagOf(hash));
-    if (candidates != 0) {
-      const elem = load<u32>(chunk + ((<u32>ctz(candidates)) << 2), CHUNK_HDR);
-      if (load<u32>(elem + h.keyOff) == key) return elem;
+    const first: u32 = ctz(candidates);
+    if (first & NO_CANDIDATE) return load<u16>(chunk, OVERFLOW_AT) == 0 ? <u32>ABSENT : <u32>ASK;
+    const elem = load<u32>(chunk + (first << 2), CHUNK_HDR);
+    if (load<u32>(elem + h.keyOff) != key) {
+      const isLast = (candidates & (candidates - 1)) == 0;
+      return isLast && load<u16>(chunk, OVERFLOW_AT) == 0 ? <u32>ABSENT : <u32>ASK;
     }
-    const isLast = (candidates & (candidates - 1)) == 0;
-    return isLast && load<u16>(chunk, OVERFLOW_AT) == 0 ? 0 : <u32>ASK_AT;
+    if (h.isLru) markUsed(elem);
+    const value = load<u64>(elem + h.valueOff);
+    if (value >= <u64>ABSENT) return <u32>ASK;
+    return <u32>value;
   }
 
   /**

@@ -108,6 +108,10 @@ export abstract class BpfMap extends RegionOwner {
   inlineHandle: u32;
   /** inlineHandle as long as values may be stored as they are: not frozen, no lock among them. */
   storeHandle: u32;
+  /** A hash table with separate elements of one value each, and no order to keep. */
+  isPlain: bool;
+  /** The handle of such a table, otherwise 0. */
+  plainHandle: u32;
   mapExtra: u64;
   name: u64;
   nameRest: u64;
@@ -282,6 +286,7 @@ export function freeMap(map: BpfMap): void {
   map.handle = 0;
   map.inlineHandle = 0;
   map.storeHandle = 0;
+  map.plainHandle = 0;
   if (map.btf != 0) btfPut(changetype<Btf>(map.btf));
   free(changetype<usize>(map) - OBJECT_HDR);
 }
@@ -427,6 +432,7 @@ function takeHandle(map: BpfMap): bool {
   const generation = (load<u32>(entry, ENTRY_GENERATION) % 4095) + 1;
   map.handle = (generation << 20) | index;
   if (map.isInline) map.inlineHandle = map.handle;
+  if (map.isPlain) map.plainHandle = map.handle;
   if (map.lockOffset == NO_LOCK) map.storeHandle = map.inlineHandle;
   store<u32>(entry, changetype<usize>(map), ENTRY_MAP);
   store<u32>(entry, generation, ENTRY_GENERATION);

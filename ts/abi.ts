@@ -9,7 +9,7 @@ export const ASK = 0xffffffff;
 export const ASK_AT = 1;
 
 /** Where a hash map counts the elements that went away, in its object: u32. */
-export const REMOVALS_AT = 240;
+export const REMOVALS_AT = 248;
 
 /** What map_iter_many writes for an element: the key, the address of the value at STEP_VALUE_AT, the position behind it. */
 export const STEP_BYTES = 24;
