@@ -55,30 +55,35 @@ function put<K>(map: usize, handle: u32, key: u64, value: u32): i32 {
   const home = InlineTable.numberHome(h, hash);
   lock(lockOf(h));
   const first: u32 = ctz(InlineTable.candidates<K>(home, key, 0));
-  if (first & NO_CANDIDATE) return putBehind<K>(h, home, key, value, hash);
-  store<u64>(InlineTable.numberAt<K>(home, first), value);
+  if (first & NO_CANDIDATE) {
+    const meta = InlineTable.meta<K>(h, home);
+    if (InlineTable.wentOn(meta, hash) || h.count >= h.maxEntries || InlineTable.isFull<K>(meta))
+      return putBehind<K>(h, home, key, value, hash);
+    h.count++;
+    InlineTable.insertHome<K>(h, home, meta, key, value);
+  } else {
+    store<u64>(InlineTable.numberAt<K>(home, first), value);
+  }
   unlock(lockOf(h));
   return 0;
 }
 
-/** put for a key that is not in its home. The lock is held, and given back. */
+/** put for a key that is not in its home, nor will be. The lock is held, and given back. */
 function putBehind<K>(h: BpfHtab, home: u32, key: u64, value: u32, hash: u32): i32 {
-  const to = InlineTable.behind<K>(h, home, key, hash);
-  let ret = 0;
-  if (to != 0) store<u64>(to, value);
-  else if (h.count >= h.maxEntries) ret = -E2BIG;
-  else insert<K>(h, home, key, value, hash);
+  let to = InlineTable.behind<K>(h, home, key, hash);
+  const isNew = to == 0;
+  const ret = isNew && h.count >= h.maxEntries ? -E2BIG : 0;
+  if (ret == 0) {
+    const pos = isNew ? inlineTake(h, hash) : 0;
+    if (isNew) to = InlineTable.valueOf<K>(h, pos & ~15, pos & 15);
+    store<u64>(to, value);
+    if (isNew) {
+      inlinePublish(h, pos, key, 0);
+      h.count++;
+    }
+  }
   unlock(lockOf(h));
   return ret;
-}
-
-/** An absent key, and there is room. */
-function insert<K>(h: BpfHtab, home: u32, key: u64, value: u32, hash: u32): void {
-  h.count++;
-  if (InlineTable.insertHome<K>(h, home, key, value)) return;
-  const pos = inlineTake(h, hash);
-  store<u64>(InlineTable.valueOf<K>(h, pos & ~15, pos & 15), value);
-  inlinePublish(h, pos, key, 0);
 }
 
 export function map_put4(map: usize, handle: u32, k0: u32, value: u32): i32 {

@@ -213,18 +213,21 @@ export class InlineTable {
     return <u32>value;
   }
 
-  /** inlineTake and inlinePublish for a key whose home has room; false when it has not. */
   @inline
-  static insertHome<K>(h: BpfHtab, home: u32, key: u64, value: u64): bool {
-    const meta = InlineTable.meta<K>(h, home);
+  static isFull<K>(meta: u32): bool {
     const used: u32 = load<u8>(meta, USED_AT);
-    const slots = sizeof<K>() == 4 ? SMALL_SLOTS : WIDE_SLOTS;
-    if (used == (1 << slots) - 1) return false;
+    const slots: u32 = sizeof<K>() == 4 ? SMALL_SLOTS : WIDE_SLOTS;
+    return used == (1 << slots) - 1;
+  }
+
+  /** inlineTake and inlinePublish in a home that is not full. */
+  @inline
+  static insertHome<K>(h: BpfHtab, home: u32, meta: u32, key: u64, value: u64): void {
+    const used: u32 = load<u8>(meta, USED_AT);
     const slot: u32 = ctz(~used);
     store<u64>(InlineTable.valueOf<K>(h, home, slot), value);
     store<K>(home + slot * sizeof<K>(), <K>key);
     store<u8>(meta, used | (1 << slot), USED_AT);
-    return true;
   }
 
   /** inlineRemove for the first candidate in its home; values of any size. */
