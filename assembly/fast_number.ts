@@ -4,13 +4,13 @@
 // is its own: nothing has to be kept for after a call then, and the engine keeps nothing in memory.
 
 import { ABSENT, ASK } from "../ts/abi";
-import { E2BIG, ENOENT } from "../ts/uapi";
+import { BPF_ANY, E2BIG, ENOENT } from "../ts/uapi";
 import { isOpen, map_lookup4, map_lookup_u64, remove, update } from "./fast";
 import { BpfHtab, lockOf } from "./hashtab";
 import { Chunks, NO_CANDIDATE } from "./htab_chunk";
 import { InlineTable, inlinePublish, inlineTake } from "./htab_inline";
 import { SeparateTable } from "./htab_table";
-import { removeValue } from "./htab_update";
+import { htabUpdatePlain, removeValue } from "./htab_update";
 import { scratchPtr } from "./kernel";
 import { lock, unlock } from "./lib/lock";
 
@@ -99,7 +99,10 @@ function putOther(map: usize, handle: u32, key: u64, value: u32): i32 {
   const window = scratchPtr() + 232;
   // One store: a wide load of what narrow stores have just written would wait for them.
   store<u64>(window, value);
-  return update(map, handle, key, 0, window, 0);
+  const h = changetype<BpfHtab>(map);
+  return h.plainHandle == handle && !h.frozen
+    ? htabUpdatePlain(h, key, window)
+    : update(map, handle, key, 0, window, BPF_ANY);
 }
 
 /** Values of any size. */

@@ -1,6 +1,7 @@
 // Updates and deletions of the hash types, and where their elements come from. What the operations mean: hashtab.ts.
 
 import {
+  BPF_ANY,
   BPF_EXIST,
   BPF_F_LOCK,
   BPF_NOEXIST,
@@ -28,6 +29,7 @@ import {
 import { inlineFind, inlinePublish, inlineRemove, inlineTake } from "./htab_inline";
 import { cpu, kernel } from "./kernel";
 import { copyBytes, zeroBytes } from "./lib/bytes";
+import { hash8 } from "./lib/hash";
 import { lock, unlock } from "./lib/lock";
 import { Pool, poolAlloc, poolExtra, poolFree } from "./lib/pool";
 import { copyMapValue, copyMapValueLocked, updateFlagsLegal } from "./map";
@@ -127,6 +129,14 @@ export function htabUpdate(
   const ret = h.isInline
     ? updateInline(h, hash, a, b, value, flags)
     : updateSeparate(h, hash, a, b, value, flags, syscall);
+  unlock(lockOf(h));
+  return ret;
+}
+
+/** htabUpdate with BPF_ANY for a plain table (BpfMap#isPlain) with keys of 4 or 8 bytes. */
+export function htabUpdatePlain(h: BpfHtab, key: u64, value: usize): i32 {
+  lock(lockOf(h));
+  const ret = updateSeparate(h, hash8(key, h.seed), key, 0, value, BPF_ANY, true);
   unlock(lockOf(h));
   return ret;
 }
