@@ -106,16 +106,16 @@ function forProgram(ret: i32): i32 {
 /** Address of the value on the current CPU, or 0. LRU types: the entry is now referenced. */
 export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
   const entry = Handles.entry(handle);
-  if (!Handles.isSmall(entry, handle)) return lookupAny(mapByHandle(handle), key);
-  // lookupAny for the commonest maps, without a call. isUserRange(key, 4): of NULL, key - 1 is the largest number.
-  if ((<u64>(key - 1) + 4) >> 16 >= <u64>memory.size()) return 0;
+  if (!Handles.isSmall(entry, handle)) return lookupAny(handle, key);
+  // lookupAny for the commonest maps, without a call. Of NULL, key - 1 is the largest number; 2^14 words are a page.
+  if ((((key - 1) >> 2) + 1) >> 14 >= <u32>memory.size()) return 0;
   const h = changetype<BpfHtab>(Handles.mapAt(entry));
   const a = load<u32>(key);
   return InlineTable.lookup4(h, InlineTable.hash4(h, a), a);
 }
 
-/** map: 0 is none */
-function lookupAny(map: usize, key: u32): usize {
+function lookupAny(handle: u32, key: u32): usize {
+  const map = mapByHandle(handle);
   if (map == 0 || !isKeyOf(changetype<BpfMap>(map), key)) return 0;
   return changetype<BpfMap>(map).lookupElem(key);
 }
@@ -128,7 +128,7 @@ export function bpf_map_lookup_percpu_elem(handle: u32, key: u32, cpuIndex: u32)
   // As a program would on that CPU.
   const own = cpu();
   setCpu(cpuIndex);
-  const value = lookupAny(map, key);
+  const value = lookupAny(handle, key);
   setCpu(own);
   return value;
 }

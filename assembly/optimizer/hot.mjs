@@ -17,7 +17,7 @@ export const HOT = [
   "lib/(hash|lock|atomic)/",
   "lib/bytes/(isUserRange|memoryBytes)$",
   // helpers
-  "helpers/(bpf_map_lookup_elem|bpf_valid_range)$",
+  "helpers/(bpf_map_lookup_elem|lookupAny|bpf_valid_range)$",
   "map/(isErr|mapByHandle)$",
   "map/BpfMap#(get:|set:|(lookup|update|delete|peek|push)Elem@override|lookupUser@override)",
   "lib/region/(countUpTo|findRegion|region|RegionOwner#get:)",
@@ -35,6 +35,7 @@ export const HOT = [
 /** Called by hot functions, but seldom: the call is cheaper than what it would take in each of them. */
 export const RARE = [
   "lib/region/findRegion",
+  "helpers/lookupAny",
   "fast_number/putOther",
   "fast_number/putBehind<u32>",
   "fast_number/putBehind<u64>",

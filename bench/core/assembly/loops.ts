@@ -21,7 +21,7 @@ export function get4(map: u32, handle: u32, keys: u32, count: u32): u32 {
 export function helper4(handle: u32, stack: u32, mask: u32, seed: u32, count: u32): u32 {
   let state = <u64>seed;
   let hits: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
+  for (; count != 0; count--) {
     state = state * 6364136223846793005 + 1442695040888963407;
     store<u32>(stack, <u32>(state >> 33) & mask);
     if (bpf_map_lookup_elem(handle, stack) != 0) hits++;
