@@ -26,7 +26,7 @@ function batcher(name, role, map, window, out) {
   const step = out.length / window.ops;
   const batches = () => {
     map.getMany(/** @type {Uint32Array} */ (window.keys), out);
-    return window.check(loop(out, window.ops, step));
+    return window.check(loop(out, step));
   };
   return { name, role, ops: window.ops, ...queriesOf(window), run: batches };
 }

@@ -12,7 +12,7 @@ import { label } from "../support/suite.mjs";
 
 const BYTES = 16;
 const ENTRIES = 1_000_000;
-const WINDOW = 1 << 17;
+const WINDOW = 1 << 16;
 
 /** The key of entry i; its value has the same bytes. @param {Buffer} to @param {number} at @param {number} i */
 function writeKey(to, at, i) {

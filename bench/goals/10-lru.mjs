@@ -3,7 +3,7 @@
 
 import { cacheAside, evicter, filled } from "../support/contenders.mjs";
 import { zipf } from "../support/random.mjs";
-import { label } from "../support/suite.mjs";
+import { WINDOWS, label } from "../support/suite.mjs";
 
 /** @typedef {import("../support/suite.mjs").Suite} Suite */
 /** @typedef {import("../support/loops.mjs").MapLike} MapLike */
@@ -12,6 +12,10 @@ const SIZES = [1000, 100_000, 1_000_000];
 const EVICT_SIZE = 100_000;
 /** Keys there are, in multiples of those that fit. */
 const UNIVERSE = 4;
+/** Accesses before the first round, in multiples of the capacity: a cache evicts by then. */
+const SETTLING = 6;
+/** Passes at most that are not timed (suite.mjs, Plan). */
+const WARM = 4;
 
 /** Ours first. @param {Suite} suite @param {number} maxEntries */
 async function makeCaches({ rt, library, peers }, maxEntries) {
@@ -26,14 +30,25 @@ async function makeCaches({ rt, library, peers }, maxEntries) {
 async function raceCacheAside(suite, capacity) {
   const distribution = zipf(capacity * UNIVERSE);
   const { ours, caches } = await makeCaches(suite, capacity);
+  const { plan } = suite;
+  const isFlowing = capacity * UNIVERSE > plan.window * WINDOWS;
   const contenders = caches.map(([name, cache], i) =>
-    cacheAside(name, i === 0 ? "ours" : "peer", cache, suite.window("int32", distribution, i + 1)),
+    cacheAside(
+      name,
+      i === 0 ? "ours" : "peer",
+      cache,
+      suite.window("int32", distribution, i + 1),
+      isFlowing,
+    ),
   );
-  const settling = Math.ceil((2 * capacity) / suite.plan.window);
+  const settling = Math.ceil((SETTLING * capacity) / (plan.window * WINDOWS));
   for (const contender of contenders) {
     for (let i = 0; i < settling; i++) {
       contender.before();
-      contender.run();
+      for (let j = 0; j < WINDOWS; j++) {
+        contender.run();
+        contender.next();
+      }
     }
     contender.counts.hits = contender.counts.accesses = 0;
   }
@@ -42,7 +57,12 @@ async function raceCacheAside(suite, capacity) {
     must: 0.55,
     aim: 0.33,
   };
-  const result = await suite.race({ goal: "10", family: "lru", ...workload }, contenders);
+  // Six contenders, and most of them are slow.
+  const warm = Math.min(plan.warm, WARM);
+  const result = await suite.race({ goal: "10", family: "lru", ...workload }, contenders, {
+    ...plan,
+    warm,
+  });
   const hits = contenders.map(
     ({ name, counts }) => `${name} ${((counts.hits / counts.accesses) * 100).toFixed(1)} %`,
   );

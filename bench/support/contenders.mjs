@@ -76,8 +76,12 @@ export function evicter(name, role, cache, entries, ops) {
   return { name, role, ops, before, run: () => loop(cache, keys, 0) };
 }
 
-/** Get, and set after a miss. @param {string} name @param {Role} role @param {MapLike} cache @param {KeyWindow} window */
-export function cacheAside(name, role, cache, window) {
+/**
+ * Get, and set after a miss.
+ * @param {string} name @param {Role} role @param {MapLike} cache @param {KeyWindow} window
+ * @param {boolean} isFlowing other queries in each turn: a cache that has room for all of them would never miss
+ */
+export function cacheAside(name, role, cache, window, isFlowing) {
   const loop = fresh(cacheAsideLoop);
   const counts = { hits: 0, accesses: 0 };
   const run = () => {
@@ -86,5 +90,10 @@ export function cacheAside(name, role, cache, window) {
     counts.accesses += window.ops;
     return hits;
   };
-  return { name, role, ops: window.ops, ...queriesOf(window), run, counts };
+  const queries = queriesOf(window);
+  const before = () => {
+    if (isFlowing) window.forget();
+    queries.before();
+  };
+  return { name, role, ops: window.ops, ...queries, before, run, counts };
 }

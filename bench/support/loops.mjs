@@ -89,9 +89,10 @@ export function rawGetLoop(lookup4, map, handle, words, keys) {
   return sum;
 }
 
-/** Adds `count` words, `step` apart. @param {Uint32Array} words @param {number} count @param {number} step */
-export function sumLoop(words, count, step) {
+/** Adds every `step`th word. @param {Uint32Array} words @param {number} step */
+export function sumLoop(words, step) {
+  const n = words.length;
   let sum = 0;
-  for (let i = 0; i < count; i++) sum = (sum + words[i * step]) | 0;
+  for (let i = 0; i < n; i += step) sum = (sum + words[i]) | 0;
   return sum;
 }

@@ -155,6 +155,11 @@ export class KeyWindow {
     this.#turn = (this.#turn + 1) % WINDOWS;
   }
 
+  /** Draws all windows anew before the next one is taken. */
+  forget() {
+    this.#sums.length = 0;
+  }
+
   /** @param {number} i */
   #window(i) {
     return this.#all.subarray(i * this.ops, (i + 1) * this.ops);
