@@ -7,7 +7,7 @@
 import type { Codec } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { MapCursor } from "./cursor.js";
-import { MapDoor } from "./door.js";
+import { MapDoor, SHORTCUT } from "./door.js";
 import { BpfError } from "./errors.js";
 import { FMODE_READ, FMODE_WRITE, Holdings, unwatch, watch } from "./holdings.js";
 import { ValueRef } from "./ref.js";
@@ -336,6 +336,7 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
     const element = this.cursor();
     const { door } = this;
     try {
+      if (door.isInline && door.reads === SHORTCUT.U32) element.eachNumber(callback, this);
       while (element.step()) {
         // As element.value and element.key, which ask again what step() has just seen.
         const value = door.isPerCpu ? element.value : door.read(element.valuePtr);

@@ -95,20 +95,27 @@ describeEachBuild("typed maps: iteration", (build) => {
         const stayed = new Set(present);
         const shown: number[] = [];
         const probability = random.below(100);
-        for (const element of map.cursor()) {
-          const i = element.value;
-          expect(element.key).toEqual(keyOf(i));
+        const show = (i: number, key: unknown): void => {
+          expect(key).toEqual(keyOf(i));
           expect(present.has(i)).toBe(true);
           shown.push(i);
-          if (random.below(100) >= probability) continue;
+          if (random.below(100) >= probability) return;
           // The current one, one that was shown, or one that was not.
           const victim = random.below(3) === 0 ? i : random.below(200);
           expect(map.delete(keyOf(victim))).toBe(present.delete(victim));
           stayed.delete(victim);
-          if (victim === i) expect(element.key).toEqual(keyOf(i));
           const newcomer = 200 + random.below(50);
           if (present.size < 200) map.set(keyOf(newcomer), newcomer);
           present.add(newcomer);
+        };
+        if (round % 2 === 0) {
+          map.forEach(show);
+        } else {
+          for (const element of map.cursor()) {
+            const i = element.value;
+            show(i, element.key);
+            if (!present.has(i)) expect(element.key).toEqual(keyOf(i));
+          }
         }
         const first = shown.filter((i) => i < 200);
         expect(new Set(first).size).toBe(first.length);
@@ -117,6 +124,37 @@ describeEachBuild("typed maps: iteration", (build) => {
       }
     });
   }
+
+  test("forEach with numbers of all sizes, in a memory that grows meanwhile", async () => {
+    using rt = await build.createRuntime({ minBytes: 65_536 });
+    const values = [0, 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1];
+    const map = rt.createMap({ type: "hash", key: u32, value: u64.asNumber, maxEntries: 500 });
+    for (let i = 0; i < 500; i++) map.set(2 ** 32 - 1 - i, values[i % 6]!);
+    const words = rt.createMap({ ...spec, maxEntries: 500 });
+    for (let i = 0; i < 500; i++) words.set(i, 2 ** 32 - 1 - i);
+    const seen = new Map<number, number>();
+    map.forEach((value, key) => {
+      seen.set(key, value);
+      if (seen.size % 100 === 50) rt.alloc(rt.memory.buffer.byteLength);
+      // Another walk of the same map, and one of another.
+      let inner = 0;
+      if (seen.size % 100 === 70) map.forEach(() => inner++);
+      words.forEach((word, i) => (inner += Number(word !== 2 ** 32 - 1 - i)));
+      expect(inner).toBe(seen.size % 100 === 70 ? 500 : 0);
+    });
+    expect(seen.size).toBe(500);
+    for (const [key, value] of seen) expect(value).toBe(values[(2 ** 32 - 1 - key) % 6]);
+  });
+
+  test("forEach of a map that its callback closes", async () => {
+    using rt = await build.createRuntime();
+    const map = rt.createMap(spec);
+    for (let key = 0; key < 100; key++) map.set(key, key);
+    let calls = 0;
+    const walk = () => map.forEach(() => ++calls === 40 && map.close());
+    expect(walk).toThrow("is closed");
+    expect(calls).toBe(40);
+  });
 
   test("a cursor whose map is closed on the way, also behind its back", async () => {
     using rt = await build.createRuntime();
