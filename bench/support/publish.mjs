@@ -12,7 +12,7 @@ import { barChart, lineChart } from "./svg.mjs";
 const RESULTS = "bench/results";
 
 /** Charts that README.md shows. */
-const SHOWN = ["get", "lru"];
+const SHOWN = ["get", "lru", "scaling"];
 
 /**
  * Replaces what stands between `<!-- NAME:start -->` and `<!-- NAME:end -->`.
