@@ -28,6 +28,8 @@ export function replaceSection(path, name, content) {
     return;
   }
   writeFileSync(file, `${text.slice(0, from + start.length)}\n\n${content}\n\n${text.slice(to)}`);
+  const formatter = repositoryFile("node_modules/.bin/oxfmt");
+  execFileSync(formatter, [path], { cwd: repositoryFile(".") });
 }
 
 /** @param {string} name @param {string} content @returns {string} its path in the repository */
@@ -62,6 +64,4 @@ export function publish(report) {
   );
   replaceSection("bench/README.md", "bench", fullMarkdown(report));
   replaceSection("README.md", "bench", shortMarkdown(report, charts));
-  const formatter = repositoryFile("node_modules/.bin/oxfmt");
-  execFileSync(formatter, ["README.md", "bench/README.md"], { cwd: repositoryFile(".") });
 }
