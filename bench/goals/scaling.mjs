@@ -15,7 +15,7 @@ const SIZES = [1000, 10_000, 100_000, 1_000_000, 4_000_000];
 const LARGE = 16_000_000;
 /** Smaller ones fill too fast for a clock. */
 const FILL_FROM = 10_000;
-/** V8's Map throws where its table would have to double beyond this, and deleted entries count until then. */
+/** V8's Map, in which lru-cache has its keys, throws where it would have to double beyond this; deleted entries count. */
 const MAP_MAX = 2 ** 24;
 
 /** @param {string} type @param {string} operation @param {number} entries @param {string} [unit] */
