@@ -1,7 +1,7 @@
 // The doors of the typed API for numbers: values of 4 or 8 bytes that are numbers of 32 bits, keys of 4 or 8 bytes.
 //
 // Each does the commonest case in an inline table, where the key is in its home, and leaves all else to a call whose answer
-// is its own: nothing has to be kept for after a call then, and the engine keeps nothing in memory.
+// is its own: so nothing has to be kept in memory for after it.
 
 import { ABSENT, ASK } from "../ts/abi";
 import { BPF_ANY, E2BIG, ENOENT } from "../ts/uapi";
@@ -105,7 +105,7 @@ function putOther(map: usize, handle: u32, key: u64, value: u32): i32 {
     : update(map, handle, key, 0, window, BPF_ANY);
 }
 
-/** Values of any size. */
+/** Deletes a key; its value may have any size. */
 function removeKey<K>(map: usize, handle: u32, key: u64): i32 {
   const h = changetype<BpfHtab>(map);
   if (h.storeHandle != handle) return remove(map, handle, key, 0);

@@ -69,6 +69,7 @@ import { bpf_task_storage_delete, bpf_task_storage_get } from "./bpf_task_storag
 import { bpf_get_local_storage } from "./local_storage";
 import { cpu, kernel, ktimeGetNs, random64, setCpu } from "./kernel";
 import { isUserRange } from "./lib/bytes";
+import { SHARED } from "./lib/lock";
 import { findRegion, regionLo, regionOwner } from "./lib/region";
 import { BpfMap, Handles, PERCPU_TYPES, isOneOf, mapByHandle } from "./map";
 import { bpf_spin_lock, bpf_spin_unlock } from "./spin_lock";
@@ -109,7 +110,10 @@ export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
   if (!Handles.isSmall(entry, handle)) return lookupAny(handle, key);
   // lookupAny for the commonest maps, without a call. Of NULL, key - 1 is the largest number; 2^14 words are a page.
   if ((((key - 1) >> 2) + 1) >> 14 >= <u32>memory.size()) return 0;
-  const h = changetype<BpfHtab>(Handles.mapAt(entry));
+  const map = Handles.mapAt(entry);
+  // Another thread may just have ended it.
+  if (SHARED && map == 0) return 0;
+  const h = changetype<BpfHtab>(map);
   const a = load<u32>(key);
   return InlineTable.lookup4(h, InlineTable.hash4(h, a), a);
 }

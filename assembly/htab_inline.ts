@@ -8,8 +8,8 @@
 //   meta, 4 bytes  0          2      3
 //                  | overflow | used | went on |      used: a bit per slot; overflow: htab_table.ts
 //
-// Each element that went on from a chunk left a bit of its hash in `went on`, until there is none any more. A search for a key
-// that is absent rarely goes on after it, and what a branch does is the more often what it did before.
+// Each element that went on from a chunk left a bit of its hash in `went on`, until there is none any more. So a search for an
+// absent key rarely leaves its home, and the branch that decides it is predicted.
 //
 // A slot that is not in use holds a key whose home is another chunk, so in a key's home a match needs no look at `used`:
 // nothing but the chunk is touched. That key is 0, and `h.emptyKey` in the home of 0. Further chunks of a search are

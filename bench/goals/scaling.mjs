@@ -50,11 +50,16 @@ async function steady(suite, type, sides, entries) {
       return get(name, role, map, suite.window("int32", distribution, i));
     }),
   );
-  const isTooLarge = !isLru && entries * 2 > MAP_MAX;
+  const operation = isLru ? "set + evict" : "delete + insert";
+  const isTooLarge = entries * 2 > MAP_MAX;
   if (isTooLarge)
-    suite.skip("scaling", `Map delete + insert, ${label(entries)}`, "more than it takes");
+    suite.skip(
+      "scaling",
+      `the peer of ${type} ${operation}, ${label(entries)}`,
+      "too large for it",
+    );
   await suite.race(
-    workload(type, isLru ? "set + evict" : "delete + insert", entries),
+    workload(type, operation, entries),
     maps
       .filter(({ role }) => role === "ours" || !isTooLarge)
       .map(({ name, role, map }, i) => {
