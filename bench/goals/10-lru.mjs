@@ -12,10 +12,10 @@ const SIZES = [1000, 100_000, 1_000_000];
 const EVICT_SIZE = 100_000;
 /** Keys there are, in multiples of those that fit. */
 const UNIVERSE = 4;
-/** Accesses before the first round, in multiples of the capacity: a cache evicts by then. */
-const SETTLING = 6;
+/** Accesses of a full cache before the first round, in multiples of the capacity. */
+const SETTLING = 2;
 /** Passes at most that are not timed (suite.mjs, Plan). */
-const WARM = 4;
+const WARM = 2;
 
 /** Ours first. @param {Suite} suite @param {number} maxEntries */
 async function makeCaches({ rt, library, peers }, maxEntries) {
@@ -41,6 +41,7 @@ async function raceCacheAside(suite, capacity) {
       isFlowing,
     ),
   );
+  for (const [, cache] of caches) filled(cache, capacity);
   const settling = Math.ceil((SETTLING * capacity) / (plan.window * WINDOWS));
   for (const contender of contenders) {
     for (let i = 0; i < settling; i++) {
@@ -58,10 +59,11 @@ async function raceCacheAside(suite, capacity) {
     aim: 0.33,
   };
   // Six contenders, and most of them are slow.
-  const warm = Math.min(plan.warm, WARM);
+  const rounds = isFlowing ? suite.heavyPlan : plan;
   const result = await suite.race({ goal: "10", family: "lru", ...workload }, contenders, {
-    ...plan,
-    warm,
+    rounds: rounds.rounds,
+    warmup: rounds.warmup,
+    warm: Math.min(plan.warm, WARM),
   });
   const hits = contenders.map(
     ({ name, counts }) => `${name} ${((counts.hits / counts.accesses) * 100).toFixed(1)} %`,

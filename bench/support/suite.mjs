@@ -47,8 +47,8 @@ export const PLANS = {
   },
   quick: {
     warm: 7,
-    rounds: 7,
-    warmup: 2,
+    rounds: 5,
+    warmup: 1,
     window: 1 << 17,
     entries: 2 ** 32,
     heavy: 3,
