@@ -68,7 +68,7 @@ function put<K>(map: usize, handle: u32, key: u64, value: u32): i32 {
   return 0;
 }
 
-/** put for a key that is not in its home, nor will be. The lock is held, and given back. */
+/** put for a key that is not in its home, and may be behind it, or has no room there. The lock is held, and given back. */
 function putBehind<K>(h: BpfHtab, home: u32, key: u64, value: u32, hash: u32): i32 {
   let to = InlineTable.behind<K>(h, home, key, hash);
   const isNew = to == 0;
