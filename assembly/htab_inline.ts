@@ -37,6 +37,9 @@ const USED_AT: u32 = 2;
 const WENT_ON_AT: u32 = 3;
 const META_BYTES: u32 = 4;
 
+/** Chunks that are looked at together in walks. */
+const AHEAD_CHUNKS: u32 = 8;
+
 /** Slots for 100 entries: 23 bytes an entry with 4-byte keys; roomy tables 38. */
 const SMALL_PERCENT: u32 = 179;
 const SMALL_ROOMY: u32 = 300;
@@ -381,23 +384,36 @@ export function inlineWentOn(h: BpfHtab, chunk: u32, hash: u32): bool {
  * Walks ahead: writes up to `max` elements from slot `slot` of a chunk on to `out` (STEP_BYTES each). @returns how many
  */
 export function inlineSteps(h: BpfHtab, chunk: u32, slot: u32, out: usize, max: u32): u32 {
-  let used = inlineUsed(h, chunk) & (~0 << slot);
-  for (let count: u32 = 0; count < max; count++) {
-    while (used == 0) {
-      chunk += h.chunkSize;
-      if (chunk == h.chunksEnd) return count;
-      used = inlineUsed(h, chunk);
+  // What is in use nobody predicts, so several chunks are looked at together, 8 bits of `used` each.
+  const bits: u64 = max < AHEAD_CHUNKS ? 8 : AHEAD_CHUNKS * 8;
+  const chunksEnd = h.chunksEnd;
+  const chunkShift = h.chunkShift;
+  const keyStride = h.keyStride;
+  const valueStride = h.valueStride;
+  const valueOff = h.valueOff;
+  const start = out;
+  const end = out + max * STEP_BYTES;
+  let skipped: u64 = slot;
+  while (chunk != chunksEnd) {
+    const first = chunk;
+    let used: u64 = 0;
+    for (let bit: u64 = 0; bit < bits && chunk != chunksEnd; bit += 8) {
+      used |= (<u64>inlineUsed(h, chunk)) << bit;
+      chunk += 1 << chunkShift;
     }
-    const at: u32 = ctz(used);
-    used &= used - 1;
-    const key = chunk + at * h.keyStride;
-    store<u64>(out, load<u64>(key));
-    if (h.keySize == 16) store<u64>(out, load<u64>(key, 8), 8);
-    store<u32>(out, chunk + h.valueOff + at * h.valueStride, STEP_VALUE_AT);
-    store<u32>(out, chunk | at, STEP_POS_AT);
-    out += STEP_BYTES;
+    for (used &= ~0 << skipped; used != 0; used &= used - 1) {
+      if (out == end) return max;
+      const bit = <u32>ctz(used);
+      const from = first + ((bit >> 3) << chunkShift);
+      const at = bit & 7;
+      v128.store(out, v128.load(from + at * keyStride));
+      store<u32>(out, from + valueOff + at * valueStride, STEP_VALUE_AT);
+      store<u32>(out, from | at, STEP_POS_AT);
+      out += STEP_BYTES;
+    }
+    skipped = 0;
   }
-  return max;
+  return (out - start) / STEP_BYTES;
 }
 
 // ---- creation -------------------------------------------------------------------------------------------------------
