@@ -356,9 +356,12 @@ export class BpfHtab extends BpfMap {
   }
 
   override getNextKey(key: usize, next: u64): i32 {
+    lock(lockOf(this));
     const current = key == 0 ? 0 : findKey(this, key);
     const pos = current == 0 ? firstElem(this) : nextElem(this, positionOfValue(this, current));
-    return pos == 0 ? -ENOENT : copyOut(next, keyAt(this, pos), this.keySize);
+    const ret = pos == 0 ? -ENOENT : copyOut(next, keyAt(this, pos), this.keySize);
+    unlock(lockOf(this));
+    return ret;
   }
 
   override batchOps(): u32 {

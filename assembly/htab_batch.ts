@@ -2,12 +2,13 @@
 // Kernel: hashtab.c __htab_map_lookup_and_delete_batch (behaviour checked against 6.18, spec hash-array-syscall.md 7.2).
 
 import { EFAULT, EINVAL, ENOENT, ENOSPC } from "../ts/uapi";
-import { BpfHtab } from "./hashtab";
+import { BpfHtab, lockOf } from "./hashtab";
 import { removeValue } from "./htab_update";
 import { bucketOf, firstFrom, hashAt, keyAt, nextInBucket, valueAt } from "./htab_table";
 import { BatchAttr } from "./map";
 import { copyOut } from "./map";
 import { isUserRange } from "./lib/bytes";
+import { lock, unlock } from "./lib/lock";
 
 export function htabLookupBatch(
   h: BpfHtab,
@@ -16,6 +17,14 @@ export function htabLookupBatch(
   andDelete: bool,
 ): i32 {
   if (attr.flags != 0) return -EINVAL;
+  lock(lockOf(h));
+  const ret = walkBuckets(h, attr, userCount, andDelete);
+  unlock(lockOf(h));
+  return ret;
+}
+
+/** The lock is held: all of a batch at once, where the kernel takes it bucket by bucket. */
+function walkBuckets(h: BpfHtab, attr: BatchAttr, userCount: usize, andDelete: bool): i32 {
   const room = attr.count;
   if (room == 0) return 0;
   store<u32>(userCount, 0);
