@@ -18,7 +18,7 @@
 // freeBytes of the free.
 
 import { hlistAddHead, hlistDel } from "./hlist";
-import { lock, unlock } from "./lock";
+import { SHARED, lock, unlock } from "./lock";
 import { memoryBytes, round8 } from "./bytes";
 import { free as hostFree, malloc as hostMalloc } from "./env";
 
@@ -136,8 +136,11 @@ export function heapAllocGrow(heap: Heap, bytes: u64, align: u32): usize {
 
 /** Grows the memory by what the promises lack; where not all of it can be had, by as much as half of what can be. */
 function keepPromise(heap: Heap): void {
-  if (heap.freeBytes >= heap.reservedBytes) return;
-  let want = heap.reservedBytes - heap.freeBytes;
+  // Read once: other threads change both.
+  const free = heap.freeBytes;
+  const reserved = heap.reservedBytes;
+  if (free >= reserved) return;
+  let want = reserved - free;
   while (!heapGrow(heap, want) && want >= 0x20000) want >>= 1;
 }
 
@@ -157,12 +160,17 @@ export function heapFree(heap: Heap, ptr: usize): void {
  * a map that allocates while it runs answers -ENOMEM when the promise could not be kept.
  */
 export function heapReserve(heap: Heap, bytes: u64): void {
-  heap.reservedBytes += bytes;
+  changeReserved(heap, bytes);
   if (heap.source == HEAP_GROW) keepPromise(heap);
 }
 
 export function heapUnreserve(heap: Heap, bytes: u64): void {
-  heap.reservedBytes -= bytes;
+  changeReserved(heap, -bytes);
+}
+
+function changeReserved(heap: Heap, change: u64): void {
+  if (SHARED) atomic.add<u64>(changetype<usize>(heap) + offsetof<Heap>("reservedBytes"), change);
+  else heap.reservedBytes += change;
 }
 
 function heapGrow(heap: Heap, bytes: u64): bool {
