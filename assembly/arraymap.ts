@@ -214,12 +214,12 @@ export function putIndex(next: u64, index: u32): i32 {
 // ---- arrays of references: ARRAY_OF_MAPS, PERF_EVENT_ARRAY ------------------------------------------------------------
 // bpf(2) puts fds in; an element is what was behind the fd, with a reference.
 //
-//   slots:   | address, u32; 0: empty | ...
+//   slots:   | reference, u32: an address or a handle; 0: empty | ...
 
 export abstract class BpfFdArray extends BpfMap {
   slots: u32;
 
-  /** What is behind a user's fd, with a reference taken; or -errno as an address. */
+  /** A reference to what is behind a user's fd; or -errno as an address. */
   abstract fdGetPtr(fd: i32): usize;
 
   /** Drops the reference of a slot. */

@@ -22,17 +22,8 @@ import {
   ENOTEMPTY,
   EPERM,
 } from "../ts/uapi";
-import {
-  FD_DIRECTORY,
-  FD_MAP,
-  entryKind,
-  entryObject,
-  fdGet,
-  fdHoldMap,
-  fdInstall,
-  fdTableLock,
-} from "./fd";
-import { allocZeroed, free, kernel, scratchPtr } from "./kernel";
+import { FD_DIRECTORY, FD_MAP, fdGet, fdInstall, fdTake } from "./fd";
+import { allocZeroed, free, kernel, kernelLockWord, scratchPtr } from "./kernel";
 import { copyBytes, equalBytes, memoryBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { BpfMap, isErr, mapGet, mapPut } from "./map";
@@ -123,9 +114,9 @@ function addOutside(dir: usize, name: u32, kind: u32): usize {
 function nodePut(ptr: usize): void {
   while (ptr != 0) {
     const node = nodeAt(ptr);
-    lock(fdTableLock());
+    lock(kernelLockWord());
     const left = --node.refcnt;
-    unlock(fdTableLock());
+    unlock(kernelLockWord());
     if (left != 0) return;
     if (node.map != 0) mapPut(changetype<BpfMap>(<usize>node.map));
     const parent = node.parent;
@@ -305,13 +296,12 @@ export function objPin(copy: usize): i32 {
   const flags = load<u32>(copy, 12);
   const fd = load<i32>(copy, 8);
   if (!flagsLegal(copy, BPF_F_PATH_FD)) return -EINVAL;
-  const entry = fdHoldMap(fd);
-  if (entryKind(entry) != FD_MAP) return -EINVAL;
-  const map = entryObject(entry);
-  lock(fdTableLock());
+  const map = fdTake(fd, FD_MAP);
+  if (isErr(map)) return -EINVAL;
+  lock(kernelLockWord());
   const ptr = createNode(startOf(flags, load<i32>(copy, 16)), load<u64>(copy), FILE);
   if (!isErr(ptr)) nodeAt(ptr).map = <u32>map;
-  unlock(fdTableLock());
+  unlock(kernelLockWord());
   if (!isErr(ptr)) return 0;
   mapPut(changetype<BpfMap>(map));
   return <i32>ptr;
@@ -322,13 +312,13 @@ export function objGet(copy: usize): i32 {
   const mode = openMode(flags);
   if (load<u32>(copy, 8) != 0 || mode == 0) return -EINVAL;
   if (!flagsLegal(copy, BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PATH_FD)) return -EINVAL;
-  lock(fdTableLock());
+  lock(kernelLockWord());
   let ptr = resolve(startOf(flags, load<i32>(copy, 16)), load<u64>(copy), false);
   if (!isErr(ptr)) {
     ptr = nodeAt(ptr).map == 0 ? <usize>-EACCES : nodeAt(ptr).map;
     if (!isErr(ptr)) mapGet(changetype<BpfMap>(ptr));
   }
-  unlock(fdTableLock());
+  unlock(kernelLockWord());
   return isErr(ptr) ? <i32>ptr : fdInstall(FD_MAP, mode, ptr);
 }
 
@@ -336,9 +326,9 @@ export function objGet(copy: usize): i32 {
 
 /** mkdir(2). */
 export function bpffsMkdir(path: u32): i32 {
-  lock(fdTableLock());
+  lock(kernelLockWord());
   const ptr = createNode(rootDir(), path, DIRECTORY);
-  unlock(fdTableLock());
+  unlock(kernelLockWord());
   return isErr(ptr) ? <i32>ptr : 0;
 }
 
@@ -353,10 +343,10 @@ export function bpffsRmdir(path: u32): i32 {
 }
 
 function remove(path: u32, kind: u32): i32 {
-  lock(fdTableLock());
+  lock(kernelLockWord());
   const ptr = findRemovable(path, kind);
   if (!isErr(ptr)) unlinkNode(ptr);
-  unlock(fdTableLock());
+  unlock(kernelLockWord());
   if (isErr(ptr)) return <i32>ptr;
   nodePut(ptr);
   return 0;
@@ -383,10 +373,10 @@ function findRemovable(path: u32, kind: u32): usize {
 
 /** open(2) with O_PATH | O_DIRECTORY: an fd for path_fd, or -errno. */
 export function bpffsOpen(path: u32): i32 {
-  lock(fdTableLock());
+  lock(kernelLockWord());
   const ptr = resolve(rootDir(), path, true);
   if (!isErr(ptr)) nodeAt(ptr).refcnt++;
-  unlock(fdTableLock());
+  unlock(kernelLockWord());
   return isErr(ptr) ? <i32>ptr : fdInstall(FD_DIRECTORY, 0, ptr);
 }
 
@@ -400,7 +390,7 @@ export function directoryPut(directory: usize): void {
  * @returns the bytes of the whole list, also when they do not fit; or -errno
  */
 export function bpffsReaddir(path: u32, buffer: usize, size: u32): i32 {
-  lock(fdTableLock());
+  lock(kernelLockWord());
   const ptr = resolve(rootDir(), path, true);
   let ret: i32 = isErr(ptr) ? <i32>ptr : 0;
   let child = ret == 0 ? nodeAt(ptr).firstChild : 0;
@@ -416,6 +406,6 @@ export function bpffsReaddir(path: u32, buffer: usize, size: u32): i32 {
     }
     child = node.nextSibling;
   }
-  unlock(fdTableLock());
+  unlock(kernelLockWord());
   return ret;
 }

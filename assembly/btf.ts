@@ -24,6 +24,7 @@ import { FD_BTF, FD_TOKEN, FMODE_READ, FMODE_WRITE, fdGet, fdInstall } from "./f
 import { allocZeroed, free, kernel } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
+import { refcountDecAndTest, refcountIncNotZero } from "./lib/refcount";
 import { kernelLockWord } from "./kernel";
 
 /** No blob may be larger, bytes. */
@@ -152,23 +153,9 @@ export function sizeOf(btf: Btf, id: u32): u64 {
 
 // ---- life -------------------------------------------------------------------------------------------------------------
 
-export function btfGet(btf: Btf): void {
-  if (ASC_FEATURE_THREADS) {
-    atomic.add<u32>(changetype<usize>(btf) + offsetof<Btf>("refcnt"), 1);
-  } else {
-    btf.refcnt++;
-  }
-}
-
 /** Drops a reference; the last one frees the object. */
 export function btfPut(btf: Btf): void {
-  let left: u32;
-  if (ASC_FEATURE_THREADS) {
-    left = atomic.sub<u32>(changetype<usize>(btf) + offsetof<Btf>("refcnt"), 1) - 1;
-  } else {
-    left = --btf.refcnt;
-  }
-  if (left != 0) return;
+  if (!refcountDecAndTest(changetype<usize>(btf) + offsetof<Btf>("refcnt"))) return;
   lock(kernelLockWord());
   const k = kernel();
   const self = <u32>changetype<usize>(btf);
@@ -200,6 +187,15 @@ function publish(btf: Btf): void {
 function btfById(id: u32): usize {
   let btf: u32 = kernel().btfHead;
   while (btf != 0 && changetype<Btf>(btf).id != id) btf = changetype<Btf>(btf).next;
+  return btf;
+}
+
+/** The object with an id, with a reference; 0 when there is none. */
+function btfTakeById(id: u32): usize {
+  lock(kernelLockWord());
+  let btf = btfById(id);
+  if (btf != 0 && !refcountIncNotZero(btf + offsetof<Btf>("refcnt"))) btf = 0;
+  unlock(kernelLockWord());
   return btf;
 }
 
@@ -251,12 +247,14 @@ function loadBlob(attr: BtfLoadAttr): i32 {
 /** The smallest id > start; 0 when there is none. */
 export function btfIdAfter(start: u32): u32 {
   let found: u32 = 0;
+  lock(kernelLockWord());
   let btf: u32 = kernel().btfHead;
   while (btf != 0) {
     const id = changetype<Btf>(btf).id;
     if (id > start && (found == 0 || id < found)) found = id;
     btf = changetype<Btf>(btf).next;
   }
+  unlock(kernelLockWord());
   return found;
 }
 
@@ -265,10 +263,8 @@ export function btfGetFdById(copy: usize): i32 {
   const flags = load<u32>(copy, 8);
   if (flags & ~(<u32>BPF_F_TOKEN_FD)) return -EINVAL;
   if (flags != 0) return <i32>fdGet(load<i32>(copy, 12), FD_TOKEN);
-  const btf = btfById(load<u32>(copy));
-  if (btf == 0) return -ENOENT;
-  btfGet(changetype<Btf>(btf));
-  return fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, btf);
+  const btf = btfTakeById(load<u32>(copy));
+  return btf == 0 ? -ENOENT : fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, btf);
 }
 
 /**

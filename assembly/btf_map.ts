@@ -30,19 +30,9 @@ import {
   ENOTSUPP,
   EOPNOTSUPP,
 } from "../ts/uapi";
-import {
-  Btf,
-  btfGet,
-  btfType,
-  kindAt,
-  kindOf,
-  sizeOf,
-  skipModifiers,
-  typeData,
-  vlenOf,
-} from "./btf";
+import { Btf, btfType, kindAt, kindOf, sizeOf, skipModifiers, typeData, vlenOf } from "./btf";
 import { FIELDS_OF_MAPS, FIELD_SPIN_LOCK, findFields, foundFields } from "./btf_fields";
-import { FD_BTF, fdGet } from "./fd";
+import { FD_BTF, fdTake } from "./fd";
 import { BpfMap, MapCreateAttr, isErr } from "./map";
 
 /** Sets of map types have a bit for each; there are less than 64. */
@@ -81,10 +71,9 @@ function isTypeIn(types: u64, type: u32): bool {
 /** Step 15 of a creation. The map holds the BTF from here on. @returns 0 or -errno */
 export function checkBtf(map: BpfMap, attr: MapCreateAttr): i32 {
   if (attr.btfKeyTypeId == 0 && attr.btfValueTypeId == 0) return 0;
-  const ptr = fdGet(attr.btfFd, FD_BTF);
+  const ptr = fdTake(attr.btfFd, FD_BTF);
   if (isErr(ptr)) return <i32>ptr;
   const btf = changetype<Btf>(ptr);
-  btfGet(btf);
   map.btf = <u32>ptr;
   map.btfKeyTypeId = attr.btfKeyTypeId;
   map.btfValueTypeId = attr.btfValueTypeId;

@@ -2,10 +2,13 @@
 // number is used. 0, 1 and 2 are open files from the start that are nothing of ours.
 
 import { EBADF, EINVAL, EMFILE, ENOMEM } from "../ts/uapi";
-import { Kernel, allocZeroed, freeReplaced, kernel } from "./kernel";
+import { allocZeroed, freeReplaced, kernel, kernelLockWord } from "./kernel";
 import { fdRelease } from "./fd_release";
+import { Btf } from "./btf";
 import { lock, unlock } from "./lib/lock";
-import { BpfMap, mapGet } from "./map";
+import { refcountInc } from "./lib/refcount";
+import { BpfMap } from "./map";
+import { PerfEvent } from "./perf_event";
 
 export const FD_FREE: u32 = 0;
 export const FD_FILE: u32 = 1;
@@ -50,7 +53,7 @@ export function fdInstall(kind: u32, mode: u32, object: usize): i32 {
 
 function takeFd(kind: u32, mode: u32, object: usize): i32 {
   const k = kernel();
-  lock(fdTableLock());
+  lock(kernelLockWord());
   let fd = k.fdHint;
   while (fd < k.fdCapacity && fdKindAt(fd) != FD_FREE) fd++;
   let ret: i32 = fd;
@@ -60,7 +63,7 @@ function takeFd(kind: u32, mode: u32, object: usize): i32 {
     store<u64>(entryPtr(fd), ((<u64>object) << 32) | (mode << 16) | kind);
     k.fdHint = fd + 1;
   }
-  unlock(fdTableLock());
+  unlock(kernelLockWord());
   return ret;
 }
 
@@ -107,13 +110,13 @@ export function fdMode(fd: i32): u32 {
 
 /** Takes the number out of the table; the object's reference passes to the caller. @returns its entry, 0 when it was not open */
 export function fdRemove(fd: i32): u64 {
-  lock(fdTableLock());
+  lock(kernelLockWord());
   const entry = entryOf(fd);
   if (entry != 0) {
     store<u64>(entryPtr(fd), 0);
     if (<u32>fd < kernel().fdHint) kernel().fdHint = fd;
   }
-  unlock(fdTableLock());
+  unlock(kernelLockWord());
   return entry;
 }
 
@@ -124,23 +127,42 @@ export function fdGet(fd: i32, kind: u32): usize {
   return <usize>(entry == 0 ? -EBADF : -EINVAL);
 }
 
-/** An fd's entry; if it is a map's, with a reference to the map: another thread may close the fd the moment after. */
-export function fdHoldMap(fd: i32): u64 {
-  lock(fdTableLock());
+/** Does fdHold take a reference to objects of this kind? The other kinds have counts that only their own lock guards. */
+function isHeld(kind: u32): bool {
+  return kind == FD_MAP || kind == FD_BTF || kind == FD_PERF_EVENT;
+}
+
+/** The count of an object that isHeld. */
+function refcountOf(kind: u32, object: usize): usize {
+  return kind == FD_MAP ? object + offsetof<BpfMap>("refcnt") : object;
+}
+if (offsetof<Btf>("refcnt") + offsetof<PerfEvent>("refcnt") != 0) ERROR("refcountOf");
+
+/**
+ * An fd's entry, with a reference to what is behind it: another thread may close the fd the moment after. fdPut drops it.
+ * Maps, BTF and perf events; the entries of other kinds are as entryOf has them.
+ */
+export function fdHold(fd: i32): u64 {
+  lock(kernelLockWord());
   const entry = entryOf(fd);
-  if (entryKind(entry) == FD_MAP) mapGet(changetype<BpfMap>(entryObject(entry)));
-  unlock(fdTableLock());
+  const kind = entryKind(entry);
+  if (isHeld(kind)) refcountInc(refcountOf(kind, entryObject(entry)));
+  unlock(kernelLockWord());
   return entry;
 }
 
-/** The map behind fd. */
-export function fdMap(fd: i32): usize {
-  return fdGet(fd, FD_MAP);
+/** Drops the reference of fdHold. */
+export function fdPut(entry: u64): void {
+  const kind = entryKind(entry);
+  if (isHeld(kind)) fdRelease(kind, entryObject(entry));
 }
 
-/** The lock of the kernel's tables: fds, handles, ids, pins. */
-export function fdTableLock(): usize {
-  return changetype<usize>(kernel()) + offsetof<Kernel>("lockWord");
+/** fdGet with a reference, of a kind that fdHold knows. */
+export function fdTake(fd: i32, kind: u32): usize {
+  const entry = fdHold(fd);
+  if (entryKind(entry) == kind) return entryObject(entry);
+  fdPut(entry);
+  return <usize>(entry == 0 ? -EBADF : -EINVAL);
 }
 
 function fdKindAt(fd: u32): u32 {

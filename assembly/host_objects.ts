@@ -152,7 +152,7 @@ export function host_dup(fd: i32): i32 {
   return object == 0 ? -EBADF : install(changetype<HostObject>(object));
 }
 
-/** The object behind an fd, of whatever kind; 0 when there is none. */
+/** The object behind an fd, of whatever kind; 0 when there is none. The lock is held. */
 function hostByFd(fd: i32): usize {
   const entry = entryOf(fd);
   return isHostKind(entryKind(entry)) ? entryObject(entry) : 0;
@@ -160,14 +160,20 @@ function hostByFd(fd: i32): usize {
 
 /** Where programs see the object behind an fd; 0 when there is none. */
 export function host_ptr(fd: i32): u32 {
+  lock(hostLockWord());
   const object = hostByFd(fd);
-  return object == 0 ? 0 : hostPtr(changetype<HostObject>(object));
+  const ptr = object == 0 ? 0 : hostPtr(changetype<HostObject>(object));
+  unlock(hostLockWord());
+  return ptr;
 }
 
 /** The number of the object behind an fd, which no other object of this kernel has; 0 when there is none. */
 export function host_serial(fd: i32): u32 {
+  lock(hostLockWord());
   const object = hostByFd(fd);
-  return object == 0 ? 0 : changetype<HostObject>(object).serial;
+  const serial = object == 0 ? 0 : changetype<HostObject>(object).serial;
+  unlock(hostLockWord());
+  return serial;
 }
 
 // ---- sockets ----------------------------------------------------------------------------------------------------------
@@ -336,11 +342,24 @@ export function task_create(pid: u32, cgroup: u32, serial: u32): i32 {
   if (isErr(ptr)) return <i32>ptr;
   const task = changetype<Task>(ptr);
   lock(hostLockWord());
-  startTask(task, pid == 0 ? freePid() : pid);
+  const other = pid == 0 ? 0 : taskByPid(pid);
+  if (other == 0) startTask(task, pid == 0 ? freePid() : pid);
+  else takePlace(changetype<HostObject>(other), task);
   unlock(hostLockWord());
+  if (other != 0) {
+    hostPut(task);
+    return install(changetype<HostObject>(other));
+  }
   const fd = install(task);
   if (fd < 0) task_reap(hostPtr(task), task.serial);
   return fd;
+}
+
+/** Another thread has made a task of this number in between: takes a reference to that one, and one from the new one. */
+function takePlace(other: HostObject, task: HostObject): void {
+  other.refcnt++;
+  leave(task);
+  task.refcnt--;
 }
 
 /** Gives the task its number and its place in the process table. */

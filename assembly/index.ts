@@ -2,11 +2,11 @@
 // the others serve ts/ and may change.
 
 import { EBADF, EINVAL } from "../ts/uapi";
-import { FD_MAP, entryKind, entryObject, fdMap, fdObjectOf, fdRemove, fdTableInit } from "./fd";
+import { FD_MAP, entryKind, entryObject, fdRemove, fdTableInit, fdTake } from "./fd";
 import { fdRelease } from "./fd_release";
 import { hostInit } from "./host";
 import { allocGrow, kernel, kernelExit, kernelInit, scratchPtr } from "./kernel";
-import { BpfMap, MapCreateAttr, handlesInit, isErr, mapByHandle } from "./map";
+import { BpfMap, MapCreateAttr, handlesInit, isErr, mapByHandle, mapPut } from "./map";
 import { mapMmap, mapMunmap } from "./map_obj";
 import { NO_TYPE, allocCheck } from "./map_types";
 
@@ -189,8 +189,12 @@ export function map_mmap(fd: i32, offset: f64, length: f64, writable: i32): usiz
 
 /** Bytes of the map behind fd that can be mapped; 0 when it has none. */
 export function map_mmap_bytes(fd: i32): f64 {
-  const map = fdObjectOf(fd, FD_MAP);
-  return map == 0 ? 0 : <f64>changetype<BpfMap>(map).mmapBytes();
+  const ptr = fdTake(fd, FD_MAP);
+  if (isErr(ptr)) return 0;
+  const map = changetype<BpfMap>(ptr);
+  const bytes = <f64>map.mmapBytes();
+  mapPut(map);
+  return bytes;
 }
 
 /** Closes a window of map_mmap; once only. */
@@ -213,14 +217,22 @@ export { fdMode as fd_mode } from "./fd";
 
 /** The handle of the map behind an fd; 0 when there is none. */
 export function bpf_map_by_fd(fd: i32): u32 {
-  const map = fdObjectOf(fd, FD_MAP);
-  return map == 0 ? 0 : changetype<BpfMap>(map).handle;
+  const ptr = fdTake(fd, FD_MAP);
+  if (isErr(ptr)) return 0;
+  const map = changetype<BpfMap>(ptr);
+  const handle = map.handle;
+  mapPut(map);
+  return handle;
 }
 
 /** Address of byte `off` of an ARRAY's value (max_entries 1), or -errno. */
 export function map_value_addr(fd: i32, off: u32): i32 {
-  const ptr = fdMap(fd);
-  return isErr(ptr) ? <i32>ptr : <i32>changetype<BpfMap>(ptr).directValueAddr(off);
+  const ptr = fdTake(fd, FD_MAP);
+  if (isErr(ptr)) return <i32>ptr;
+  const map = changetype<BpfMap>(ptr);
+  const addr = <i32>map.directValueAddr(off);
+  mapPut(map);
+  return addr;
 }
 
 /** 1 when maps of this type can be created. */

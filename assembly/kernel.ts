@@ -75,7 +75,7 @@ export function kernel(): Kernel {
   return changetype<Kernel>(root);
 }
 
-/** The lock of the kernel's own tables: fds, handles, ids. */
+/** The lock of the kernel's own tables: fds, handles, ids, pins. */
 export function kernelLockWord(): usize {
   return root + offsetof<Kernel>("lockWord");
 }

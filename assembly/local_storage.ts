@@ -29,7 +29,7 @@ import {
   ENOMEM,
 } from "../ts/uapi";
 import { PERCPU_VALUE_MAX } from "./arraymap";
-import { FD_CGROUP, fdMap, fdObjectOf } from "./fd";
+import { FD_CGROUP, FD_MAP, fdObjectOf, fdTake } from "./fd";
 import { Cgroup, hostBySerial, hostLockWord } from "./host";
 import { allocZeroed, cpu, free, kernel } from "./kernel";
 import { copyBytes, round8 } from "./lib/bytes";
@@ -207,13 +207,16 @@ function isOurs(map: BpfMap): bool {
  * @returns 0; -EBADF: not open, or no cgroup; -EINVAL: no map of these types; -ENOENT: the cgroup is removed; -ENOMEM
  */
 export function cgroup_storage_attach(mapFd: i32, cgroupFd: i32, attachType: u32): i32 {
-  const mapPtr = fdMap(mapFd);
+  const mapPtr = fdTake(mapFd, FD_MAP);
   if (isErr(mapPtr)) return <i32>mapPtr;
-  if (!isOurs(changetype<BpfMap>(mapPtr))) return -EINVAL;
-  const map = changetype<CgroupStorage>(mapPtr);
-  lock(hostLockWord());
-  const ret = attachTo(map, fdObjectOf(cgroupFd, FD_CGROUP), attachType);
-  unlock(hostLockWord());
+  const map = changetype<BpfMap>(mapPtr);
+  let ret = -EINVAL;
+  if (isOurs(map)) {
+    lock(hostLockWord());
+    ret = attachTo(changetype<CgroupStorage>(mapPtr), fdObjectOf(cgroupFd, FD_CGROUP), attachType);
+    unlock(hostLockWord());
+  }
+  mapPut(map);
   return ret;
 }
 
@@ -282,13 +285,14 @@ function storageByHandle(handle: u32): usize {
 
 /** The cgroup is removed, and with it what is attached. */
 export function detachAll(cgroup: Cgroup): void {
-  while (cgroup.attached != 0) {
-    const storage = changetype<Storage>(cgroup.attached);
-    const map = changetype<CgroupStorage>(storage.map);
+  while (true) {
     lock(hostLockWord());
-    unlinkStorage(storage);
+    const storage = cgroup.attached;
+    const map = storage == 0 ? 0 : changetype<Storage>(storage).map;
+    if (storage != 0) unlinkStorage(changetype<Storage>(storage));
     unlock(hostLockWord());
-    mapPut(map);
+    if (storage == 0) return;
+    mapPut(changetype<BpfMap>(map));
   }
 }
 
@@ -327,7 +331,7 @@ export function bpf_get_local_storage(handle: u32, flags: u64): usize {
   const map = changetype<CgroupStorage>(ptr);
   lock(hostLockWord());
   const found = map.findOn(hostBySerial(FD_CGROUP, currentCgroup, currentSerial), currentType);
+  const value = found == 0 ? 0 : changetype<Storage>(found).value + VALUE_HDR;
   unlock(hostLockWord());
-  if (found == 0) return 0;
-  return changetype<Storage>(found).value + VALUE_HDR + cpu() * map.cpuStride;
+  return value == 0 ? 0 : value + cpu() * map.cpuStride;
 }

@@ -19,9 +19,10 @@ import {
 } from "../ts/uapi";
 import { genericLookupBatch } from "./batch";
 import { Btf, btfPut } from "./btf";
-import { allocZeroed, free, freeReplaced, kernel, Kernel } from "./kernel";
+import { allocZeroed, free, freeReplaced, kernel, kernelLockWord } from "./kernel";
 import { copyBytes, isUserRange, round8 } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
+import { refcountDecAndTest, refcountIncNotZero, refcountInc } from "./lib/refcount";
 import { NO_LOCK, RegionOwner } from "./lib/region";
 
 export { NO_LOCK } from "./lib/region";
@@ -282,11 +283,11 @@ export function setAttributes(map: BpfMap, attr: MapCreateAttr): void {
 
 /** Frees a map that has no id (yet, or any more), with all it owns. */
 export function freeMap(map: BpfMap): void {
-  map.release();
   map.handle = 0;
   map.inlineHandle = 0;
   map.storeHandle = 0;
   map.plainHandle = 0;
+  map.release();
   if (map.btf != 0) btfPut(changetype<Btf>(map.btf));
   free(changetype<usize>(map) - OBJECT_HDR);
 }
@@ -370,7 +371,7 @@ export function mmapWindow(
 
 // ---- handles ------------------------------------------------------------------------------------------------------
 
-//   handle = generation << 20 | index, generation 1..4095
+//   handle = generation << 20 | index, generation 1..4094: no handle is an address that isErr
 //   entry:  | handle (0: free) | map, or next free index | generation | handle, if small |      entry 0 is never used
 //     small: an inline table with 4-byte keys, so that one comparison tells programs' commonest maps
 const HANDLE_ENTRY: u32 = 16;
@@ -429,7 +430,7 @@ function takeHandle(map: BpfMap): bool {
   const entry = k.handles + index * HANDLE_ENTRY;
   k.handleFree = load<u32>(entry, ENTRY_MAP);
   if (k.handleFree == 0) k.handleFreeTail = 0;
-  const generation = (load<u32>(entry, ENTRY_GENERATION) % 4095) + 1;
+  const generation = (load<u32>(entry, ENTRY_GENERATION) % 4094) + 1;
   map.handle = (generation << 20) | index;
   if (map.isInline) map.inlineHandle = map.handle;
   if (map.isPlain) map.plainHandle = map.handle;
@@ -484,19 +485,15 @@ function growHandles(): bool {
 
 // ---- ids and references -------------------------------------------------------------------------------------------
 
-function lockWord(): usize {
-  return changetype<usize>(kernel()) + offsetof<Kernel>("lockWord");
-}
-
 /** Gives a new map its id and handle; its first reference is the caller's. */
 export function publishMap(map: BpfMap): bool {
-  lock(lockWord());
+  lock(kernelLockWord());
   const ok = takeHandle(map);
   if (ok) {
     map.refcnt = 1;
     map.id = takeId();
   }
-  unlock(lockWord());
+  unlock(kernelLockWord());
   return ok;
 }
 
@@ -511,7 +508,7 @@ function takeId(): u32 {
   }
 }
 
-/** The live map with the smallest id > start; 0 when there is none. */
+/** The live map with the smallest id > start; 0 when there is none. The lock of the tables is held. */
 export function mapAfterId(start: u32): usize {
   const k = kernel();
   let found: usize = 0;
@@ -523,31 +520,43 @@ export function mapAfterId(start: u32): usize {
   return found;
 }
 
-export function mapById(id: u32): usize {
+function mapById(id: u32): usize {
   if (id == 0) return 0;
   const map = mapAfterId(id - 1);
   return map != 0 && changetype<BpfMap>(map).id == id ? map : 0;
 }
 
+/** The map with an id, with a reference; 0 when there is none. */
+export function mapTakeById(id: u32): usize {
+  lock(kernelLockWord());
+  let map = mapById(id);
+  if (map != 0 && !refcountIncNotZero(refcountWord(changetype<BpfMap>(map)))) map = 0;
+  unlock(kernelLockWord());
+  return map;
+}
+
+/** mapAfterId's id; 0 when there is none. */
+export function mapIdAfter(start: u32): u32 {
+  lock(kernelLockWord());
+  const map = mapAfterId(start);
+  const id = map == 0 ? 0 : changetype<BpfMap>(map).id;
+  unlock(kernelLockWord());
+  return id;
+}
+
+function refcountWord(map: BpfMap): usize {
+  return changetype<usize>(map) + offsetof<BpfMap>("refcnt");
+}
+
 export function mapGet(map: BpfMap): void {
-  if (ASC_FEATURE_THREADS) {
-    atomic.add<u32>(changetype<usize>(map) + offsetof<BpfMap>("refcnt"), 1);
-  } else {
-    map.refcnt++;
-  }
+  refcountInc(refcountWord(map));
 }
 
 /** Drops a reference; the last one ends the map, at once (the kernel frees a little later). */
 export function mapPut(map: BpfMap): void {
-  let left: u32;
-  if (ASC_FEATURE_THREADS) {
-    left = atomic.sub<u32>(changetype<usize>(map) + offsetof<BpfMap>("refcnt"), 1) - 1;
-  } else {
-    left = --map.refcnt;
-  }
-  if (left != 0) return;
-  lock(lockWord());
+  if (!refcountDecAndTest(refcountWord(map))) return;
+  lock(kernelLockWord());
   dropHandle(map.handle);
-  unlock(lockWord());
+  unlock(kernelLockWord());
   freeMap(map);
 }

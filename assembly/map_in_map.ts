@@ -3,11 +3,12 @@
 // An outer map holds references to inner maps, which all look like the template given at its creation. bpf(2) puts in
 // fds and reads ids; a program's lookup answers the inner map's handle.
 //
-//   ARRAY_OF_MAPS   slots:    | address of inner map 0, u32 | ... |            0: empty
-//   HASH_OF_MAPS    element value: | address of the inner map, u32 |           BpfHtab with ownsValues
+//   ARRAY_OF_MAPS   slots:    | handle of inner map 0, u32 | ... |            0: empty
+//   HASH_OF_MAPS    element value: | handle of the inner map, u32 |           BpfHtab with ownsValues
 //
-// Invariant: every address in an outer map is one reference (mapGet) to a live map. Where bpf(2) reads a value it gets
-// the word at valueOf(), the inner map's id. No byte of an outer map may be touched by a program.
+// Invariant: every handle in an outer map stands for one reference (mapGet) to a live map. Handles, since lookups take no
+// lock: what they have read may be out of the map, and ended, the moment after, and then the handle says so. Where bpf(2)
+// reads a value it gets the word at valueOf(), the inner map's id. No byte of an outer map may be touched by a program.
 //
 // Locks: dropping an inner map's last reference takes the kernel's lock inside the outer map's. That is safe, because
 // nothing takes a map's lock inside the kernel's.
@@ -28,17 +29,17 @@ import {
   ENOTSUPP,
 } from "../ts/uapi";
 import { BpfFdArray } from "./arraymap";
-import { fdMap } from "./fd";
+import { FD_MAP, fdTake } from "./fd";
 import { BpfHtab } from "./hashtab";
 import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
 import { DEAD } from "./lib/region";
 import { BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr } from "./map";
-import { attrLegal, copyOut, isErr, mapGet, mapPut } from "./map";
+import { attrLegal, copyOut, isErr, mapByHandle, mapPut } from "./map";
 
 const ARRAY_OF_MAPS_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY;
 /** Bytes of a value: an fd going in, an id coming out. */
 const VALUE_SIZE: u32 = 4;
-/** Offset in the scratch area of the word that passes an inner map's address to the hash table. */
+/** Offset in the scratch area of the word that passes an inner map's handle to the hash table. */
 const INNER_AT: u32 = 232;
 
 // ---- the template ---------------------------------------------------------------------------------------------------
@@ -63,13 +64,19 @@ function checkTemplate(map: BpfMap): i32 {
  *   outer one, ENOTSUPP, ENOMEM
  */
 function makeTemplate(fd: i32): usize {
-  const ptr = fdMap(fd);
+  const ptr = fdTake(fd, FD_MAP);
   if (isErr(ptr)) return ptr;
-  const ret = checkTemplate(changetype<BpfMap>(ptr));
-  if (ret != 0) return <usize>ret;
+  const map = changetype<BpfMap>(ptr);
+  const ret = checkTemplate(map);
+  const meta = ret == 0 ? copyTemplate(map) : <usize>ret;
+  mapPut(map);
+  return meta;
+}
+
+function copyTemplate(map: BpfMap): usize {
   const meta = allocGrow(offsetof<BpfMap>());
   if (meta == 0) return <usize>-ENOMEM;
-  memory.copy(meta, ptr, offsetof<BpfMap>());
+  memory.copy(meta, changetype<usize>(map), offsetof<BpfMap>());
   return meta;
 }
 
@@ -82,20 +89,31 @@ function matches(inner: BpfMap, meta: BpfMap): bool {
   return !isFixed || inner.maxEntries == meta.maxEntries;
 }
 
-/** The map behind a user's fd with a reference taken; -EBADF, or -EINVAL: no map, or unlike the template. */
+/** The handle of the map behind a user's fd, with a reference taken; -EBADF, or -EINVAL: no map, or unlike the template. */
 function innerFromFd(fd: i32, meta: u32): usize {
-  const ptr = fdMap(fd);
+  const ptr = fdTake(fd, FD_MAP);
   if (isErr(ptr)) return ptr;
   const inner = changetype<BpfMap>(ptr);
-  if (!matches(inner, changetype<BpfMap>(meta))) return <usize>-EINVAL;
-  mapGet(inner);
-  return ptr;
+  if (matches(inner, changetype<BpfMap>(meta))) return inner.handle;
+  mapPut(inner);
+  return <usize>-EINVAL;
 }
 
-/** What bpf(2) reads as the value: the address of the inner map's id. */
-function valueOf(inner: u32): usize {
-  assert(inner != 0);
-  return inner + offsetof<BpfMap>("id");
+/** Drops the reference that a handle in an outer map stands for. */
+function putInner(handle: u32): void {
+  mapPut(changetype<BpfMap>(mapByHandle(handle)));
+}
+
+/** What bpf(2) reads as the value: the address of the inner map's id; 0: the map has ended meanwhile. */
+function valueOf(handle: u32): usize {
+  const inner = mapByHandle(handle);
+  return inner == 0 ? 0 : inner + offsetof<BpfMap>("id");
+}
+
+/** Copies it to a user's address. */
+function copyIdOut(to: u64, handle: u32): i32 {
+  const value = valueOf(handle);
+  return value == 0 ? -ENOENT : copyOut(to, value, VALUE_SIZE);
 }
 
 // ---- ARRAY_OF_MAPS --------------------------------------------------------------------------------------------------
@@ -122,10 +140,10 @@ export class BpfArrayOfMaps extends BpfFdArray {
   }
 
   override fdPutPtr(ptr: usize): void {
-    mapPut(changetype<BpfMap>(ptr));
+    putInner(<u32>ptr);
   }
 
-  /** Address of the inner map; 0: empty slot, or no such index. */
+  /** Handle of the inner map; 0: empty slot, or no such index. */
   private inner(key: usize): u32 {
     const index = load<u32>(key);
     return index < this.maxEntries ? load<u32>(this.slotAt(index)) : 0;
@@ -133,30 +151,27 @@ export class BpfArrayOfMaps extends BpfFdArray {
 
   /** The inner map's handle. */
   override lookupElem(key: usize): usize {
-    const inner = this.inner(key);
-    return inner == 0 ? 0 : changetype<BpfMap>(inner).handle;
+    return this.inner(key);
   }
 
   override peekElem(key: usize): usize {
-    const inner = this.inner(key);
-    return inner == 0 ? 0 : valueOf(inner);
+    return valueOf(this.inner(key));
   }
 
   override lookupUser(key: usize, value: u64, flags: u64): i32 {
-    const inner = this.inner(key);
-    return inner == 0 ? -ENOENT : copyOut(value, valueOf(inner), VALUE_SIZE);
+    return copyIdOut(value, this.inner(key));
   }
 
   /** Steps over empty slots. */
   override iterNext(iter: usize, key: usize): usize {
     let index = load<u32>(iter);
     while (index < this.maxEntries) {
-      const inner = load<u32>(this.slotAt(index));
+      const value = valueOf(load<u32>(this.slotAt(index)));
       index++;
-      if (inner == 0) continue;
+      if (value == 0) continue;
       store<u32>(iter, index);
       store<u32>(key, index - 1);
-      return valueOf(inner);
+      return value;
     }
     store<u32>(iter, index);
     return 0;
@@ -192,7 +207,7 @@ export class BpfHashOfMaps extends BpfHtab {
   /** The inner map's handle. */
   override lookupElem(key: usize): usize {
     const value = super.peekElem(key);
-    return value == 0 ? 0 : changetype<BpfMap>(load<u32>(value)).handle;
+    return value == 0 ? 0 : load<u32>(value);
   }
 
   override peekElem(key: usize): usize {
@@ -201,12 +216,17 @@ export class BpfHashOfMaps extends BpfHtab {
   }
 
   override iterNext(iter: usize, key: usize): usize {
-    const value = super.iterNext(iter, key);
-    return value == 0 ? 0 : valueOf(load<u32>(value));
+    let value: usize = 0;
+    do {
+      const inner = super.iterNext(iter, key);
+      if (inner == 0) return 0;
+      value = valueOf(load<u32>(inner));
+    } while (value == 0);
+    return value;
   }
 
   override copyValueTo(to: u64, value: usize, flags: u64): i32 {
-    return copyOut(to, valueOf(load<u32>(value)), VALUE_SIZE);
+    return copyIdOut(to, load<u32>(value));
   }
 
   /** bpf(2) only. Order of checks: fd, then those of every hash table. */
@@ -217,12 +237,12 @@ export class BpfHashOfMaps extends BpfHtab {
     const word = scratchPtr() + INNER_AT;
     store<u32>(word, inner);
     const ret = super.updateElem(key, word, flags, true);
-    if (ret != 0) mapPut(changetype<BpfMap>(inner));
+    if (ret != 0) putInner(<u32>inner);
     return ret;
   }
 
   override dropValue(value: usize): void {
-    mapPut(changetype<BpfMap>(load<u32>(value)));
+    putInner(load<u32>(value));
   }
 
   override lookupAndDeleteUser(key: usize, value: u64, flags: u64): i32 {

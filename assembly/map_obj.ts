@@ -20,21 +20,22 @@ import {
 } from "../ts/uapi";
 import {
   FD_BTF,
-  FD_FREE,
   FD_MAP,
   FMODE_READ,
   FMODE_WRITE,
-  fdInstall,
   entryKind,
   entryMode,
   entryObject,
-  entryOf,
+  fdHold,
+  fdInstall,
+  fdPut,
 } from "./fd";
 import { BTF_INFO_SIZE, Btf, btfIdAfter, btfInfo } from "./btf";
 import { copyBytes, zeroBytes } from "./lib/bytes";
-import { BpfMap, NO_LOCK, isErr, mapAfterId, mapById, mapGet, mapPut } from "./map";
+import { lock, unlock } from "./lib/lock";
+import { BpfMap, NO_LOCK, isErr, mapIdAfter, mapPut, mapTakeById } from "./map";
 import { openMode } from "./map_create";
-import { scratchPtr } from "./kernel";
+import { kernelLockWord, scratchPtr } from "./kernel";
 import { copyStructFromUser, putAttr } from "./uaccess";
 
 /** struct bpf_map_info. */
@@ -68,10 +69,14 @@ if (offsetof<BpfMapInfo>("padding") != 100) ERROR("BpfMapInfo mirrors struct bpf
 export function mapFreeze(map: BpfMap, mode: u32): i32 {
   if (map.lockOffset != NO_LOCK) return -ENOTSUPP;
   if ((mode & FMODE_WRITE) == 0) return -EPERM;
-  if (map.writableMmaps != 0) return -EBUSY;
-  map.frozen = 1;
-  map.storeHandle = 0;
-  return 0;
+  lock(kernelLockWord());
+  const isBusy = map.writableMmaps != 0;
+  if (!isBusy) {
+    map.frozen = 1;
+    map.storeHandle = 0;
+  }
+  unlock(kernelLockWord());
+  return isBusy ? -EBUSY : 0;
 }
 
 /**
@@ -81,7 +86,14 @@ export function mapFreeze(map: BpfMap, mode: u32): i32 {
  */
 export function mapMmap(fd: i32, offset: u64, length: u64, writable: bool): usize {
   if (offset & (<u64>PAGE_SIZE - 1)) return <usize>-EINVAL;
-  const entry = entryOf(fd);
+  const entry = fdHold(fd);
+  const ptr = openWindow(entry, offset, length, writable);
+  if (isErr(ptr)) fdPut(entry);
+  return ptr;
+}
+
+/** mapMmap with the fd's reference, which becomes the window's. */
+function openWindow(entry: u64, offset: u64, length: u64, writable: bool): usize {
   if (entry == 0) return <usize>-EBADF;
   if (length == 0) return <usize>-EINVAL;
   if (entryKind(entry) != FD_MAP) return <usize>-ENODEV;
@@ -89,21 +101,29 @@ export function mapMmap(fd: i32, offset: u64, length: u64, writable: bool): usiz
   const needs = writable ? FMODE_READ | FMODE_WRITE : FMODE_READ;
   if ((mode & needs) != needs) return <usize>-EACCES;
   const map = changetype<BpfMap>(entryObject(entry));
-  let ptr = map.lockOffset == NO_LOCK ? map.mmap(offset, length, false) : <usize>-ENOTSUPP;
+  const ptr = map.lockOffset == NO_LOCK ? map.mmap(offset, length, false) : <usize>-ENOTSUPP;
   if (<i32>ptr == -ENOTSUPP) return ptr;
   if ((mode & FMODE_WRITE) == 0) return <usize>-EINVAL;
-  if (writable) {
-    if (map.frozen) return <usize>-EPERM;
-    if (map.mapFlags & BPF_F_RDONLY_PROG) return <usize>-EACCES;
-    ptr = map.mmap(offset, length, true);
-  }
-  if (!isErr(ptr)) mapGet(map);
+  return writable ? openWritable(map, offset, length) : ptr;
+}
+
+/** A map is frozen, or has a writable window, but never both. */
+function openWritable(map: BpfMap, offset: u64, length: u64): usize {
+  lock(kernelLockWord());
+  let ptr = <usize>-EPERM;
+  if (!map.frozen)
+    ptr = map.mapFlags & BPF_F_RDONLY_PROG ? <usize>-EACCES : map.mmap(offset, length, true);
+  unlock(kernelLockWord());
   return ptr;
 }
 
 /** munmap(2) of a whole window. */
 export function mapMunmap(map: BpfMap, writable: bool): void {
-  if (writable) map.writableMmaps--;
+  if (writable) {
+    lock(kernelLockWord());
+    map.writableMmaps--;
+    unlock(kernelLockWord());
+  }
   mapPut(map);
 }
 
@@ -115,27 +135,25 @@ export function getNextId(copy: usize, userAttr: u32, ofBtf: bool): i32 {
   return id == 0 ? -ENOENT : putAttr(userAttr, id);
 }
 
-function mapIdAfter(start: u32): u32 {
-  const map = mapAfterId(start);
-  return map == 0 ? 0 : changetype<BpfMap>(map).id;
-}
-
 /** attr: map_id 0, open_flags 8. */
 export function mapGetFdById(copy: usize): i32 {
   const flags = load<u32>(copy, 8);
   const mode = openMode(flags);
   if (flags & ~(BPF_F_RDONLY | BPF_F_WRONLY) || mode == 0) return -EINVAL;
-  const map = mapById(load<u32>(copy));
-  if (map == 0) return -ENOENT;
-  mapGet(changetype<BpfMap>(map));
-  return fdInstall(FD_MAP, mode, map);
+  const map = mapTakeById(load<u32>(copy));
+  return map == 0 ? -ENOENT : fdInstall(FD_MAP, mode, map);
 }
 
 /** attr: bpf_fd 0, info_len 4, info 8. The buffer is input too. */
 export function objGetInfoByFd(copy: usize, userAttr: u32): i32 {
-  const entry = entryOf(load<i32>(copy));
+  const entry = fdHold(load<i32>(copy));
+  const ret = entry == 0 ? -EBADFD : infoOf(entry, copy, userAttr);
+  fdPut(entry);
+  return ret;
+}
+
+function infoOf(entry: u64, copy: usize, userAttr: u32): i32 {
   const kind = entryKind(entry);
-  if (kind == FD_FREE) return -EBADFD;
   const isMap = kind == FD_MAP;
   if (!isMap && kind != FD_BTF) return -EINVAL;
   const object = entryObject(entry);

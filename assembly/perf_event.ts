@@ -33,12 +33,12 @@ import {
   PAGE_SIZE,
 } from "../ts/uapi";
 import { BpfFdArray } from "./arraymap";
-import { FD_PERF_EVENT, FMODE_READ, FMODE_WRITE, fdInstall, fdObjectOf } from "./fd";
+import { FD_PERF_EVENT, FMODE_READ, FMODE_WRITE, fdInstall, fdTake } from "./fd";
 import { allocZeroed, cpu, free, kernel } from "./kernel";
 import { loadAcquire, storeRelease } from "./lib/atomic";
 import { isUserRange, round8 } from "./lib/bytes";
-import { SHARED } from "./lib/lock";
-import { MapCreateAttr, attrLegal, mapOfType } from "./map";
+import { refcountDecAndTest } from "./lib/refcount";
+import { MapCreateAttr, attrLegal, isErr, mapOfType } from "./map";
 
 const PERF_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PRESERVE_ELEMS;
 const PERF_RECORD_LOST: u32 = 2;
@@ -64,17 +64,9 @@ export class PerfEvent {
   lost: u64;
 }
 
-function eventGet(event: PerfEvent): void {
-  if (SHARED) atomic.add<u32>(changetype<usize>(event), 1);
-  else event.refcnt++;
-}
-
 /** Drops a reference; the last one ends the event. */
 export function eventPut(event: PerfEvent): void {
-  let left: u32;
-  if (SHARED) left = atomic.sub<u32>(changetype<usize>(event), 1) - 1;
-  else left = --event.refcnt;
-  if (left != 0) return;
+  if (!refcountDecAndTest(changetype<usize>(event) + offsetof<PerfEvent>("refcnt"))) return;
   free(event.pages);
   free(changetype<usize>(event));
 }
@@ -105,8 +97,11 @@ export function perf_event_create(onCpu: u32, dataBytes: u32): i32 {
 
 /** Address of an event's pages, for as long as it lives; 0: not the fd of one. */
 export function perf_event_pages(fd: i32): usize {
-  const event = fdObjectOf(fd, FD_PERF_EVENT);
-  return event == 0 ? 0 : changetype<PerfEvent>(event).pages;
+  const event = fdTake(fd, FD_PERF_EVENT);
+  if (isErr(event)) return 0;
+  const pages = changetype<PerfEvent>(event).pages;
+  eventPut(changetype<PerfEvent>(event));
+  return pages;
 }
 
 // ---- the map --------------------------------------------------------------------------------------------------------
@@ -123,10 +118,8 @@ export class BpfPerfEventArray extends BpfFdArray {
   }
 
   override fdGetPtr(fd: i32): usize {
-    const event = fdObjectOf(fd, FD_PERF_EVENT);
-    if (event == 0) return <usize>-EBADF;
-    eventGet(changetype<PerfEvent>(event));
-    return event;
+    const event = fdTake(fd, FD_PERF_EVENT);
+    return isErr(event) ? <usize>-EBADF : event;
   }
 
   override fdPutPtr(ptr: usize): void {
@@ -217,6 +210,9 @@ export function bpf_perf_event_output(
 
 /** Samples of an event that found no room and that no lost record reports yet; -EBADF: not the fd of one. */
 export function perf_event_lost(fd: i32): i64 {
-  const event = fdObjectOf(fd, FD_PERF_EVENT);
-  return event == 0 ? -EBADF : <i64>changetype<PerfEvent>(event).lost;
+  const event = fdTake(fd, FD_PERF_EVENT);
+  if (isErr(event)) return -EBADF;
+  const lost = <i64>changetype<PerfEvent>(event).lost;
+  eventPut(changetype<PerfEvent>(event));
+  return lost;
 }

@@ -41,7 +41,8 @@ import {
   entryKind,
   entryMode,
   entryObject,
-  fdHoldMap,
+  fdHold,
+  fdPut,
 } from "./fd";
 import { scratchPtr } from "./kernel";
 import { isUserRange, isZero } from "./lib/bytes";
@@ -54,7 +55,6 @@ import {
   MapCreateAttr,
   NO_LOCK,
   isErr,
-  mapPut,
 } from "./map";
 import { mapCreate } from "./map_create";
 import { getNextId, mapFreeze, mapGetFdById, objGetInfoByFd } from "./map_obj";
@@ -175,21 +175,25 @@ function modeNeeded(cmd: i32): u32 {
 
 /** Holds the map while the command runs. */
 function mapCommand(cmd: i32, fd: i32, copy: usize, userAttr: u32): i32 {
-  const entry = fdHoldMap(fd);
-  if (entryKind(entry) != FD_MAP) return entry == 0 ? -EBADF : -EINVAL;
-  const map = changetype<BpfMap>(entryObject(entry));
-  let mode = entryMode(entry);
+  const entry = fdHold(fd);
+  const ret =
+    entryKind(entry) == FD_MAP
+      ? onMap(changetype<BpfMap>(entryObject(entry)), entryMode(entry), cmd, copy, userAttr)
+      : entry == 0
+        ? -EBADF
+        : -EINVAL;
+  fdPut(entry);
+  return ret;
+}
+
+function onMap(map: BpfMap, mode: u32, cmd: i32, copy: usize, userAttr: u32): i32 {
   if (map.frozen) mode &= ~FMODE_WRITE;
   const needs = modeNeeded(cmd);
-  let ret = -EPERM;
-  if ((mode & needs) == needs) {
-    if (cmd == BPF_MAP_FREEZE) ret = mapFreeze(map, mode);
-    else if (cmd >= BPF_MAP_LOOKUP_BATCH)
-      ret = onBatch(map, cmd, changetype<BatchAttr>(copy), userAttr);
-    else ret = onElem(map, cmd, changetype<ElemAttr>(copy));
-  }
-  mapPut(map);
-  return ret;
+  if ((mode & needs) != needs) return -EPERM;
+  if (cmd == BPF_MAP_FREEZE) return mapFreeze(map, mode);
+  return cmd >= BPF_MAP_LOOKUP_BATCH
+    ? onBatch(map, cmd, changetype<BatchAttr>(copy), userAttr)
+    : onElem(map, cmd, changetype<ElemAttr>(copy));
 }
 
 /** The key of a command: its address, 0 for the NULL of a keyless type, or -errno as an address. */

@@ -47,11 +47,12 @@ export class MmapWindow {
     const rest = Math.max(1, exports.map_mmap_bytes(fd) - offset);
     this.length = size("length", options.length ?? rest);
     this.readonly = options.readonly ?? false;
+    // Before, or it would be lost when another thread closes the fd behind.
+    this.#handle = exports.bpf_map_by_fd(fd);
     this.ptr = exports.map_mmap(fd, offset, this.length, this.readonly ? 0 : 1) >>> 0;
     if (this.ptr > ADDRESS_MAX) throw new BpfError("mmap", this.ptr | 0);
     this.#exports = exports;
     this.#memory = memory;
-    this.#handle = exports.bpf_map_by_fd(fd);
     this.#bytes = new Uint8Array(memory.buffer, this.ptr, this.length);
   }
 

@@ -33,7 +33,7 @@ import { MmapWindow } from "./mmap.js";
 import type { MmapOptions } from "./mmap.js";
 import { SOURCE } from "./options.js";
 import type { CheckedOptions, SharedRuntime } from "./options.js";
-import { mapFdById, mapInfo, mapNextId, objPath } from "./syscall.js";
+import { findFdById, mapFdById, mapInfo, mapNextId, objPath } from "./syscall.js";
 import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOENT, ENOMEM, PAGE_SIZE } from "./uapi.js";
 import type {
   OuterSpec,
@@ -458,8 +458,11 @@ export class BpfRuntime {
   mapFromName(name: string, codecs: MapCodecs | SpecialParts): TypedMap;
   mapFromName(name: string, codecs: MapCodecs | SpecialParts): TypedMap {
     for (const id of this.mapIds()) {
-      const fd = mapFdById(this, id);
-      if (mapInfo(this, fd).name === name) return adoptFd(this, fd, codecs);
+      const fd = findFdById(this, id);
+      // Another thread has ended it meanwhile.
+      if (fd === -ENOENT) continue;
+      if (mapInfo(this, check(fd, "bpf_map_get_fd_by_id")).name === name)
+        return adoptFd(this, fd, codecs);
       this.close(fd);
     }
     throw new BpfError("bpf_map_get_next_id", -ENOENT, `no map is called ${JSON.stringify(name)}`);

@@ -82,12 +82,15 @@ export function mapNextId(rt: BpfRuntime, id: number): number {
  * @throws {BpfError} ENOENT: no map with this id
  */
 export function mapFdById(rt: BpfRuntime, id: number): number {
-  if (!Number.isInteger(id) || id < 0 || id > 0xffffffff) {
-    throw new BpfError("bpf_map_get_fd_by_id", -uapi.ENOENT);
-  }
+  return check(findFdById(rt, id), "bpf_map_get_fd_by_id");
+}
+
+/** MAP_GET_FD_BY_ID. @returns the new fd or -errno */
+export function findFdById(rt: BpfRuntime, id: number): number {
+  if (!Number.isInteger(id) || id < 0 || id > 0xffffffff) return -uapi.ENOENT;
   const attr = new Uint8Array(12);
   new DataView(attr.buffer).setUint32(0, id, true);
-  return check(rt.bpf(uapi.BPF_MAP_GET_FD_BY_ID, attr), "bpf_map_get_fd_by_id");
+  return rt.bpf(uapi.BPF_MAP_GET_FD_BY_ID, attr);
 }
 
 /** OBJ_PIN, and OBJ_GET for fd 0. @returns 0, or the new fd */

@@ -1,0 +1,134 @@
+// Threads that do different things with the same maps: whatever they see, nothing traps, and the maps are whole afterwards.
+
+import { existsSync } from "node:fs";
+import { Worker } from "node:worker_threads";
+import { describe, expect, it } from "vitest";
+import { BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_F_ZERO_SEED, u32 } from "../../ts/index.js";
+import { BUILDS, type Runtime } from "../support/builds.js";
+
+const KEYS = 64;
+const ROUNDS = 200_000;
+const BATCHES = 5000;
+const MAPS = 3000;
+
+const isBuilt = existsSync(new URL("../../dist/index.js", import.meta.url));
+if (!isBuilt) console.log("commands between threads: skipped, dist/ is not built");
+
+/** What a thread does (support/race-worker.mjs), and how often. */
+interface Part {
+  readonly action: string;
+  readonly rounds: number;
+  readonly fd?: number;
+  readonly fds?: readonly number[];
+  /** Each round begins at the same time in all threads. */
+  readonly isInStep?: boolean;
+}
+
+interface Answer {
+  readonly wrong: readonly string[];
+  readonly done: readonly number[];
+}
+
+/** Runs each part in a thread of its own; nothing went wrong in any. @returns what each has done */
+async function together(rt: Runtime, parts: readonly Part[]): Promise<(readonly number[])[]> {
+  const gate = new Int32Array(new SharedArrayBuffer(4));
+  const run = (part: Part, cpu: number): Promise<Answer> =>
+    new Promise((resolve, reject) => {
+      const worker = new Worker(new URL("../support/race-worker.mjs", import.meta.url), {
+        workerData: { kernel: rt.share(), cpu, threads: parts.length, gate, ...part },
+      });
+      worker.once("message", resolve);
+      worker.once("error", reject);
+    });
+  const answers = await Promise.all(parts.map((part, i) => run(part, i + 1)));
+  expect(answers.flatMap(({ wrong }) => wrong)).toEqual([]);
+  return answers.map(({ done }) => done);
+}
+
+async function runtime(): Promise<Runtime> {
+  const shared = BUILDS.find((build) => build.name === "shared");
+  const rt = await shared?.createRuntime({ cpus: 4, maxBytes: 1 << 26 });
+  if (rt === undefined) throw new Error("no shared build");
+  return rt;
+}
+
+const KINDS = {
+  "inline hash": { type: "hash" },
+  "hash in the kernel's order": { type: "hash", flags: BPF_F_ZERO_SEED },
+  "hash without preallocation": { type: "hash", flags: BPF_F_NO_PREALLOC },
+  "LRU hash": { type: "lru_hash" },
+} as const;
+
+describe.skipIf(!isBuilt).each(Object.entries(KINDS))("threads on one %s", (_, kind) => {
+  it.each([
+    ["next", ROUNDS],
+    ["drain", BATCHES],
+    ["dump", BATCHES],
+  ])("that change it beside %s leave it whole", async (action, rounds) => {
+    const rt = await runtime();
+    const map = rt.createMap({ key: u32, value: u32, maxEntries: KEYS, ...kind });
+    const { fd } = map;
+    await together(rt, [
+      { action: "churn", rounds: ROUNDS, fd },
+      { action, rounds, fd },
+    ]);
+    const keys = [...map.keys()];
+    expect(map.size).toBe(keys.length);
+    for (const key of keys) expect(map.delete(key)).toBe(true);
+    expect(map.size).toBe(0);
+    for (let key = 0; key < KEYS; key++) map.set(key, key);
+    // An LRU map may evict: its entries are spread over the CPUs' lists.
+    const found = Array.from({ length: KEYS }, (_key, key) => map.get(key));
+    const wrong = found.filter((value, key) => value !== key);
+    expect(wrong).toHaveLength(KEYS - map.size);
+    rt.dispose();
+  });
+});
+
+describe.skipIf(!isBuilt)("threads", () => {
+  it.each(["byId", "inner"])("that make and close maps beside %s", async (action) => {
+    const rt = await runtime();
+    const before = rt.exports.mem_used();
+    await together(rt, [
+      { action: "make", rounds: 2 * MAPS },
+      { action: "make", rounds: 2 * MAPS },
+      { action, rounds: 2 * MAPS },
+    ]);
+    expect([...rt.mapIds()]).toEqual([]);
+    // What is left: tables that grew, and each thread's own few.
+    expect(rt.exports.mem_used() - before).toBeLessThan(100_000);
+    // What maps had been promised has come back: the memory need not grow for it.
+    const { byteLength } = rt.memory.buffer;
+    rt.createMap({ type: "hash", key: u32, value: u32, maxEntries: 5 });
+    expect(rt.memory.buffer.byteLength).toBe(byteLength);
+    expect(byteLength).toBeLessThan(1 << 24);
+    rt.dispose();
+  });
+
+  it("either freeze a map or open a writable window of it", async () => {
+    const rt = await runtime();
+    const spec = { type: "array", value: u32, maxEntries: 4, flags: BPF_F_MMAPABLE } as const;
+    const maps = Array.from({ length: MAPS }, () => rt.createMap(spec));
+    const fds = maps.map(({ fd }) => fd);
+    const [frozen, open] = await together(rt, [
+      { action: "freeze", rounds: MAPS, fds, isInStep: true },
+      { action: "window", rounds: MAPS, fds, isInStep: true },
+    ]);
+    expect([...(frozen ?? []), ...(open ?? [])].toSorted((a, b) => a - b)).toEqual([
+      ...maps.keys(),
+    ]);
+    rt.dispose();
+  });
+
+  it("that fork with the same pids get the same tasks", async () => {
+    const rt = await runtime();
+    const [one, other] = await together(rt, [
+      { action: "task", rounds: MAPS, isInStep: true },
+      { action: "task", rounds: MAPS, isInStep: true },
+    ]);
+    expect(one).toHaveLength(MAPS);
+    expect(one).toEqual(other);
+    expect(one).not.toContain(0);
+    rt.dispose();
+  });
+});
