@@ -3,7 +3,11 @@
 
 import { BPF_F_LOCK, EFAULT, ENOENT } from "../ts/uapi";
 import { BatchAttr, BpfMap, NO_LOCK, copyOut } from "./map";
-import { isUserRange } from "./lib/bytes";
+import { SCRATCH_BATCH, scratchPtr } from "./kernel";
+import { copyBytes, isUserRange } from "./lib/bytes";
+
+/** Longest key of a type that has these batches: an LPM trie's. */
+const KEY_MAX: u32 = 264;
 
 /** elem_flags of all batches: BPF_F_LOCK at most, and only with a lock to take. */
 export function batchFlagsLegal(map: BpfMap, elemFlags: u64): bool {
@@ -36,8 +40,8 @@ export function changeBatch(map: BpfMap, attr: BatchAttr, userCount: usize, isDe
 }
 
 /**
- * Walks with getNextKey. The cursor is the last key returned; elements that are absent by now (or empty slots) are
- * skipped. The end of the map is -ENOENT with everything found so far; an exactly full batch is 0.
+ * Walks with getNextKey. The cursor is the last key walked over; elements that are absent by now (or empty slots) are
+ * skipped, and their keys not shown. The end of the map is -ENOENT with everything found so far; an exactly full batch is 0.
  */
 export function genericLookupBatch(map: BpfMap, attr: BatchAttr, userCount: usize): i32 {
   const max = attr.count;
@@ -46,25 +50,26 @@ export function genericLookupBatch(map: BpfMap, attr: BatchAttr, userCount: usiz
   const valueSize = map.userValueSize();
   store<u32>(userCount, 0);
   if (attr.inBatch != 0 && !isUserRange(attr.inBatch, keySize)) return -EFAULT;
-  let last = <usize>attr.inBatch;
-  let key = attr.keys;
-  let value = attr.values;
+  // Keys of our own: the user's arrays may overlap.
+  const key = scratchPtr() + SCRATCH_BATCH;
+  const next = key + KEY_MAX;
+  assert(keySize <= KEY_MAX);
+  copyBytes(key, <usize>attr.inBatch, keySize);
+  let last = attr.inBatch == 0 ? 0 : key;
   let done: u32 = 0;
   let ret = 0;
   while (done < max) {
-    ret = map.getNextKey(last, key);
+    ret = map.getNextKey(last, next);
     if (ret != 0) break;
-    last = <usize>key;
-    ret = map.lookupUser(last, value, attr.elemFlags);
-    // The walk goes on from an absent key, whose place in the user's array the next one takes.
+    copyBytes(key, next, keySize);
+    last = key;
+    ret = map.lookupUser(key, attr.values + <u64>done * valueSize, attr.elemFlags);
     if (ret == -ENOENT) continue;
+    if (ret == 0) ret = copyOut(attr.keys + <u64>done * keySize, key, keySize);
     if (ret != 0) break;
     done++;
-    key += keySize;
-    value += valueSize;
   }
   if (ret == -EFAULT) return ret;
   store<u32>(userCount, done);
-  if (done == 0) return ret;
-  return copyOut(attr.outBatch, <usize>key - keySize, keySize) == 0 ? ret : -EFAULT;
+  return done == 0 || copyOut(attr.outBatch, key, keySize) == 0 ? ret : -EFAULT;
 }

@@ -45,6 +45,7 @@ import {
   ELEM_REF,
   SEPARATE_SLOTS,
   behindInBucket,
+  find,
   findKey,
   elemBehind,
   firstElem,
@@ -342,14 +343,16 @@ export class BpfHtab extends BpfMap {
     return ret;
   }
 
-  /** The element goes before its value is copied out: a bad address loses it, as in the kernel. */
+  /** The element goes whether or not its value can be copied: a bad address loses it, as in the kernel. */
   override lookupAndDeleteUser(key: usize, value: u64, flags: u64): i32 {
+    // The value may be copied to where the key is.
+    const hash = hashOfKey(this, key);
     lock(lockOf(this));
-    const from = findKey(this, key);
+    const from = find(this, hash, keyLow(this, key), keyHigh(this, key));
     let ret = -ENOENT;
     if (from != 0) {
       ret = this.copyValueTo(value, from, flags);
-      removeValue(this, from, hashOfKey(this, key));
+      removeValue(this, from, hash);
     }
     unlock(lockOf(this));
     return ret;

@@ -463,8 +463,8 @@ function renumber(h: BpfHtab, home: u32): u32 {
 }
 
 // ---- walking without the kernel's order -----------------------------------------------------------------------------
-// Where the order does not show, all walks but batches (whose cursor is a bucket) go slot by slot: a few nanoseconds an
-// element.
+// Differs: where the order does not show, all walks but batches (whose cursor is a bucket) go slot by slot, which takes a few
+// nanoseconds an element; the kernel's go bucket by bucket.
 
 /** The first element; 0 when the table is empty. */
 export function firstElem(h: BpfHtab): u32 {

@@ -277,7 +277,10 @@ function replaceValue(
   if (!h.ownsValues && !(flags & BPF_F_LOCK)) SeparateTable.makeNewest(h, at - h.valueOff, hash);
 }
 
-/** bpf(2) writes all slots, padding included; a program its CPU's, and an insert by a program zeroes the others. */
+/**
+ * bpf(2) writes all slots, padding included; a program its CPU's, and an insert by a program zeroes the others. Differs: and
+ * all padding, where the kernel keeps what was there.
+ */
 function writePercpu(h: BpfHtab, at: usize, value: usize, syscall: bool, isNew: bool): void {
   const first = <usize>load<u32>(at);
   if (!syscall && !isNew) {

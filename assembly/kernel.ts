@@ -25,9 +25,11 @@ const KERNEL_MAGIC: u32 = 0x6b667062;
 const KERNEL_SIZE: u32 = 256;
 const ROOT_ALIGN: u32 = 64;
 /** Per instance: the attr of the running command, windows for callers that pass small keys and values, callbacks' keys. */
-export const SCRATCH_SIZE: u32 = 4096 + 512 + 128;
+export const SCRATCH_SIZE: u32 = 4096 + 512 + 128 + 528;
 /** Offset of the callbacks' keys (callback.ts). */
 export const SCRATCH_KEYS: u32 = 4096 + 512;
+/** Offset of a batch's two keys (batch.ts). */
+export const SCRATCH_BATCH: u32 = SCRATCH_KEYS + 128;
 
 @unmanaged
 export class Kernel {

@@ -70,7 +70,7 @@ export class CgroupStorage extends BpfMap {
   cpuStride: u32;
 
   /** EINVAL: sizes, flags. E2BIG: value too large. */
-  static allocCheck(attr: MapCreateAttr): i32 {
+  static checkAttr(attr: MapCreateAttr): i32 {
     const isPercpu = attr.mapType == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
     if ((attr.keySize != 8 && attr.keySize != 16) || attr.valueSize == 0) return -EINVAL;
     if (attr.valueSize > (isPercpu ? PERCPU_VALUE_MAX : VALUE_SIZE_MAX)) return -E2BIG;
@@ -78,6 +78,8 @@ export class CgroupStorage extends BpfMap {
   }
 
   override init(attr: MapCreateAttr): i32 {
+    const ret = CgroupStorage.checkAttr(attr);
+    if (ret != 0) return ret;
     let bytes = round8(this.valueSize);
     if (this.mapType == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE) {
       this.cpuStride = bytes;

@@ -103,6 +103,8 @@ export abstract class BpfMap extends RegionOwner {
   writableMmaps: u32;
   /** Held while the structure changes; shared build only. */
   lockWord: u32;
+  /** Made for one program (excl_prog_hash): it cannot be in an outer map. */
+  isExclusive: bool;
   /** A hash table with its elements inside (htab_inline.ts). */
   isInline: bool;
   /** The handle of such a table, otherwise 0: one comparison in front of the shortcuts around the dispatch. */
@@ -371,7 +373,7 @@ export function mmapWindow(
 
 // ---- handles ------------------------------------------------------------------------------------------------------
 
-//   handle = generation << 20 | index, generation 1..4094: no handle is an address that isErr
+//   handle = generation << 20 | index, generation 1..2047: a positive number in JavaScript, too
 //   entry:  | handle (0: free) | map, or next free index | generation | handle, if small |      entry 0 is never used
 //     small: an inline table with 4-byte keys, so that one comparison tells programs' commonest maps
 const HANDLE_ENTRY: u32 = 16;
@@ -430,7 +432,7 @@ function takeHandle(map: BpfMap): bool {
   const entry = k.handles + index * HANDLE_ENTRY;
   k.handleFree = load<u32>(entry, ENTRY_MAP);
   if (k.handleFree == 0) k.handleFreeTail = 0;
-  const generation = (load<u32>(entry, ENTRY_GENERATION) % 4094) + 1;
+  const generation = (load<u32>(entry, ENTRY_GENERATION) % 2047) + 1;
   map.handle = (generation << 20) | index;
   if (map.isInline) map.inlineHandle = map.handle;
   if (map.isPlain) map.plainHandle = map.handle;
@@ -552,7 +554,7 @@ export function mapGet(map: BpfMap): void {
   refcountInc(refcountWord(map));
 }
 
-/** Drops a reference; the last one ends the map, at once (the kernel frees a little later). */
+/** Drops a reference; the last one ends the map. Differs: at once, in the kernel a little later. */
 export function mapPut(map: BpfMap): void {
   if (!refcountDecAndTest(refcountWord(map))) return;
   lock(kernelLockWord());

@@ -27,8 +27,8 @@ export function mapCreate(attr: MapCreateAttr): i32 {
   let ret = checkAttr(attr);
   if (ret == 0) ret = allocCheck(attr);
   if (ret == NO_TYPE) ret = -EINVAL;
-  if (ret == 0 && attr.mapIfindex != 0) ret = offload(attr);
   if (ret == 0 && withToken) ret = <i32>fdGet(attr.mapTokenFd, FD_TOKEN);
+  if (ret == 0 && attr.mapIfindex != 0) ret = offload(attr);
   if (ret != 0) return ret;
   const ptr = place(attr);
   if (ptr == 0) return -ENOMEM;
@@ -37,7 +37,7 @@ export function mapCreate(attr: MapCreateAttr): i32 {
   ret = map.init(attr);
   if (ret == 0) ret = setName(map, attr);
   if (ret == 0) ret = checkBtf(map, attr);
-  if (ret == 0) ret = checkExclusive(attr);
+  if (ret == 0) ret = setExclusive(map, attr);
   if (ret == 0 && !publishMap(map)) ret = -ENOMEM;
   if (ret != 0) {
     freeMap(map);
@@ -86,8 +86,10 @@ function setName(map: BpfMap, attr: MapCreateAttr): i32 {
   return -EINVAL;
 }
 
-function checkExclusive(attr: MapCreateAttr): i32 {
+/** A map for the one program with this hash (which is not looked at here). */
+function setExclusive(map: BpfMap, attr: MapCreateAttr): i32 {
   if (attr.exclProgHash == 0) return attr.exclProgHashSize == 0 ? 0 : -EINVAL;
   if (attr.exclProgHashSize != 32) return -EINVAL;
+  map.isExclusive = true;
   return isUserRange(attr.exclProgHash, 32) ? 0 : -EFAULT;
 }

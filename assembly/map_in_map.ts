@@ -44,7 +44,7 @@ const INNER_AT: u32 = 232;
 
 // ---- the template ---------------------------------------------------------------------------------------------------
 
-/** May a map be the template of an outer map? EINVAL: it is an outer map itself; ENOTSUPP: its type cannot be inner. */
+/** May a map be the template of an outer map? EINVAL: it is an outer map itself; ENOTSUPP: it, or its type, cannot be inner. */
 function checkTemplate(map: BpfMap): i32 {
   switch (map.mapType) {
     case BPF_MAP_TYPE_ARRAY_OF_MAPS:
@@ -54,7 +54,7 @@ function checkTemplate(map: BpfMap): i32 {
     case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
       return -ENOTSUPP;
     default:
-      return 0;
+      return map.isExclusive ? -ENOTSUPP : 0;
   }
 }
 
@@ -89,14 +89,18 @@ function matches(inner: BpfMap, meta: BpfMap): bool {
   return !isFixed || inner.maxEntries == meta.maxEntries;
 }
 
-/** The handle of the map behind a user's fd, with a reference taken; -EBADF, or -EINVAL: no map, or unlike the template. */
+/**
+ * The handle of the map behind a user's fd, with a reference taken; or -EBADF, -ENOTSUPP: exclusive, -EINVAL: no map, or
+ * unlike the template.
+ */
 function innerFromFd(fd: i32, meta: u32): usize {
   const ptr = fdTake(fd, FD_MAP);
   if (isErr(ptr)) return ptr;
   const inner = changetype<BpfMap>(ptr);
-  if (matches(inner, changetype<BpfMap>(meta))) return inner.handle;
+  const isExclusive = inner.isExclusive;
+  if (!isExclusive && matches(inner, changetype<BpfMap>(meta))) return inner.handle;
   mapPut(inner);
-  return <usize>-EINVAL;
+  return <usize>(isExclusive ? -ENOTSUPP : -EINVAL);
 }
 
 /** Drops the reference that a handle in an outer map stands for. */

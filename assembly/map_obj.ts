@@ -6,6 +6,7 @@ import {
   BPF_F_RDONLY_PROG,
   BPF_F_WRONLY,
   BPF_MAP_INFO_SIZE,
+  BPF_MAP_TYPE_ARRAY,
   E2BIG,
   EACCES,
   EBADF,
@@ -37,6 +38,9 @@ import { BpfMap, NO_LOCK, isErr, mapIdAfter, mapPut, mapTakeById } from "./map";
 import { openMode } from "./map_create";
 import { kernelLockWord, scratchPtr } from "./kernel";
 import { copyStructFromUser, putAttr } from "./uaccess";
+
+/** Of a SHA-256. */
+const HASH_BYTES: u32 = 32;
 
 /** struct bpf_map_info. */
 @unmanaged
@@ -172,10 +176,13 @@ function infoOf(entry: u64, copy: usize, userAttr: u32): i32 {
   return putAttr(userAttr, taken);
 }
 
-/** The program hash that the caller may ask for is not here, so those fields must be zero. */
+/** Differs: the hash of a frozen ARRAY's values is not computed; asking for it is EINVAL, as with all other types. */
 function mapInfo(map: BpfMap, info: BpfMapInfo): i32 {
   if (info.padding != 0) return -E2BIG;
-  if (info.hash != 0 || info.hashSize != 0) return -EINVAL;
+  if (info.hash != 0 || info.hashSize != 0) {
+    const mustFreeze = map.mapType == BPF_MAP_TYPE_ARRAY && !map.frozen;
+    return mustFreeze && info.hash != 0 && info.hashSize == HASH_BYTES ? -EPERM : -EINVAL;
+  }
   zeroBytes(changetype<usize>(info), BPF_MAP_INFO_SIZE);
   info.type = map.mapType;
   info.id = map.id;

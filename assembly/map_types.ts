@@ -1,7 +1,8 @@
 // The table of map types: number -> class, one row a type. Kernel: include/linux/bpf_types.h.
 //
 // A row does the first two steps of a creation, between which other checks come: it looks at the attributes, and it makes
-// the empty map. The third is BpfMap#init.
+// the empty map. The third is BpfMap#init, where those types look at their attributes of which the kernel asks nothing
+// before (0 here).
 
 import {
   BPF_MAP_TYPE_ARRAY,
@@ -71,7 +72,7 @@ function mapType(attr: MapCreateAttr, isCheck: bool): usize {
       return isCheck ? 0 : placeObject<BpfLpmTrie>();
     case BPF_MAP_TYPE_CGROUP_STORAGE:
     case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
-      return isCheck ? CgroupStorage.allocCheck(attr) : placeObject<CgroupStorage>();
+      return isCheck ? 0 : placeObject<CgroupStorage>();
     case BPF_MAP_TYPE_SK_STORAGE:
       return isCheck ? storageAllocCheck(attr) : placeObject<SkStorage>();
     case BPF_MAP_TYPE_CGRP_STORAGE:
@@ -84,16 +85,16 @@ function mapType(attr: MapCreateAttr, isCheck: bool): usize {
     case BPF_MAP_TYPE_STACK:
       return isCheck ? BpfQueueStack.allocCheck(attr) : placeObject<BpfQueueStack>();
     case BPF_MAP_TYPE_BLOOM_FILTER:
-      return isCheck ? BpfBloomFilter.allocCheck(attr) : placeObject<BpfBloomFilter>();
+      return isCheck ? 0 : placeObject<BpfBloomFilter>();
     case BPF_MAP_TYPE_ARRAY_OF_MAPS:
       return isCheck ? BpfArrayOfMaps.allocCheck(attr) : placeObject<BpfArrayOfMaps>();
     case BPF_MAP_TYPE_HASH_OF_MAPS:
       return isCheck ? BpfHashOfMaps.allocCheck(attr) : placeObject<BpfHashOfMaps>();
     case BPF_MAP_TYPE_RINGBUF:
     case BPF_MAP_TYPE_USER_RINGBUF:
-      return isCheck ? BpfRingbuf.allocCheck(attr) : placeObject<BpfRingbuf>();
+      return isCheck ? 0 : placeObject<BpfRingbuf>();
     case BPF_MAP_TYPE_STACK_TRACE:
-      return isCheck ? BpfStackMap.allocCheck(attr) : placeObject<BpfStackMap>();
+      return isCheck ? 0 : placeObject<BpfStackMap>();
     case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
       return isCheck ? BpfPerfEventArray.allocCheck(attr) : placeObject<BpfPerfEventArray>();
     default:

@@ -98,7 +98,7 @@ export class BpfRingbuf extends BpfMap {
   dynptrRest: u64;
 
   /** EINVAL: sizes (max_entries is a power of two of whole pages), flags. Spec: other-types.md 12. */
-  static allocCheck(attr: MapCreateAttr): i32 {
+  static checkAttr(attr: MapCreateAttr): i32 {
     const size = attr.maxEntries;
     if (attr.keySize != 0 || attr.valueSize != 0 || attr.mapFlags & ~BPF_F_NUMA_NODE)
       return -EINVAL;
@@ -106,6 +106,8 @@ export class BpfRingbuf extends BpfMap {
   }
 
   override init(attr: MapCreateAttr): i32 {
+    const ret = BpfRingbuf.checkAttr(attr);
+    if (ret != 0) return ret;
     const size = this.maxEntries;
     this.mask = size - 1;
     this.ring = <u32>allocZeroed(DATA_AT + 2 * <u64>size, PAGE_SIZE);

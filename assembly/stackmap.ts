@@ -68,7 +68,7 @@ export class BpfStackMap extends BpfMap {
   entrySize: u32;
 
   /** EINVAL: sizes, flags. */
-  static allocCheck(attr: MapCreateAttr): i32 {
+  static checkAttr(attr: MapCreateAttr): i32 {
     const size = attr.mapFlags & BPF_F_STACK_BUILD_ID ? BUILD_ID_BYTES : IP_BYTES;
     if (!attrLegal(attr, 4, STACK_FLAGS)) return -EINVAL;
     return attr.valueSize % size == 0 && attr.valueSize / size <= DEPTH_MAX ? 0 : -EINVAL;
@@ -76,6 +76,8 @@ export class BpfStackMap extends BpfMap {
 
   /** E2BIG: max_entries above 2^31. */
   override init(attr: MapCreateAttr): i32 {
+    const ret = BpfStackMap.checkAttr(attr);
+    if (ret != 0) return ret;
     if (this.maxEntries > 0x80000000) return -E2BIG;
     this.nBuckets = roundupPow2(this.maxEntries);
     this.entrySize = this.mapFlags & BPF_F_STACK_BUILD_ID ? BUILD_ID_BYTES : IP_BYTES;

@@ -5,6 +5,8 @@
 //   HEAP_ARENA   one range given by the host; never grows
 //   HEAP_MALLOC  the host's malloc and free, one call a block
 //
+// Differs: addresses have 32 bits, so that whatever needs more than 4 GiB is -ENOMEM.
+//
 //   Block, 8-aligned                                  payload handed out: `ptr`
 //   +-----------------+--------------------------+===================================+
 //   | prev block (u32)| payload bytes | FREE bit | payload (free: an hlist node)     |

@@ -219,7 +219,7 @@ static void apply_patches(struct reader in, int count, struct buffer *buffers, i
     uint8_t *at = target ? buffers[target - 1].data + offset : attr + offset;
     int is_answer = what == PATCH_OUT_ID || what == PATCH_OUT_ANY;
     uint32_t value;
-    if (is_answer != after || (after && ret != 0)) continue;
+    if (is_answer != after || (after && ret != 0 && ret != -ENOENT)) continue;
     if (after) {
       memcpy(&value, at, 4);
       value = what == PATCH_OUT_ID ? slot_of_id(value) : value != 0;

@@ -1,5 +1,6 @@
 // This library's side: replays records on a runtime, exactly as driver.c does on bpf(2).
 
+import { ENOENT } from "../../ts/uapi.js";
 import { describeRecord } from "./describe.js";
 import type { Side } from "./driver.js";
 import {
@@ -156,7 +157,7 @@ export class LibrarySide implements Side {
     const ret = this.#rt.bpf(cmd, attr, size);
     this.#refresh();
     if (result !== NO_SLOT && ret >= 0) this.#fillSlot(result, ret, flags);
-    if (ret === 0) this.#patchAfter(patchesAt, patchCount);
+    if (ret === 0 || ret === -ENOENT) this.#patchAfter(patchesAt, patchCount);
     this.#put32(ret);
     this.#putMemory(this.#attr + changed, changedLength);
     this.#putBuffers(

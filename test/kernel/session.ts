@@ -31,6 +31,8 @@ const KEY_REGISTER = 0;
 const CURSOR_REGISTER = 1;
 
 /** Bytes after an answer's buffer that nobody may touch. */
+/** A batch's patches, at most: a record has room for a few more. */
+const PATCHES_MAX = 60;
 const MARGIN = 8;
 
 /** Outside memory for the kernel and for the library; the last two have a small low word. */
@@ -346,7 +348,7 @@ export class Session {
     if (random.chance(0.8)) {
       this.#ops.buffer(8, BUF.REG | BUF.OUT, cursorSize + MARGIN, undefined, CURSOR_REGISTER);
     } else this.#output(8, cursorSize);
-    if (this.#options.tail && count > 1 && this.#wrong()) {
+    if (!this.#row.inner && this.#options.tail && count > 1 && this.#wrong()) {
       // Room for fewer elements than asked for; what was written before the fault is unspecified.
       this.#ops.buffer(16, BUF.OUT, count * keySize + MARGIN);
       this.#outputValues(24, random.below(count) * userValueSize, BUF.TAIL);
@@ -354,7 +356,10 @@ export class Session {
     } else {
       this.#output(16, count * keySize);
       if (this.#wrong() && random.chance(0.25)) this.#badPointer(24);
-      else this.#outputValues(24, count * userValueSize + MARGIN);
+      else {
+        this.#outputValues(24, count * userValueSize + MARGIN);
+        if (this.#row.inner) this.#patchValues(count, PATCH.OUT_ID, () => 0);
+      }
     }
     this.#patchFd(this.#fd(), 36);
   }
@@ -378,7 +383,10 @@ export class Session {
       const readable = random.below(keys.length);
       this.#ops.buffer(16, BUF.IN | BUF.TAIL, readable, keys);
     } else this.#input(16, keys);
-    if (cmd === CMD.MAP_UPDATE_BATCH) {
+    if (cmd === CMD.MAP_UPDATE_BATCH && this.#row.inner) {
+      this.#ops.buffer(24, BUF.IN, count * 4, new Uint8Array(count * 4));
+      this.#patchValues(count, PATCH.FD, () => this.#innerSlot());
+    } else if (cmd === CMD.MAP_UPDATE_BATCH) {
       this.#input(24, random.bytes(count * userValueSize));
     }
     this.#patchFd(this.#fd(), 36);
@@ -492,10 +500,19 @@ export class Session {
   #innerValue(): void {
     if (this.#wrong() && this.#random.chance(0.25)) return this.#badPointer(VALUE_AT);
     this.#ops.buffer(VALUE_AT, BUF.IN, 4);
-    const slot = this.#wrong()
+    this.#patchValues(1, PATCH.FD, () => this.#innerSlot());
+  }
+
+  #innerSlot(): number {
+    return this.#wrong()
       ? this.#random.pick([EMPTY_SLOT, MAP_SLOT])
       : INNER_SLOT + this.#random.below(INNER_MAPS);
-    this.#pending.push([this.#bufferCount(), PATCH.FD, 0, slot]);
+  }
+
+  /** Patches the words of the last buffer, values of an outer map, as far as a record has room for patches. */
+  #patchValues(count: number, what: number, slotOf: () => number): void {
+    for (let i = 0; i < Math.min(count, PATCHES_MAX); i++)
+      this.#pending.push([this.#bufferCount(), what, 4 * i, slotOf()]);
   }
 
   // --- owners of storages ---

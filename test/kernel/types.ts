@@ -273,6 +273,10 @@ function outerShape(random: Random, keySize: number, flags: number): Shape {
 }
 
 const OUTER_WEIGHTS: Weights = {
+  lookupBatch: 8,
+  lookupAndDeleteBatch: 3,
+  updateBatch: 5,
+  deleteBatch: 5,
   update: 30,
   lookup: 20,
   delete: 10,

@@ -8,7 +8,7 @@ import { BpfClient } from "../support/bpf.js";
 import { describeEachBuild, type Runtime } from "../support/builds.js";
 import { range, u32At, u32s, u64s, wordsOf } from "../support/bytes.js";
 import { expectSound } from "../support/debug.js";
-import { peek, place, rawBatch } from "../support/raw.js";
+import { peek, place, rawAttr, rawBatch } from "../support/raw.js";
 
 const { E2BIG, EEXIST, EFAULT, EINVAL, ENOENT, ENOSPC, EPERM } = uapi;
 const HASH = uapi.BPF_MAP_TYPE_HASH;
@@ -330,6 +330,31 @@ describeEachBuild("hash types", (build) => {
       expect(walk(fd)).toHaveLength(9);
       expectSound(rt, fd, small);
     });
+  });
+
+  it("a value may be looked up and deleted to where its key is", () => {
+    const entries = 500;
+    for (const keySize of [4, 8, 16]) {
+      const fd = create({ keySize, valueSize: keySize, maxEntries: entries });
+      const bytesOf = (i: number, n: number): Uint8Array => {
+        const bytes = new Uint8Array(keySize).fill(n);
+        new DataView(bytes.buffer).setUint32(0, i, true);
+        return bytes;
+      };
+      for (let i = 0; i < entries; i++) client.update(fd, bytesOf(i, 0), bytesOf(i, 1), 0);
+      const ptr = rt.alloc(keySize);
+      for (let i = 0; i < entries; i += 2) {
+        new Uint8Array(rt.memory.buffer).set(bytesOf(i, 0), ptr);
+        const attr = rawAttr(32, [0, fd], [8, BigInt(ptr)], [16, BigInt(ptr)]);
+        expect(rt.bpf(uapi.BPF_MAP_LOOKUP_AND_DELETE_ELEM, attr)).toBe(0);
+        expect(peek(rt, ptr, keySize)).toEqual(bytesOf(i, 1));
+      }
+      const found = range(`0-${entries - 1}`).filter(
+        (i) => client.lookup(fd, bytesOf(i, 0), keySize).ret === 0,
+      );
+      expect(found).toEqual(range(`0-${entries - 1}`).filter((i) => i % 2 === 1));
+      expectSound(rt, fd);
+    }
   });
 
   describe("per-CPU values", () => {

@@ -233,6 +233,37 @@ describeEachBuild("BPF_MAP_CREATE", (build) => {
     expect(call(withHash(hash, 32))).toBe(0);
   });
 
+  it("looks at the token before the device, and before what types look at late", () => {
+    const flags = uapi.BPF_F_TOKEN_FD;
+    const call = (spec: Partial<CreateSpec>): number => {
+      const attr = new DataView(new ArrayBuffer(92));
+      writeCreateAttr(attr, {
+        type: HASH,
+        keySize: 4,
+        valueSize: 8,
+        maxEntries: 16,
+        flags,
+        ...spec,
+      });
+      attr.setInt32(76, 99, true);
+      return rt.bpf(uapi.BPF_MAP_CREATE, new Uint8Array(attr.buffer));
+    };
+    expect(call({ ifindex: 1 })).toBe(-EBADF);
+    expect(call({ type: ARRAY, ifindex: 99 })).toBe(-EBADF);
+    const late = [
+      uapi.BPF_MAP_TYPE_STACK_TRACE,
+      uapi.BPF_MAP_TYPE_RINGBUF,
+      uapi.BPF_MAP_TYPE_USER_RINGBUF,
+      uapi.BPF_MAP_TYPE_BLOOM_FILTER,
+      uapi.BPF_MAP_TYPE_CGROUP_STORAGE,
+      uapi.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+      uapi.BPF_MAP_TYPE_LPM_TRIE,
+    ];
+    for (const type of late) expect(call({ type, valueSize: 0 }), `type ${type}`).toBe(-EBADF);
+    for (const type of [HASH, ARRAY, uapi.BPF_MAP_TYPE_QUEUE])
+      expect(call({ type, valueSize: 0 }), `type ${type}`).toBe(-EINVAL);
+  });
+
   it("leaves nothing behind when it refuses", () => {
     attempt({});
     const used = rt.exports.mem_used();

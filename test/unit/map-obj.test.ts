@@ -151,6 +151,24 @@ describeEachBuild("map objects", (build) => {
     expect(info(fd, 88, 0, 0xff).ret).toBe(0);
   });
 
+  it("a hash can be asked of a frozen array, and has the size of a SHA-256", () => {
+    const ask = (fd: number, hash: bigint, size: number): number => {
+      const ptr = place(rt, new Uint8Array(104));
+      const view = new DataView(rt.memory.buffer, ptr, 104);
+      view.setBigUint64(88, hash, true);
+      view.setUint32(96, size, true);
+      const attr = rawAttr(16, [0, fd], [4, 104], [8, BigInt(ptr)]);
+      return rt.bpf(uapi.BPF_OBJ_GET_INFO_BY_FD, attr);
+    };
+    const array = create({ type: uapi.BPF_MAP_TYPE_ARRAY });
+    expect([ask(array, 0n, 32), ask(array, 8n, 31), ask(array, 8n, 32)]).toEqual([
+      -EINVAL,
+      -EINVAL,
+      -EPERM,
+    ]);
+    expect(ask(create({ type: uapi.BPF_MAP_TYPE_PERCPU_ARRAY }), 8n, 32)).toBe(-EINVAL);
+  });
+
   it("needs an object and a buffer", () => {
     const fd = create();
     expect(info(99, 104).ret).toBe(-EBADFD);

@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
-import type { CreateSpec } from "../support/attr.js";
+import { type CreateSpec, writeCreateAttr } from "../support/attr.js";
 import { describeEachBuild } from "../support/builds.js";
 import { Machine, u32Bytes, u32Of } from "../support/machine.js";
 
@@ -58,6 +58,30 @@ describeEachBuild("maps of maps", (build) => {
         const outer = m.create(good);
         expect(m.client.create({ ...good, innerMapFd: outer })).toBe(-EINVAL);
       }
+    });
+
+    it("an exclusive map is no template, and no inner map, whatever else is wrong", () => {
+      const exclusive = (spec: CreateSpec): number => {
+        const attr = new DataView(new ArrayBuffer(92));
+        writeCreateAttr(attr, spec);
+        attr.setBigUint64(80, BigInt(m.area(32)), true);
+        attr.setUint32(88, 32, true);
+        return m.runtime.bpf(uapi.BPF_MAP_CREATE, new Uint8Array(attr.buffer));
+      };
+      const array = exclusive(ARRAY);
+      const hash = exclusive(HASH);
+      expect(Math.min(array, hash)).toBeGreaterThan(0);
+      for (const type of OUTER_TYPES) {
+        expect(m.client.create({ ...outerSpec(type, array), name: "-" })).toBe(-ENOTSUPP);
+        const outer = exclusive(outerSpec(type, m.create(ARRAY)));
+        expect(m.client.create(outerSpec(type, outer))).toBe(-EINVAL);
+        expect(put(outer, 0, array)).toBe(-ENOTSUPP);
+        expect(put(outer, 0, hash)).toBe(-ENOTSUPP);
+        expect(put(outer, 0, m.create(ARRAY))).toBe(0);
+      }
+      expect(put(m.create(outerSpec(BPF_MAP_TYPE_ARRAY_OF_MAPS, m.create(ARRAY))), 9, array)).toBe(
+        -E2BIG,
+      );
     });
 
     it("takes the flags of the type only", () => {
@@ -307,6 +331,11 @@ describeEachBuild("maps of maps", (build) => {
     expect([rest.ret, rest.count, ...rest.keys]).toEqual([-ENOENT, 1, ...u32Bytes(5)]);
     expect(m.client.lookupAndDeleteBatch({ ...batch, count: 1 }).ret).toBe(-ENOTSUPP);
     expect(m.client.deleteBatch({ fd: outer, keys, values: null, count: 3 }).ret).toBe(-ENOTSUPP);
+    // The cursor is what was walked over, shown or not.
+    expect([...(rest.token ?? [])]).toEqual([...u32Bytes(5)]);
+    expect(m.client.delete(outer, key(5))).toBe(0);
+    const all = m.client.lookupBatch({ ...batch, count: 4 });
+    expect([all.ret, all.count, ...(all.token ?? [])]).toEqual([-ENOENT, 2, ...u32Bytes(5)]);
     const bad = m.client.updateBatch({ fd: outer, keys, values: u32Bytes(inner, 1), count: 2 });
     expect([bad.ret, bad.count]).toEqual([-EINVAL, 1]);
   });
