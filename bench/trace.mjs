@@ -11,7 +11,7 @@ import { LRU_PEERS, MapLru, Peers } from "./support/peers.mjs";
 import { replaceSection, toJson, writeCharts, writeResult } from "./support/publish.mjs";
 import { fresh, race } from "./support/race.mjs";
 import { keyOf } from "./support/random.mjs";
-import { busyWarning, conditions, markdown } from "./support/report.mjs";
+import { BUSY_MARK, busyWarning, conditions, markdown } from "./support/report.mjs";
 import { ratios, spread } from "./support/stats.mjs";
 import { MOST, number } from "./support/suite.mjs";
 import { readTrace, traceFiles } from "./support/traces.mjs";
@@ -30,6 +30,8 @@ const HEAD = [
   "ratio to lru-cache",
   "p25..p75",
 ];
+/** Column of what a disturbance makes meaningless. */
+const RATIO = HEAD.indexOf("ratio to lru-cache");
 
 /** @param {import("./support/ours.mjs").Library} library @returns {Promise<Side[]>} */
 async function makeSides({ createRuntime, u32, u64 }) {
@@ -132,9 +134,10 @@ for (const file of files) {
   const trace = renumber(readTrace(file));
   for (const percent of PERCENTS) {
     const { rows, figures, workload, disturbed } = await replay(trace, percent, sides, plan);
+    const busy = disturbed > MOST || load() > machine.cpus;
+    if (busy) for (const row of rows) row[RATIO] += BUSY_MARK;
     for (const row of rows) console.log(row.join("  "));
     table.push(...rows);
-    const busy = disturbed > MOST || load() > machine.cpus;
     results.push({ goal: "-", family: trace.name, workload, unit: "ns", figures, rows: [], busy });
   }
 }

@@ -53,16 +53,40 @@ export class CoreProbe {
   }
 }
 
+/** @param {readonly string[]} args */
+function git(args) {
+  return execFileSync("git", args, {
+    encoding: "utf8",
+    cwd: import.meta.dirname,
+    stdio: ["ignore", "pipe", "ignore"],
+  }).trim();
+}
+
+/** The commit; "+": and what is not committed. */
 function commit() {
   try {
-    return execFileSync("git", ["rev-parse", "--short", "HEAD"], {
-      encoding: "utf8",
-      cwd: import.meta.dirname,
-      stdio: ["ignore", "pipe", "ignore"],
-    }).trim();
+    const isChanged = git(["status", "--porcelain", "--untracked-files=no"]) !== "";
+    return git(["rev-parse", "--short", "HEAD"]) + (isChanged ? "+" : "");
   } catch {
     return "unknown";
   }
+}
+
+/** @param {string} name of a setting in net.core @returns {number | null} null: not to be read, or not on Linux */
+function netCore(name) {
+  try {
+    return Number(readFileSync(`/proc/sys/net/core/${name}`, "utf8"));
+  } catch {
+    return null;
+  }
+}
+
+/** Settings of net.core: are the kernel's programs compiled (0: no), and are their constants hidden, which makes them slower? */
+export function kernelJit() {
+  return {
+    enable: netCore("bpf_jit_enable"),
+    harden: netCore("bpf_jit_harden"),
+  };
 }
 
 /** @typedef {ReturnType<typeof describeMachine>} Machine */
@@ -74,6 +98,7 @@ export function describeMachine() {
     system: `${process.platform} ${release()} ${process.arch}`,
     node: process.version,
     v8: process.versions.v8,
+    jit: kernelJit(),
     commit: commit(),
     date: new Date().toISOString().slice(0, 10),
   };

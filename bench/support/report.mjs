@@ -15,13 +15,45 @@ import { number } from "./suite.mjs";
  * @property {string[]} skipped
  */
 
-const HEAD = ["goal", "workload", "ours", "peer", "ratio", "p25..p75", "must", "aim", "verdict"];
+const HEAD = [
+  "goal",
+  "workload",
+  "ours",
+  "peer",
+  "ratio",
+  "p25..p75",
+  "to the best peer",
+  "must",
+  "aim",
+  "verdict",
+];
+/** Of README.md. */
+const SHORT_HEAD = [
+  "workload",
+  "bpfmaps",
+  "peer",
+  "ratio (lower is faster)",
+  "to the best peer",
+  "verdict",
+  "remarks",
+];
 const RANK = { aim: 2, must: 1, BELOW: 0 };
-const BUSY_MARK = "*";
+/** Of rows that were measured while others were at work. */
+export const BUSY_MARK = "*";
 
 /** @param {number | null} value */
 function limit(value) {
   return value === null ? "" : `<= ${value}`;
+}
+
+/** Where there are several peers. @param {Row} row */
+function toBest({ best }) {
+  return best ? `${best.ratio.toFixed(3)} (${best.name})` : "";
+}
+
+/** @param {Result} result @param {Row} row */
+function verdictOf({ busy }, { verdict }) {
+  return verdict + (busy ? BUSY_MARK : "");
 }
 
 /** @param {Result} result @param {Row} row @returns {string[]} */
@@ -34,17 +66,24 @@ function cells(result, row) {
     row.peer === null ? "" : `${number(row.peer)} ${result.unit} (${row.peerName})`,
     ratio === null ? "" : ratio.median.toFixed(3),
     ratio === null ? "" : `${ratio.p25.toFixed(3)}..${ratio.p75.toFixed(3)}`,
+    toBest(row),
     limit(row.must),
     limit(row.aim),
-    row.verdict + (result.busy ? BUSY_MARK : ""),
+    verdictOf(result, row),
   ];
 }
 
-/** The curves have charts instead. @param {Report} report @returns {string[][]} */
-function ratioRows({ results }) {
+/** Lines of a table. The curves have charts instead. @param {Report} report @param {typeof cells} [line] @returns {string[][]} */
+function ratioRows({ results }, line = cells) {
   return results
     .filter(({ at }) => at === undefined)
-    .flatMap((result) => result.rows.map((row) => cells(result, row)));
+    .flatMap((result) => result.rows.map((row) => line(result, row)));
+}
+
+/** For README.md. @param {Result} result @param {Row} row @returns {string[]} */
+function shortCells(result, row) {
+  const [, workload, ours, peer, ratio] = cells(result, row);
+  return [workload, ours, peer, ratio, toBest(row), verdictOf(result, row), result.remark ?? ""];
 }
 
 /** The worst verdict of each goal. @param {Report} report */
@@ -65,12 +104,17 @@ function verdicts({ results }) {
 
 /** @param {Report} report */
 export function summary(report) {
-  const worst = [...verdicts(report)];
+  const goals = verdicts(report);
+  const worst = [...goals];
   const count = (/** @type {string} */ wanted) =>
     worst.filter(([, verdict]) => verdict === wanted).length;
   const below = worst.filter(([, verdict]) => verdict === "BELOW").map(([goal]) => goal);
   const missed = below.length === 0 ? "none below must" : `below must: ${below.join(", ")}`;
-  return `${worst.length} goals judged: ${count("aim")} reach aim in every row, ${count("must")} must; ${missed}`;
+  const disturbedResults = report.results.filter(({ goal, busy }) => busy && goals.has(goal));
+  const marked = [...new Set(disturbedResults.map(({ goal }) => goal))];
+  const disturbed =
+    marked.length === 0 ? "" : `; rows marked ${BUSY_MARK} in: ${marked.join(", ")}`;
+  return `${goals.size} goals judged: ${count("aim")} reach aim in every row, ${count("must")} must; ${missed}${disturbed}`;
 }
 
 /** @param {Report} report */
@@ -107,20 +151,24 @@ export function markdown(head, rows) {
 /** @param {Report} report */
 export function conditions({ machine, load, mode }) {
   const loads = `load average ${load.start.toFixed(2)} to ${load.end.toFixed(2)}`;
-  const { date, cpu, cpus, system, node, v8, commit } = machine;
-  return `${date}, ${cpu} (${cpus} CPUs), ${system}, Node ${node} (V8 ${v8}), commit ${commit}, ${mode} run, ${loads}.`;
+  const { date, cpu, cpus, system, node, v8, commit, jit } = machine;
+  const settings = jit
+    ? `, bpf_jit_enable ${jit.enable ?? "?"}, bpf_jit_harden ${jit.harden ?? "?"}`
+    : "";
+  return `${date}, ${cpu} (${cpus} CPUs), ${system}${settings}, Node ${node} (V8 ${v8}), commit ${commit}, ${mode} run, ${loads}.`;
 }
 
 /** For bench/README.md: everything. @param {Report} report */
 export function fullMarkdown(report) {
   const warning = busyWarning(report);
-  const all = report.results.map(({ goal, workload, unit, figures, note = "" }) => {
+  const all = report.results.map(({ goal, workload, unit, figures, remark, note }) => {
     const list = figures.map(({ name, median, p25, p75 }) => {
       return p25 === p75
         ? `${name} ${number(median)}`
         : `${name} ${number(median)} (${number(p25)}..${number(p75)})`;
     });
-    return [goal, workload, list.join("; "), unit, note];
+    const remarks = [remark, note].filter((text) => text !== undefined);
+    return [goal, workload, list.join("; "), unit, remarks.join("; ")];
   });
   return [
     conditions(report),
@@ -135,13 +183,15 @@ export function fullMarkdown(report) {
 
 /** For README.md: the ratios, the charts. @param {Report} report @param {readonly string[]} charts paths */
 export function shortMarkdown(report, charts) {
-  const head = ["workload", "bpfmaps", "peer", "ratio (lower is faster)"];
-  const lines = report.results
-    .filter(({ goal, at }) => goal !== "-" && at === undefined)
-    .flatMap((result) => result.rows.map((row) => cells(result, row)))
-    .map(([, workload, ours, peer, ratio]) => [workload, ours, peer, ratio]);
+  const warning = busyWarning(report);
   const images = charts
     .map((path) => `![${path.replace(/^.*\/|\.svg$/g, "")}](${path})`)
     .join("\n");
-  return [conditions(report), markdown(head, lines), images].join("\n\n");
+  return [
+    conditions(report),
+    ...(warning ? [warning] : []),
+    `${summary(report)}.`,
+    markdown(SHORT_HEAD, ratioRows(report, shortCells)),
+    images,
+  ].join("\n\n");
 }

@@ -32,7 +32,10 @@ import { ratios, spread } from "./stats.mjs";
  */
 
 /** For all maps of a run, so that the memory never has to grow: option `minBytes` of createRuntime says why. */
-const MEMORY_BYTES = 2 ** 30;
+export const MEMORY_BYTES = 2 ** 30;
+
+/** A stall is how long so many operations in a row take. */
+export const STALL_STEP = 16;
 
 /** @type {Readonly<Record<string, Plan>>} */
 export const PLANS = {
@@ -70,7 +73,8 @@ export const PLANS = {
  * @property {Figure[]} figures
  * @property {Row[]} rows
  * @property {boolean} busy      the machine had too much else to do
- * @property {string} [note]
+ * @property {string} [remark]   what has to be said wherever the ratio is shown
+ * @property {string} [note]     more, where there is room
  * @property {{ panel: string, entries: number }} [at]  place in a scaling chart
  *
  * A line of the table: one contender of ours against the peer, or against a limit.
@@ -80,6 +84,7 @@ export const PLANS = {
  * @property {number | null} peer
  * @property {string} peerName
  * @property {Spread | null} ratio   null: judged by the figure itself
+ * @property {{ name: string, ratio: number } | null} [best]  the same against the best of several peers
  * @property {number | null} must
  * @property {number | null} aim
  * @property {string} verdict        aim, must, BELOW, or - when there is nothing to judge
@@ -98,6 +103,13 @@ export const PLANS = {
 export function label(n) {
   if (n >= 1e6) return `${n / 1e6}M`;
   return n >= 1e3 ? `${n / 1e3}k` : String(n);
+}
+
+/** Sums over results must be right; as 32 bits. @param {number} sum @param {number} expected */
+export function mustBe(sum, expected) {
+  if ((sum | 0) !== (expected | 0))
+    throw new Error(`wrong results: their sum is ${sum}, not ${expected}`);
+  return sum;
 }
 
 /** @param {number} value @param {number | null} must @param {number | null} aim */
@@ -178,9 +190,7 @@ export class KeyWindow {
 
   /** @param {number} sum */
   check(sum) {
-    if ((sum | 0) !== this.expected)
-      throw new Error(`wrong values: their sum is ${sum}, not ${this.expected}`);
-    return sum;
+    return mustBe(sum, this.expected);
   }
 }
 
@@ -272,19 +282,22 @@ export class Suite {
       role,
       ...spread(samples.get(name) ?? []),
     }));
-    const peer = figures.find(({ role }) => role === "peer");
+    const peers = figures.filter(({ role }) => role === "peer");
+    const peer = peers.at(0);
+    const best = peers.length > 1 ? peers.toSorted((a, b) => a.median - b.median)[0] : undefined;
     const ours = figures.filter(({ role }) => role === "ours");
     const { must = null, aim = null } = workload;
     const rows = ours.map((figure) => {
-      const ratio = peer
-        ? ratios(samples.get(figure.name) ?? [], samples.get(peer.name) ?? [])
-        : null;
+      /** @param {Figure} to */
+      const ratioTo = (to) => ratios(samples.get(figure.name) ?? [], samples.get(to.name) ?? []);
+      const ratio = peer ? ratioTo(peer) : null;
       return {
         workload: ours.length > 1 ? `${workload.workload}, ${figure.name}` : workload.workload,
         ours: figure.median,
         peer: peer?.median ?? null,
         peerName: peer?.name ?? "",
         ratio,
+        best: best ? { name: best.name, ratio: ratioTo(best).median } : null,
         must,
         aim,
         verdict: judge(ratio?.median ?? NaN, must, aim),
@@ -331,7 +344,20 @@ export class Suite {
     return result;
   }
 
-  /** Adds a remark to a result. @param {Result} result @param {string} note */
+  /** Adds a figure that was measured besides. @param {Result} result @param {string} name @param {readonly number[]} samples */
+  detail(result, name, samples) {
+    const figure = { name, role: "detail", ...spread(samples) };
+    result.figures.push(figure);
+    console.log(`     ${name} ${number(figure.median)} ${result.unit}`);
+  }
+
+  /** What has to be said wherever the ratio is shown. @param {Result} result @param {string} remark */
+  remark(result, remark) {
+    result.remark = remark;
+    console.log(`     ${remark}`);
+  }
+
+  /** What is told where there is room. @param {Result} result @param {string} note */
   note(result, note) {
     result.note = note;
     console.log(`     ${note}`);

@@ -40,10 +40,17 @@ function svg(height, parts) {
 export function barChart(results) {
   const parts = [];
   let y = 0;
-  for (const { workload, unit, figures } of results) {
+  for (const { workload, unit, figures, busy } of results) {
+    // As in the tables: disturbed.
+    const mark = busy ? " *" : "";
     const most = Math.max(...figures.map(({ median }) => median).filter(Number.isFinite));
     parts.push(
-      text(8, (y += TITLE) - 8, `${workload} (${unit}, less is better)`, 'font-weight="600"'),
+      text(
+        8,
+        (y += TITLE) - 8,
+        `${workload}${mark} (${unit}, less is better)`,
+        'font-weight="600"',
+      ),
     );
     for (const { name, role, median } of figures) {
       if (!Number.isFinite(median)) continue;
@@ -74,8 +81,9 @@ function panel(title, results, top) {
   const x = (log) => 60 + ((log - left) / (right - left || 1)) * (WIDTH - 220);
   /** @param {number} log */
   const y = (log) => bottom - ((log - low) / (high - low || 1)) * (PLOT - 20);
+  const mark = results.some(({ busy }) => busy) ? " *" : "";
   const parts = [
-    text(8, top - 4, `${title} (${results[0].unit}, less is better)`, 'font-weight="600"'),
+    text(8, top - 4, `${title}${mark} (${results[0].unit}, less is better)`, 'font-weight="600"'),
   ];
   for (let power = low; power <= high; power++) {
     parts.push(`<path d="M60 ${y(power).toFixed(1)}H${WIDTH - 150}" stroke="${FAINT}"/>`);
