@@ -1,15 +1,19 @@
 // What the typed API costs over the raw exports, for keys of 4, 8 and 16 bytes. Dimensions: HASH, full, 1k entries (in the
-// caches, where it shows); get and set x key. "Raw" is a loop over the sized doors of the core, with the views and words
-// that a caller without the typed API has to keep himself; results are read and keys are given in the same form.
+// caches, where it shows); get and set x key. "Raw" is a loop over the doors of the core that the typed API itself uses for
+// these keys and values, with the views that a caller without the typed API has to keep himself. Keys are given and results are
+// read in the same form: numbers, bigints, 16 bytes in one array. Detail: "raw, of words", a caller who has the words of a key
+// at hand, and so no use for an array of its bytes.
 
-import { fresh } from "../support/race.mjs";
+import { rawGetLoop } from "../support/loops.mjs";
+import { fresh, takingTurns } from "../support/race.mjs";
 import { Random, keyOf, wideKeyOf } from "../support/random.mjs";
-import { label } from "../support/suite.mjs";
+import { label, mustBe } from "../support/suite.mjs";
 
 /** @typedef {import("../support/suite.mjs").Suite} Suite */
 
 const ENTRIES = 1000;
 const MUST = 1.25;
+const AIM = 1.1;
 
 /** @param {any} map @param {ArrayLike<unknown>} keys */
 function typedGet(map, keys) {
@@ -21,14 +25,17 @@ function typedGet(map, keys) {
 /** @param {any} map @param {ArrayLike<unknown>} keys */
 function typedSet(map, keys) {
   for (let i = 0; i < keys.length; i++) map.set(keys[i], i);
-  return keys.length;
+  return 0;
 }
 
 /** @param {any} map @param {Uint32Array} words @param {Uint8Array} key @param {Uint32Array} keyWords @param {Uint8Array} out */
 function typedGetBytes(map, words, key, keyWords, out) {
   let sum = 0;
   for (let i = 0; i < words.length; i += 4) {
-    for (let j = 0; j < 4; j++) keyWords[j] = words[i + j];
+    keyWords[0] = words[i];
+    keyWords[1] = words[i + 1];
+    keyWords[2] = words[i + 2];
+    keyWords[3] = words[i + 3];
     map.getInto(key, out);
     sum += out[0];
   }
@@ -38,107 +45,181 @@ function typedGetBytes(map, words, key, keyWords, out) {
 /** @param {any} map @param {Uint32Array} words @param {Uint8Array} key @param {Uint32Array} keyWords @param {Uint8Array} value */
 function typedSetBytes(map, words, key, keyWords, value) {
   for (let i = 0; i < words.length; i += 4) {
-    for (let j = 0; j < 4; j++) keyWords[j] = words[i + j];
+    keyWords[0] = words[i];
+    keyWords[1] = words[i + 1];
+    keyWords[2] = words[i + 2];
+    keyWords[3] = words[i + 3];
     map.set(key, value);
   }
-  return words.length;
+  return 0;
 }
 
-/** @param {any} lookup @param {number} map @param {number} handle @param {Uint32Array} memory @param {ArrayLike<unknown>} keys */
-function rawGet(lookup, map, handle, memory, keys) {
-  let sum = 0;
-  for (let i = 0; i < keys.length; i++)
-    sum = (sum + memory[lookup(map, handle, keys[i]) >>> 2]) | 0;
-  return sum;
-}
-
-/** @param {any} update @param {number} map @param {number} handle @param {Uint32Array} memory @param {number} ptr @param {ArrayLike<unknown>} keys */
-function rawSet(update, map, handle, memory, ptr, keys) {
-  for (let i = 0; i < keys.length; i++) {
-    memory[ptr >>> 2] = i;
-    update(map, handle, keys[i], ptr, 0);
-  }
-  return keys.length;
+/** @param {any} put @param {number} map @param {number} handle @param {ArrayLike<unknown>} keys @returns {number} 0, unless one failed */
+function rawSet(put, map, handle, keys) {
+  let failed = 0;
+  for (let i = 0; i < keys.length; i++) failed |= put(map, handle, keys[i], i);
+  return failed;
 }
 
 /**
- * @param {any} lookup @param {number} map @param {number} handle @param {Uint32Array} memory @param {Uint32Array} words
- * @param {Uint32Array} key @param {Uint8Array} out @param {Uint32Array} outWords
+ * The second door is for keys that the first one leaves to it, which answers 1; 0 is the answer for keys that are absent.
+ * @param {any} at @param {any} lookup @param {number} map @param {number} handle @param {BigInt64Array} memory
+ * @param {Uint32Array} words @param {Uint32Array} key @param {Uint8Array} out @param {BigInt64Array} outLongs
  */
-function rawGetBytes(lookup, map, handle, memory, words, key, out, outWords) {
+function rawGetBytes(at, lookup, map, handle, memory, words, key, out, outLongs) {
   let sum = 0;
   for (let i = 0; i < words.length; i += 4) {
-    for (let j = 0; j < 4; j++) key[j] = words[i + j];
-    const at = lookup(map, handle, key[0], key[1], key[2], key[3]) >>> 2;
-    for (let j = 0; j < 4; j++) outWords[j] = memory[at + j];
+    key[0] = words[i];
+    key[1] = words[i + 1];
+    key[2] = words[i + 2];
+    key[3] = words[i + 3];
+    let ptr = at(map, handle, key[0], key[1], key[2], key[3]);
+    if (ptr === 1) ptr = lookup(map, handle, key[0], key[1], key[2], key[3]);
+    if (ptr === 0) continue;
+    outLongs[0] = memory[ptr >>> 3];
+    outLongs[1] = memory[(ptr >>> 3) + 1];
     sum += out[0];
   }
   return sum;
 }
 
 /**
- * @param {any} update @param {number} map @param {number} handle @param {Uint32Array} memory @param {number} ptr
- * @param {Uint32Array} words @param {Uint32Array} key @param {Uint32Array} value
+ * rawGetBytes without an array for the key.
+ * @param {any} at @param {any} lookup @param {number} map @param {number} handle @param {BigInt64Array} memory
+ * @param {Uint32Array} words @param {Uint8Array} out @param {BigInt64Array} outLongs
  */
-function rawSetBytes(update, map, handle, memory, ptr, words, key, value) {
+function rawGetWords(at, lookup, map, handle, memory, words, out, outLongs) {
+  let sum = 0;
   for (let i = 0; i < words.length; i += 4) {
-    for (let j = 0; j < 4; j++) key[j] = words[i + j];
-    for (let j = 0; j < 4; j++) memory[(ptr >>> 2) + j] = value[j];
-    update(map, handle, key[0], key[1], key[2], key[3], ptr, 0);
+    let ptr = at(map, handle, words[i], words[i + 1], words[i + 2], words[i + 3]);
+    if (ptr === 1) ptr = lookup(map, handle, words[i], words[i + 1], words[i + 2], words[i + 3]);
+    if (ptr === 0) continue;
+    outLongs[0] = memory[ptr >>> 3];
+    outLongs[1] = memory[(ptr >>> 3) + 1];
+    sum += out[0];
   }
-  return words.length;
+  return sum;
 }
 
-/** @param {Suite} suite @param {string} workload @param {number} ops @param {() => void} before @param {() => number} typed @param {() => number} raw */
-async function compare(suite, workload, ops, before, typed, raw) {
+/**
+ * @param {any} update @param {number} map @param {number} handle @param {Int32Array} memory @param {number} ptr of a value's
+ * copy @param {Uint32Array} words @param {Uint32Array} key @param {Int32Array} value @returns {number} 0, unless one failed
+ */
+function rawSetBytes(update, map, handle, memory, ptr, words, key, value) {
+  const to = ptr >>> 2;
+  let failed = 0;
+  for (let i = 0; i < words.length; i += 4) {
+    key[0] = words[i];
+    key[1] = words[i + 1];
+    key[2] = words[i + 2];
+    key[3] = words[i + 3];
+    memory[to] = value[0];
+    memory[to + 1] = value[1];
+    memory[to + 2] = value[2];
+    memory[to + 3] = value[3];
+    failed |= update(map, handle, key[0], key[1], key[2], key[3], ptr, 0);
+  }
+  return failed;
+}
+
+/**
+ * @template Q
+ * @typedef {object} Comparison
+ * @property {string} workload
+ * @property {(random: Random) => Q & { refill(): void }} make queries
+ * @property {(queries: Q) => number} expected of the loops' results
+ * @property {(queries: Q) => number} typed
+ * @property {(queries: Q) => number} raw
+ * @property {(queries: Q) => number} [words] raw, without an array for the key
+ */
+
+/** @template Q @param {Suite} suite @param {Comparison<Q>} comparison */
+async function compare(suite, { workload, make, expected, typed, raw, words }) {
+  const ops = suite.plan.window;
+  /** @param {number} seed @param {(queries: Q) => number} use */
+  const turns = (seed, use) => {
+    const random = new Random(seed);
+    return takingTurns(
+      () => make(random),
+      ops,
+      (queries) => mustBe(use(queries), expected(queries)),
+    );
+  };
   const name = `API overhead: ${workload}, ${label(ENTRIES)}`;
-  await suite.race({ goal: "api", family: "overhead", workload: name, must: MUST, aim: 1.1 }, [
-    { name: "bpfmaps", role: "ours", ops, before, run: typed },
-    { name: "raw exports", role: "peer", ops, before, run: raw },
+  await suite.race({ goal: "api", family: "overhead", workload: name, must: MUST, aim: AIM }, [
+    { name: "bpfmaps", role: "ours", ...turns(1, typed) },
+    { name: "raw exports", role: "peer", ...turns(2, raw) },
+    ...(words
+      ? [/** @type {const} */ ({ name: "raw, of words", role: "detail", ...turns(3, words) })]
+      : []),
   ]);
 }
 
-/** @param {Suite} suite @param {string} name @param {any} codec @param {(i: number) => unknown} keyOfEntry @param {string} lookup @param {string} update */
-async function scalars(suite, name, codec, keyOfEntry, lookup, update) {
-  const { rt } = suite;
-  const { u32 } = suite.library;
+/** @param {Suite} suite @param {number} fd */
+function rawMap({ rt }, fd) {
   const exports = /** @type {any} */ (rt.exports);
-  const map = rt.createMap({ type: "hash", key: codec, value: u32, maxEntries: ENTRIES });
-  for (let i = 0; i < ENTRIES; i++) map.set(keyOfEntry(i), i);
-  const handle = exports.bpf_map_by_fd(map.fd);
-  const ptr = exports.map_by_handle(handle);
-  const value = rt.alloc(8);
-  const memory = new Uint32Array(rt.memory.buffer);
-  const random = new Random(1);
+  const handle = exports.bpf_map_by_fd(fd);
+  return { exports, handle, map: exports.map_by_handle(handle) };
+}
+
+/**
+ * @param {Suite} suite @param {string} name @param {any} codec @param {(i: number) => unknown} keyOfEntry
+ * @param {{ get: string, more: string, put: string }} doors
+ */
+async function scalars(suite, name, codec, keyOfEntry, doors) {
+  const { u32 } = suite.library;
+  const typed = suite.rt.createMap({ type: "hash", key: codec, value: u32, maxEntries: ENTRIES });
+  for (let i = 0; i < ENTRIES; i++) typed.set(keyOfEntry(i), i);
+  const { exports, handle, map } = rawMap(suite, typed.fd);
+  const { [doors.get]: get, [doors.more]: more, [doors.put]: put } = exports;
   // Not the objects that are in the map, and few of them, or their memory is what is measured.
   const pool = Array.from({ length: ENTRIES }, (_, i) => keyOfEntry(i));
-  const keys = Array.from({ length: suite.plan.window }, () => pool[0]);
-  const before = () => {
-    for (let i = 0; i < keys.length; i++) keys[i] = pool[random.below(ENTRIES)];
-  };
+  /** @param {Random} random */
+  const make = (random) => ({
+    keys: Array.from({ length: suite.plan.window }, () => pool[0]),
+    sum: 0,
+    refill() {
+      this.sum = 0;
+      for (let i = 0; i < this.keys.length; i++) {
+        const entry = random.below(ENTRIES);
+        this.keys[i] = pool[entry];
+        this.sum += entry;
+      }
+    },
+  });
   const loops = {
     get: fresh(typedGet),
     set: fresh(typedSet),
-    rawGet: fresh(rawGet),
+    rawGet: fresh(rawGetLoop),
     rawSet: fresh(rawSet),
   };
-  const ops = keys.length;
-  const get = () => loops.get(map, keys);
-  const raw = () => loops.rawGet(exports[lookup], ptr, handle, memory, keys);
-  await compare(suite, `get ${name}`, ops, before, get, raw);
-  const set = () => loops.set(map, keys);
-  const put = () => loops.rawSet(exports[update], ptr, handle, memory, value, keys);
-  await compare(suite, `set ${name}`, ops, before, set, put);
-  rt.free(value);
-  map.close();
+  await compare(suite, {
+    workload: `get ${name}`,
+    make,
+    expected: ({ sum }) => sum,
+    typed: ({ keys }) => loops.get(typed, keys),
+    raw: ({ keys }) => loops.rawGet(get, more, map, handle, keys),
+  });
+  await compare(suite, {
+    workload: `set ${name}`,
+    make,
+    expected: () => 0,
+    typed: ({ keys }) => loops.set(typed, keys),
+    raw: ({ keys }) => loops.rawSet(put, map, handle, keys),
+  });
+  typed.close();
+}
+
+/** @param {Uint32Array} to @param {number} at @param {number} i */
+function writeWords(to, at, i) {
+  for (let j = 0; j < 4; j++) to[at + j] = keyOf(i + j * 0x1000000);
 }
 
 /** @param {Suite} suite */
 async function sixteenBytes(suite) {
   const { rt } = suite;
   const { bytes } = suite.library;
-  const exports = /** @type {any} */ (rt.exports);
-  const map = rt.createMap({
+  const typed = rt.createMap({
     type: "hash",
     key: bytes(16),
     value: bytes(16),
@@ -147,48 +228,73 @@ async function sixteenBytes(suite) {
   const key = new Uint8Array(16);
   const keyWords = new Uint32Array(key.buffer);
   const out = new Uint8Array(16);
-  const outWords = new Uint32Array(out.buffer);
-  /** @param {Uint32Array} to @param {number} at @param {number} i */
-  const fill = (to, at, i) => {
-    for (let j = 0; j < 4; j++) to[at + j] = keyOf(i + j * 0x1000000);
-  };
+  const outLongs = new BigInt64Array(out.buffer);
+  const value = new Uint8Array(16);
+  const valueWords = new Int32Array(value.buffer);
   for (let i = 0; i < ENTRIES; i++) {
-    fill(keyWords, 0, i);
-    map.set(key, key);
+    writeWords(keyWords, 0, i);
+    typed.set(key, key);
   }
-  const handle = exports.bpf_map_by_fd(map.fd);
-  const ptr = exports.map_by_handle(handle);
-  const value = rt.alloc(16);
-  const memory = new Uint32Array(rt.memory.buffer);
-  const random = new Random(1);
-  const ops = suite.plan.window;
-  const words = new Uint32Array(ops * 4);
-  const before = () => {
-    for (let i = 0; i < ops; i++) fill(words, i * 4, random.below(ENTRIES));
-  };
+  const { exports, handle, map } = rawMap(suite, typed.fd);
+  const { map_at16, map_lookup16, map_update16 } = exports;
+  const valuePtr = rt.alloc(16);
+  const longs = new BigInt64Array(rt.memory.buffer);
+  const ints = new Int32Array(rt.memory.buffer);
+  /** @param {Random} random */
+  const make = (random) => ({
+    words: new Uint32Array(suite.plan.window * 4),
+    firstBytes: 0,
+    refill() {
+      this.firstBytes = 0;
+      for (let i = 0; i < this.words.length; i += 4) {
+        writeWords(this.words, i, random.below(ENTRIES));
+        this.firstBytes += this.words[i] & 255;
+      }
+    },
+  });
   const loops = {
     get: fresh(typedGetBytes),
     set: fresh(typedSetBytes),
     rawGet: fresh(rawGetBytes),
+    words: fresh(rawGetWords),
     rawSet: fresh(rawSetBytes),
   };
-  const { map_lookup16, map_update16 } = exports;
-  const get = () => loops.get(map, words, key, keyWords, out);
-  const raw = () => loops.rawGet(map_lookup16, ptr, handle, memory, words, keyWords, out, outWords);
-  await compare(suite, "get 16 bytes", ops, before, get, raw);
-  const set = () => loops.set(map, words, key, keyWords, out);
-  const put = () =>
-    loops.rawSet(map_update16, ptr, handle, memory, value, words, keyWords, outWords);
-  await compare(suite, "set 16 bytes", ops, before, set, put);
-  rt.free(value);
-  map.close();
+  await compare(suite, {
+    workload: "get 16 bytes",
+    make,
+    // Values have their keys' bytes.
+    expected: ({ firstBytes }) => firstBytes,
+    typed: ({ words }) => loops.get(typed, words, key, keyWords, out),
+    raw: ({ words }) =>
+      loops.rawGet(map_at16, map_lookup16, map, handle, longs, words, keyWords, out, outLongs),
+    words: ({ words }) =>
+      loops.words(map_at16, map_lookup16, map, handle, longs, words, out, outLongs),
+  });
+  await compare(suite, {
+    workload: "set 16 bytes",
+    make,
+    expected: () => 0,
+    typed: ({ words }) => loops.set(typed, words, key, keyWords, value),
+    raw: ({ words }) =>
+      loops.rawSet(map_update16, map, handle, ints, valuePtr, words, keyWords, valueWords),
+  });
+  rt.free(valuePtr);
+  typed.close();
 }
 
 /** @param {Suite} suite */
 async function run(suite) {
   const { u32, u64 } = suite.library;
-  await scalars(suite, "u32", u32, keyOf, "map_lookup4", "map_update4");
-  await scalars(suite, "u64", u64, wideKeyOf, "map_lookup_u64", "map_update_u64");
+  await scalars(suite, "u32", u32, keyOf, {
+    get: "map_get4",
+    more: "map_get4_any",
+    put: "map_put4",
+  });
+  await scalars(suite, "u64", u64, wideKeyOf, {
+    get: "map_get_u64",
+    more: "map_get_u64_any",
+    put: "map_put_u64",
+  });
   await sixteenBytes(suite);
 }
 

@@ -81,11 +81,21 @@ export function stallLoop(map, keys, step, now) {
   return worst;
 }
 
-/** The raw door without the typed API. @param {(map: number, handle: number, key: number) => number} lookup4 @param {number} map @param {number} handle @param {Uint32Array} words the memory @param {Uint32Array} keys */
-export function rawGetLoop(lookup4, map, handle, words, keys) {
+/**
+ * The doors of the typed API's `get` without the typed API. A negative answer is not the value, or one above 2^31: the second
+ * door knows.
+ * @param {(map: number, handle: number, key: any) => number} get @param {(map: number, handle: number, key: any) => number} more
+ * @param {number} map @param {number} handle @param {ArrayLike<unknown>} keys
+ */
+export function rawGetLoop(get, more, map, handle, keys) {
   const n = keys.length;
   let sum = 0;
-  for (let i = 0; i < n; i++) sum = (sum + words[lookup4(map, handle, keys[i]) >>> 2]) | 0;
+  for (let i = 0; i < n; i++) {
+    const key = keys[i];
+    let value = get(map, handle, key);
+    if (value < 0) value = more(map, handle, key);
+    sum = (sum + value) | 0;
+  }
   return sum;
 }
 
