@@ -4,7 +4,7 @@
 import { getLoop } from "../support/loops.mjs";
 import { fresh, takingTurns } from "../support/race.mjs";
 import { Random, wideKeyOf } from "../support/random.mjs";
-import { label } from "../support/suite.mjs";
+import { label, mustBe } from "../support/suite.mjs";
 
 const SIZES = [100_000, 1_000_000];
 
@@ -15,14 +15,22 @@ const SIZES = [100_000, 1_000_000];
 function getter(name, role, map, queries, ops, seed) {
   const random = new Random(seed);
   const loop = fresh(getLoop);
-  const draw = () => Array.from({ length: ops }, () => queries[random.below(queries.length)]);
   const make = () => ({
-    keys: draw(),
+    keys: Array.from({ length: ops }, () => queries[0]),
+    // Values are the entries' numbers.
+    expected: 0,
     refill() {
-      this.keys = draw();
+      this.expected = 0;
+      for (let i = 0; i < ops; i++) {
+        const entry = random.below(queries.length);
+        this.keys[i] = queries[entry];
+        this.expected += entry;
+      }
     },
   });
-  return { name, role, ...takingTurns(make, ops, ({ keys }) => loop(map, keys)) };
+  const use = (/** @type {ReturnType<typeof make>} */ { keys, expected }) =>
+    mustBe(loop(map, keys), expected);
+  return { name, role, ...takingTurns(make, ops, use) };
 }
 
 /** @param {import("../support/suite.mjs").Suite} suite */
