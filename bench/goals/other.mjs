@@ -2,13 +2,15 @@
 //   iteration  HASH u32 -> u64, 100k entries: forEach and cursor against Map.forEach
 //   structs    HASH, key of 5 fields (16 bytes) -> value of 2 numbers, 1k entries, read into an object at hand; against Map
 //              with the fields joined to a string
-//   bloom      100k u32 values in it, 4 hash functions, half of the queries present, against npm bloomfilter of that size
-//   ring       records of 32 bytes, written 64 at a time and read back, against ringbuf.js
+//   bloom      100k u32 values in it, 4 hash functions, half of the queries present, against npm bloomfilter of that size,
+//              which makes a string of each number
+//   ring       records of 32 bytes, written one by one; 64 of them are read back at once. Peer: ringbuf.js of bytes, and of
+//              32-bit words, which it copies faster; it keeps no lengths
 
 import { filled } from "../support/contenders.mjs";
-import { fresh } from "../support/race.mjs";
+import { fresh, takingTurns } from "../support/race.mjs";
 import { Random, keyOf } from "../support/random.mjs";
-import { label } from "../support/suite.mjs";
+import { label, mustBe } from "../support/suite.mjs";
 
 /** @typedef {import("../support/suite.mjs").Suite} Suite */
 /** @typedef {import("../support/race.mjs").Contender} Contender */
@@ -44,11 +46,13 @@ async function iteration(suite) {
     ops,
   );
   const map = filled(new Map(), ops);
+  let sum = 0;
+  for (let i = 0; i < ops; i++) sum += keyOf(i) + i;
   const [each, cursor, theirs] = [fresh(forEachLoop), fresh(cursorLoop), fresh(forEachLoop)];
   await suite.race({ goal: "-", family: "iterate", workload: `forEach, ${label(ops)}` }, [
-    { name: "bpfmaps forEach", role: "ours", ops, run: () => each(ours) },
-    { name: "bpfmaps cursor", role: "ours", ops, run: () => cursor(ours) },
-    { name: "Map.forEach", role: "peer", ops, run: () => theirs(map) },
+    { name: "bpfmaps forEach", role: "ours", ops, run: () => mustBe(each(ours), sum) },
+    { name: "bpfmaps cursor", role: "ours", ops, run: () => mustBe(cursor(ours), sum) },
+    { name: "Map.forEach", role: "peer", ops, run: () => mustBe(theirs(map), sum) },
   ]);
   ours.close();
 }
@@ -77,6 +81,24 @@ function joinedLoop(map, flows) {
   return sum;
 }
 
+/** @param {Flow[]} flows @param {number} ops @param {number} seed @param {(queries: Flow[]) => number} use */
+function flowTurns(flows, ops, seed, use) {
+  const random = new Random(seed);
+  const make = () => ({
+    queries: Array.from({ length: ops }, () => flows[0]),
+    packets: 0,
+    refill() {
+      this.packets = 0;
+      for (let i = 0; i < ops; i++) {
+        const entry = random.below(flows.length);
+        this.queries[i] = flows[entry];
+        this.packets += entry;
+      }
+    },
+  });
+  return takingTurns(make, ops, ({ queries, packets }) => mustBe(use(queries), packets));
+}
+
 /** @param {Suite} suite */
 async function structs(suite) {
   const { struct, u16, u32, u64 } = suite.library;
@@ -93,19 +115,16 @@ async function structs(suite) {
     ours.set(flow, { packets: i, bytes: 1 });
     map.set(Object.values(flow).join(" "), { packets: i, bytes: 1 });
   });
-  const random = new Random(1);
-  const queries = Array.from(
-    { length: suite.plan.window >> 2 },
-    () => flows[random.below(entries)],
-  );
   const out = { packets: 0, bytes: 0 };
   const [ourLoop, theirLoop] = [fresh(structLoop), fresh(joinedLoop)];
-  const ops = queries.length;
+  const ops = suite.plan.window >> 2;
+  const getInto = flowTurns(flows, ops, 1, (queries) => ourLoop(ours, queries, out));
+  const joined = flowTurns(flows, ops, 2, (queries) => theirLoop(map, queries));
   await suite.race(
     { goal: "-", family: "structs", workload: `get by a struct, ${label(entries)}` },
     [
-      { name: "bpfmaps getInto", role: "ours", ops, run: () => ourLoop(ours, queries, out) },
-      { name: "Map<string>", role: "peer", ops, run: () => theirLoop(map, queries) },
+      { name: "bpfmaps getInto", role: "ours", ...getInto },
+      { name: "Map<string>", role: "peer", ...joined },
     ],
   );
   ours.close();
@@ -118,17 +137,27 @@ function bloomLoop(has, queries) {
   return hits;
 }
 
-/** @param {string} name @param {"ours" | "peer"} role @param {(value: number) => boolean} has @param {Suite} suite @param {number} entries */
-function bloomContender(name, role, has, suite, entries) {
-  const random = new Random(role.length);
-  const queries = new Int32Array(suite.plan.window);
+/** @param {(value: number) => boolean} has @param {number} ops @param {number} entries @param {number} seed */
+function bloomTurns(has, ops, entries, seed) {
+  const random = new Random(seed);
   const loop = fresh(bloomLoop);
-  const before = () => {
-    for (let i = 0; i < queries.length; i++) queries[i] = keyOf(random.below(2 * entries));
-  };
-  /** @type {Contender} */
-  const contender = { name, role, ops: queries.length, before, run: () => loop(has, queries) };
-  return contender;
+  const make = () => ({
+    queries: new Int32Array(ops),
+    present: 0,
+    refill() {
+      this.present = 0;
+      for (let i = 0; i < ops; i++) {
+        const entry = random.below(2 * entries);
+        this.queries[i] = keyOf(entry);
+        if (entry < entries) this.present++;
+      }
+    },
+  });
+  return takingTurns(make, ops, ({ queries, present }) => {
+    const hits = loop(has, queries);
+    if (hits < present) throw new Error(`${hits} hits, and ${present} of the values are present`);
+    return hits;
+  });
 }
 
 /** @param {Suite} suite */
@@ -149,13 +178,13 @@ async function bloom(suite) {
     ours.add(keyOf(i));
     theirs?.add(keyOf(i));
   }
-  const contenders = [
-    bloomContender("bpfmaps", "ours", (value) => ours.mightHave(value), suite, entries),
-  ];
+  const { window } = suite.plan;
+  const mightHave = bloomTurns((value) => ours.mightHave(value), window, entries, 1);
+  /** @type {Contender[]} */
+  const contenders = [{ name: "bpfmaps", role: "ours", ...mightHave }];
   if (theirs !== undefined) {
-    contenders.push(
-      bloomContender("bloomfilter", "peer", (value) => theirs.test(value), suite, entries),
-    );
+    const test = bloomTurns((value) => theirs.test(value), window, entries, 2);
+    contenders.push({ name: "bloomfilter", role: "peer", ...test });
   }
   await suite.race(
     { goal: "-", family: "bloom", workload: `bloom filter test, ${label(entries)}` },
@@ -174,14 +203,35 @@ function ourRingLoop(buffer, record, out, lengths, bursts, burst) {
   return count;
 }
 
-/** @param {any} buffer @param {Uint8Array} record @param {Uint8Array} out @param {number} bursts @param {number} burst */
+/**
+ * The whole burst is popped at once.
+ * @template {Uint8Array | Uint32Array} A
+ * @param {any} buffer @param {A} record @param {A} out of a burst @param {number} bursts @param {number} burst
+ */
 function peerRingLoop(buffer, record, out, bursts, burst) {
   let count = 0;
   for (let i = 0; i < bursts; i++) {
     for (let j = 0; j < burst; j++) buffer.push(record);
-    for (let j = 0; j < burst; j++) count += buffer.pop(out);
+    count += buffer.pop(out);
   }
   return count;
+}
+
+/**
+ * ringbuf.js with elements of some type.
+ * @param {string} name @param {any} RingBuffer @param {Uint8ArrayConstructor | Uint32ArrayConstructor} Elements @param {number} bursts
+ * @returns {Contender}
+ */
+function peerRing(name, RingBuffer, Elements, bursts) {
+  const size = Elements.BYTES_PER_ELEMENT;
+  const storage = RingBuffer.getStorageForCapacity(RING_BYTES / size, Elements);
+  const buffer = new RingBuffer(storage, Elements);
+  const loop = fresh(peerRingLoop);
+  const record = new Elements(RECORD / size).fill(1);
+  const out = new Elements((RECORD * BURST) / size);
+  const ops = bursts * BURST;
+  const pass = () => mustBe(loop(buffer, record, out, bursts, BURST), ops * record.length);
+  return { name, role: "peer", ops, run: pass };
 }
 
 /** @param {Suite} suite */
@@ -194,34 +244,24 @@ async function ring(suite) {
   if (ours === undefined) return suite.skip("-", "ring buffer", "there is no typed class for it");
   const peer = await suite.peers.load("ringbuf.js");
   const record = new Uint8Array(RECORD).fill(1);
-  const [out, one, lengths] = [
-    new Uint8Array(RECORD * BURST),
-    new Uint8Array(RECORD),
-    new Uint32Array(BURST),
-  ];
+  const [out, lengths] = [new Uint8Array(RECORD * BURST), new Uint32Array(BURST)];
   const bursts = Math.ceil(suite.plan.window / BURST / 4);
   const ops = bursts * BURST;
-  const [ourLoop, peerLoop] = [fresh(ourRingLoop), fresh(peerRingLoop)];
+  const loop = fresh(ourRingLoop);
   /** @type {Contender[]} */
   const contenders = [
     {
       name: "bpfmaps",
       role: "ours",
       ops,
-      run: () => ourLoop(ours, record, out, lengths, bursts, BURST),
+      run: () => mustBe(loop(ours, record, out, lengths, bursts, BURST), ops),
     },
   ];
   if (peer !== undefined) {
-    const theirs = new peer.RingBuffer(
-      peer.RingBuffer.getStorageForCapacity(RING_BYTES, Uint8Array),
-      Uint8Array,
+    contenders.push(
+      peerRing("ringbuf.js", peer.RingBuffer, Uint8Array, bursts),
+      peerRing("ringbuf.js of words", peer.RingBuffer, Uint32Array, bursts),
     );
-    contenders.push({
-      name: "ringbuf.js",
-      role: "peer",
-      ops,
-      run: () => peerLoop(theirs, record, one, bursts, BURST),
-    });
   }
   await suite.race(
     { goal: "-", family: "ring", workload: `ring buffer, ${RECORD}-byte records, in and out` },
