@@ -366,8 +366,7 @@ function dropNewElem(map: LocalStorage, owner: HostObject, elem: usize): void {
 /**
  * Creates or replaces; the lock is held. Order of checks: flags; of an owner without storage whether the element must
  * exist; room for the new element; whether it exists; room for the storage itself, which comes with the first element.
- * BPF_F_LOCK writes in place; otherwise a new element takes the place of the old one, and for a moment both are charged.
- * @param value address of valueSize bytes; 0: all zero
+ * @param value address of valueSize bytes; 0: all zero, of an element that is not there yet
  */
 export function updateStorage(map: LocalStorage, owner: HostObject, value: usize, flags: u64): i32 {
   if (!updateFlagsLegal(map, flags)) return -EINVAL;
@@ -379,18 +378,36 @@ export function updateStorage(map: LocalStorage, owner: HostObject, value: usize
     copyMapValueLocked(map, elemValue(old), value);
     return 0;
   }
+  if (old != 0) return replaceValue(map, owner, old, value, flags);
   const fresh = newElem(map, owner, value);
   if (fresh == 0) return -ENOMEM;
   let ret = 0;
-  if (old != 0) ret = flags & BPF_NOEXIST ? -EEXIST : 0;
-  else if (flags & BPF_EXIST) ret = -ENOENT;
+  if (flags & BPF_EXIST) ret = -ENOENT;
   else if (isFirst && !map.charge(owner, KERNEL_STORAGE_BYTES)) ret = -ENOMEM;
   if (ret != 0) {
     dropNewElem(map, owner, fresh);
     return ret;
   }
   linkElem(map, owner, fresh);
-  if (old != 0) unlinkElem(old);
+  return 0;
+}
+
+/**
+ * Differs: in place, so that the value's address stays; in the kernel a new element takes the place of the old one. There both
+ * are charged for a moment, so there has to be room for both here, too.
+ */
+function replaceValue(
+  map: LocalStorage,
+  owner: HostObject,
+  elem: usize,
+  value: usize,
+  flags: u64,
+): i32 {
+  const bytes = KERNEL_ELEM_BYTES + map.valueSize;
+  if (!map.charge(owner, bytes)) return -ENOMEM;
+  map.uncharge(owner, bytes);
+  if (flags & BPF_NOEXIST) return -EEXIST;
+  copyMapValue(map, elemValue(elem), value);
   return 0;
 }
 

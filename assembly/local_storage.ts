@@ -115,6 +115,7 @@ export class CgroupStorage extends BpfMap {
     return ret;
   }
 
+  /** Differs: in place, where the kernel swaps in another value. */
   private replaceValue(storage: Storage, value: usize, flags: u64): i32 {
     const at = storage.value + VALUE_HDR;
     if (this.cpuStride != 0) {
@@ -125,11 +126,7 @@ export class CgroupStorage extends BpfMap {
       copyMapValueLocked(this, at, value);
       return 0;
     }
-    const fresh = this.newValue(changetype<usize>(storage), false);
-    if (fresh == 0) return -ENOMEM;
-    copyMapValue(this, fresh + VALUE_HDR, value);
-    this.dropValue(storage.value);
-    storage.value = <u32>fresh;
+    copyMapValue(this, at, value);
     return 0;
   }
 
@@ -185,8 +182,8 @@ export class CgroupStorage extends BpfMap {
   }
 
   /** A zeroed value for an element; 0 when out of memory. */
-  newValue(storage: usize, creating: bool): usize {
-    const value = poolZalloc(changetype<Pool>(this.pool), creating);
+  newValue(storage: usize): usize {
+    const value = poolZalloc(changetype<Pool>(this.pool), true);
     if (value != 0) store<u32>(value, storage, 4);
     return value;
   }
@@ -238,15 +235,11 @@ function attachTo(map: CgroupStorage, object: usize, attachType: u32): i32 {
 function addStorage(map: CgroupStorage, cgroup: Cgroup, attachType: u32): usize {
   const ptr = allocZeroed(offsetof<Storage>());
   if (ptr == 0) return 0;
-  const value = map.newValue(ptr, true);
-  // One more, so that an update finds memory.
-  const spare = value == 0 ? 0 : map.newValue(ptr, true);
-  if (spare == 0) {
-    if (value != 0) map.dropValue(<u32>value);
+  const value = map.newValue(ptr);
+  if (value == 0) {
     free(ptr);
     return 0;
   }
-  map.dropValue(<u32>spare);
   const storage = changetype<Storage>(ptr);
   storage.id = cgroup.id;
   storage.attachType = attachType;
