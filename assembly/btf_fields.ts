@@ -2,7 +2,10 @@
 // their struct, or by the type tag of a pointer. Kernel: kernel/bpf/btf.c (behaviour asked of 6.18).
 //
 // Fields are looked for in the members of a struct (or the variables of a section), in structs inside it, and in arrays. A
-// member of the right name but with another size, or not aligned, is no such field.
+// member of the right name but with another size, or not aligned in the struct it is a member of, is no such field.
+//
+// The kernel looks into a struct anew wherever it comes upon it: 30 structs of one byte, each of them four times in the next
+// one at the same offset, would keep it busy for years. Here a struct without fields is passed over the next time.
 
 import {
   BTF_KIND_ARRAY,
@@ -14,6 +17,7 @@ import {
   E2BIG,
   EFAULT,
   EINVAL,
+  ENOMEM,
 } from "../ts/uapi";
 import {
   Btf,
@@ -28,7 +32,7 @@ import {
   typeData,
   vlenOf,
 } from "./btf";
-import { scratchPtr } from "./kernel";
+import { allocZeroed, free, scratchPtr } from "./kernel";
 
 export const FIELD_SPIN_LOCK: u32 = 1;
 export const FIELD_RES_SPIN_LOCK: u32 = 2;
@@ -61,6 +65,7 @@ const FIELDS_CHECKED: u32 =
   FIELD_KPTR;
 const FIELDS_OF_OBJECTS: u32 = FIELDS_CHECKED | FIELD_RES_SPIN_LOCK;
 const FIELDS_MAX: u32 = 11;
+/** Structs inside one another, and arrays of arrays. */
 const NESTING_MAX: u32 = 32;
 
 /** What findFields found. */
@@ -71,6 +76,8 @@ export class Fields {
   count: u32;
   /** Offset of the spin lock, bytes; -1 when there is none. */
   lockOffset: i32;
+  /** During a search: the table of structs without fields (barrenMark), 0 as long as there is none. */
+  barren: u32;
 }
 
 /** In the scratch area, behind the attr of the running command and the header of a BTF blob. */
@@ -83,10 +90,17 @@ export function foundFields(): Fields {
 /**
  * Looks for the fields of a value type, which are in foundFields() then. A type that is no struct or section has none.
  * @param mask FIELD_* bits: others are plain bytes
- * @returns 0; -E2BIG too many, or two of a kind that may be there once; -EINVAL
+ * @returns 0; -E2BIG too many, too deep, or two of a kind that may be there once; -EINVAL; -ENOMEM
  */
 export function findFields(btf: Btf, id: u32, mask: u32): i32 {
   const fields = foundFields();
+  fields.barren = 0;
+  const ret = search(btf, id, mask, fields);
+  free(fields.barren);
+  return ret;
+}
+
+function search(btf: Btf, id: u32, mask: u32, fields: Fields): i32 {
   fields.kinds = 0;
   fields.count = 0;
   fields.lockOffset = -1;
@@ -100,13 +114,16 @@ export function findFields(btf: Btf, id: u32, mask: u32): i32 {
 
 /** The check of a load: a struct that has special members has fields. */
 export function checkStructMetas(btf: Btf): i32 {
-  for (let id: u32 = 1; id < btf.nrTypes; id++) {
+  const fields = foundFields();
+  fields.barren = 0;
+  let ret = 0;
+  for (let id: u32 = 1; id < btf.nrTypes && ret == 0; id++) {
     if (!isStruct(btf, id) || !hasSpecialMember(btf, btfType(btf, id))) continue;
-    const ret = findFields(btf, id, FIELDS_OF_OBJECTS);
-    if (ret != 0) return ret;
-    if (foundFields().count == 0) return -EFAULT;
+    ret = search(btf, id, FIELDS_OF_OBJECTS, fields);
+    if (ret == 0 && fields.count == 0) ret = -EFAULT;
   }
-  return 0;
+  free(fields.barren);
+  return ret;
 }
 
 function hasSpecialMember(btf: Btf, type: BtfType): bool {
@@ -130,30 +147,26 @@ function findIn(btf: Btf, id: u32, base: u32, mask: u32, fields: Fields, level: 
     const member = memberType(btf, at, isSection);
     let elem = member;
     let count: u32 = 1;
-    while (kindAt(btf, elem) == BTF_KIND_ARRAY) {
+    for (let depth: u32 = 1; kindAt(btf, elem) == BTF_KIND_ARRAY; depth++) {
+      if (depth == NESTING_MAX) return -E2BIG;
       const array = typeData(btfType(btf, elem));
       elem = load<u32>(array);
       count *= load<u32>(array, 8);
     }
-    const offset = base + memberOffset(type, at, isSection);
+    const offset = memberOffset(type, at, isSection);
     const room = isSection ? load<u32>(at, 8) : <u32>sizeOf(btf, member);
     at += 12;
     if (count == 0) continue;
-    let kind = fieldKind(btf, elem) & mask;
+    const kind = fieldKind(btf, elem) & mask;
     let ret = 0;
     if (kind == 0) {
       if (!isStruct(btf, elem)) continue;
-      kind = fields.kinds;
-      const before = fields.count;
-      fields.kinds = 0;
-      ret = findIn(btf, elem, offset, mask, fields, level + 1);
-      if (ret == 0) ret = repeat(fields, before, count);
-      fields.kinds |= kind;
+      ret = findInside(btf, elem, base + offset, count, mask, fields, level);
     } else {
       if (kind & FIELDS_UNIQUE && (count > 1 || seen & kind)) return -E2BIG;
       seen |= kind;
       if (!isPlaced(btf, elem, kind, offset, count, room)) continue;
-      ret = addField(btf, fields, kind, offset, count);
+      ret = addField(btf, fields, kind, base + offset, count);
       const tagged = isSection ? load<u32>(at - 12) : id;
       const isHead = (kind & (FIELD_LIST_HEAD | FIELD_RB_ROOT)) != 0;
       if (ret == 0 && isHead && !saysContents(btf, tagged, isSection ? -1 : index)) ret = -EINVAL;
@@ -163,6 +176,38 @@ function findIn(btf: Btf, id: u32, base: u32, mask: u32, fields: Fields, level: 
     if (ret != 0) return ret;
   }
   return 0;
+}
+
+/** findIn for a struct in a struct, which is there count times. */
+function findInside(
+  btf: Btf,
+  id: u32,
+  offset: u32,
+  count: u32,
+  mask: u32,
+  fields: Fields,
+  level: u32,
+): i32 {
+  const mark = barrenMark(btf, fields, id);
+  if (mark == 0) return -ENOMEM;
+  if (load<u8>(mark) > <u8>level) return 0;
+  const kinds = fields.kinds;
+  const before = fields.count;
+  fields.kinds = 0;
+  let ret = findIn(btf, id, offset, mask, fields, level + 1);
+  if (ret == 0 && fields.count == before) store<u8>(mark, <u8>(level + 1));
+  if (ret == 0) ret = repeat(fields, before, count);
+  fields.kinds |= kinds;
+  return ret;
+}
+
+/**
+ * The byte that says down to which level nothing was found in a struct, plus 1: below that there may be too many levels.
+ * @returns its address, 0 when out of memory
+ */
+function barrenMark(btf: Btf, fields: Fields, id: u32): usize {
+  if (fields.barren == 0) fields.barren = <u32>allocZeroed(btf.nrTypes);
+  return fields.barren == 0 ? 0 : fields.barren + id;
 }
 
 /** The fields of a struct that is the element of an array, count times. */

@@ -1,8 +1,9 @@
 // The types of a map's keys and values (BTF): do they fit the map, and what is special about a value?
 // Kernel: kernel/bpf/syscall.c map_check_btf and the types' map_check_btf (behaviour asked of 6.18; spec other-types.md 1.6).
 //
-// Differs: of the special fields only bpf_spin_lock exists here; the others are -EOPNOTSUPP, also where the kernel takes
-// them. A value whose fields the kernel cannot make sense of (two locks, ...) is plain bytes, as there.
+// Differs: of the special fields only bpf_spin_lock exists here, at offsets that are multiples of 4; the others are
+// -EOPNOTSUPP, also where the kernel takes them. A value whose fields the kernel cannot make sense of (two locks, ...) is
+// plain bytes, as there.
 
 import {
   BPF_F_RDONLY_PROG,
@@ -27,6 +28,7 @@ import {
   BTF_KIND_STRUCT,
   EACCES,
   EINVAL,
+  ENOMEM,
   ENOTSUPP,
   EOPNOTSUPP,
 } from "../ts/uapi";
@@ -97,9 +99,12 @@ function checkFields(map: BpfMap, btf: Btf): i32 {
   const fields = foundFields();
   const ret = findFields(btf, skipModifiers(btf, map.btfValueTypeId), FIELDS_OF_MAPS);
   const kinds = fields.kinds;
+  if (ret == -ENOMEM) return ret;
   if (ret != 0 || kinds == 0) return 0;
   if (map.mapFlags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)) return -EACCES;
   if (kinds != FIELD_SPIN_LOCK || !isTypeIn(MAY_HAVE_LOCK, map.mapType)) return -EOPNOTSUPP;
+  // A struct with a lock may lie anywhere, but atomic accesses are aligned.
+  if (fields.lockOffset & 3) return -EOPNOTSUPP;
   map.lockOffset = fields.lockOffset;
   return 0;
 }

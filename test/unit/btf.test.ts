@@ -416,6 +416,91 @@ describe("the BTF of a map", () => {
       rig.rt.dispose();
     });
 
+    describe("with structs and arrays in one another", () => {
+      /** What a value type is made of. */
+      interface Parts {
+        readonly btf: BtfBuilder;
+        readonly lock: number;
+        readonly word: number;
+      }
+      const one = ({ btf }: Parts, type: number, offset = 0, size = 4): number =>
+        btf.struct("s", size, [{ name: "m", type, offset }]);
+      const nested = (parts: Parts, type: number, depth: number): number =>
+        Array.from({ length: depth }).reduce<number>((inside) => one(parts, inside), type);
+      const arrays = ({ btf, word }: Parts, type: number, depth: number): number =>
+        Array.from({ length: depth }).reduce<number>((elem) => btf.array(elem, word, 1), type);
+      const pair = ({ btf }: Parts, a: number, b: number, size = 8): number =>
+        btf.struct("v", size, [
+          { name: "a", type: a, offset: 0 },
+          { name: "b", type: b, offset: size - 4 },
+        ]);
+
+      /** @returns what LOAD or CREATE answers: -errno, or 1 for a map with a lock, 0 for one without */
+      const outcome = async (size: number, make: (parts: Parts) => number): Promise<number> => {
+        const rt = await build.createRuntime();
+        const client = new BpfClient(rt);
+        const btf = new BtfBuilder();
+        const word = btf.int("int", 4);
+        const lock = btf.struct("bpf_spin_lock", 4, [{ name: "val", type: word, offset: 0 }]);
+        const btfValueTypeId = make({ btf, lock, word });
+        const btfFd = client.btfLoad(btf.build());
+        const spec = { type: HASH, keySize: 4, valueSize: size, maxEntries: 1, btfKeyTypeId: word };
+        const fd = btfFd < 0 ? btfFd : client.create({ ...spec, btfFd, btfValueTypeId });
+        if (fd < 0) return fd;
+        const { ret } = client.lookup(fd, u32s(1), size, uapi.BPF_F_LOCK);
+        rt.dispose();
+        return ret === -ENOENT ? 1 : 0;
+      };
+
+      it("finds a lock below 32 structs and in 31 arrays, and none below more", async () => {
+        expect(await outcome(4, (p) => nested(p, p.lock, 32))).toBe(1);
+        expect(await outcome(4, (p) => nested(p, p.lock, 33))).toBe(0);
+        expect(await outcome(4, (p) => one(p, arrays(p, p.lock, 31)))).toBe(1);
+        expect(await outcome(4, (p) => one(p, arrays(p, p.lock, 32)))).toBe(0);
+        expect(await outcome(8, (p) => pair(p, p.lock, arrays(p, p.word, 31)))).toBe(1);
+        expect(await outcome(8, (p) => pair(p, p.lock, arrays(p, p.word, 32)))).toBe(-E2BIG);
+        expect(await outcome(8, (p) => pair(p, one(p, p.lock), arrays(p, p.word, 32)))).toBe(0);
+      });
+
+      it("counts the levels of a struct anew where it lies deeper", async () => {
+        const twice = (p: Parts, deeper: number): number => {
+          const chain = nested(p, p.word, 28);
+          const members = [p.lock, chain, nested(p, chain, deeper)];
+          return p.btf.struct(
+            "v",
+            12,
+            members.map((type, i) => ({ name: "m", type, offset: i * 4 })),
+          );
+        };
+        expect(await outcome(12, (p) => twice(p, 3))).toBe(1);
+        expect(await outcome(12, (p) => twice(p, 4))).toBe(-E2BIG);
+      });
+
+      /** Structs that hold each other four times over, at the same offset: 4^28 ways to the innermost. */
+      const fourfold = ({ btf }: Parts, type: number, size: number): number =>
+        Array.from({ length: 28 }).reduce<number>((inside) => {
+          const member = { name: "m", type: inside, offset: 0 };
+          return btf.struct("s", size, [member, member, member, member]);
+        }, type);
+
+      it("looks into a struct without fields once", async () => {
+        const plain = (p: Parts): number => fourfold(p, one(p, p.btf.int("u8", 1), 0, 1), 1);
+        expect(await outcome(1, plain)).toBe(0);
+        expect(await outcome(8, (p) => pair(p, plain(p), p.lock))).toBe(1);
+        // No timer, since it has not its size.
+        const timer = (p: Parts): number =>
+          fourfold(p, one(p, p.btf.struct("bpf_timer", 4, [])), 4);
+        expect(await outcome(8, (p) => pair(p, timer(p), p.lock))).toBe(1);
+      });
+
+      it("asks for alignment in the struct that the lock is a member of", async () => {
+        expect(await outcome(12, (p) => one(p, p.lock, 2, 12))).toBe(-EFAULT);
+        expect(await outcome(12, (p) => one(p, one(p, p.lock), 4, 12))).toBe(1);
+        // Differs: Linux takes it.
+        expect(await outcome(12, (p) => one(p, one(p, p.lock), 2, 12))).toBe(-EOPNOTSUPP);
+      });
+    });
+
     // Differs: Linux takes these in some types of maps.
     it.each([
       ["bpf_timer", 16],

@@ -7,7 +7,7 @@ import * as uapi from "../../ts/uapi.js";
 import { BpfClient } from "../support/bpf.js";
 import type { CreateSpec } from "../support/attr.js";
 import { BUILDS, type Runtime } from "../support/builds.js";
-import { lockBtf, plainBtf } from "../support/btf.js";
+import { BtfBuilder, lockBtf, plainBtf } from "../support/btf.js";
 import { u32s, u64s } from "../support/bytes.js";
 import { type DebugExports, debugExports, expectSound } from "../support/debug.js";
 import { StorageRig } from "../support/storage.js";
@@ -215,6 +215,30 @@ describe("out of memory", () => {
     const fd = failUntilSuccess(machine, used, () => client.btfLoad(blob));
     client.close(fd);
     expect(rt.exports.mem_used()).toBe(used);
+    rt.dispose();
+  });
+
+  it("finds the lock of a value or makes no map", async () => {
+    const machine = await boot();
+    const { rt, client } = machine;
+    const btf = new BtfBuilder();
+    const word = btf.int("int", 4);
+    const lock = btf.struct("bpf_spin_lock", 4, [{ name: "val", type: word, offset: 0 }]);
+    const inner = btf.struct("inner", 4, [{ name: "x", type: word, offset: 0 }]);
+    const value = btf.struct("value", 8, [
+      { name: "inner", type: inner, offset: 0 },
+      { name: "lock", type: lock, offset: 4 },
+    ]);
+    const blob = btf.build();
+    client.close(client.btfLoad(blob));
+    const used = rt.exports.mem_used();
+    const btfFd = failUntilSuccess(machine, used, () => client.btfLoad(blob));
+    const spec = { type: uapi.BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 8, maxEntries: 1 };
+    const create = (): number =>
+      client.create({ ...spec, btfFd, btfKeyTypeId: word, btfValueTypeId: value });
+    client.close(create());
+    const fd = failUntilSuccess(machine, rt.exports.mem_used(), create);
+    expect(client.lookup(fd, u32s(0), 8, uapi.BPF_F_LOCK).ret).toBe(0);
     rt.dispose();
   });
 
