@@ -23,7 +23,7 @@ import {
   EPERM,
 } from "../ts/uapi";
 import { FD_DIRECTORY, FD_MAP, fdGet, fdInstall, fdTake } from "./fd";
-import { allocZeroed, free, kernel, kernelLockWord, scratchPtr } from "./kernel";
+import { SCRATCH_LAST, allocZeroed, free, kernel, kernelLockWord, scratchPtr } from "./kernel";
 import { copyBytes, equalBytes, memoryBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { BpfMap, isErr, mapGet, mapPut } from "./map";
@@ -70,15 +70,13 @@ class Last {
   /** The path ended in a slash. */
   isDirectory: bool;
 }
-/** In the scratch area, behind the attr of the running command. */
-const LAST_AT: u32 = 176;
 
 function nodeAt(ptr: usize): Node {
   return changetype<Node>(ptr);
 }
 
 function last(): Last {
-  return changetype<Last>(scratchPtr() + LAST_AT);
+  return changetype<Last>(scratchPtr() + SCRATCH_LAST);
 }
 
 // ---- nodes ----------------------------------------------------------------------------------------------------------
@@ -105,7 +103,7 @@ function addNode(dir: usize, name: usize, length: u32, kind: u32, isBpffs: bool)
 /** A node whose name is the bytes of a u32; 0 when out of memory or when `dir` is 0. */
 function addOutside(dir: usize, name: u32, kind: u32): usize {
   if (dir == 0) return 0;
-  const at = scratchPtr() + LAST_AT;
+  const at = scratchPtr() + SCRATCH_LAST;
   store<u32>(at, name);
   return addNode(dir, at, 4 - (clz(name) >>> 3), kind, false);
 }

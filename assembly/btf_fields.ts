@@ -32,20 +32,20 @@ import {
   typeData,
   vlenOf,
 } from "./btf";
-import { allocZeroed, free, scratchPtr } from "./kernel";
+import { SCRATCH_FIELDS, allocZeroed, free, scratchPtr } from "./kernel";
 
 export const FIELD_SPIN_LOCK: u32 = 1;
-export const FIELD_RES_SPIN_LOCK: u32 = 2;
-export const FIELD_TIMER: u32 = 4;
-export const FIELD_WORKQUEUE: u32 = 8;
-export const FIELD_TASK_WORK: u32 = 16;
-export const FIELD_LIST_HEAD: u32 = 32;
-export const FIELD_LIST_NODE: u32 = 64;
-export const FIELD_RB_ROOT: u32 = 128;
-export const FIELD_RB_NODE: u32 = 256;
-export const FIELD_REFCOUNT: u32 = 512;
-export const FIELD_KPTR: u32 = 1024;
-export const FIELD_UPTR: u32 = 2048;
+const FIELD_RES_SPIN_LOCK: u32 = 2;
+const FIELD_TIMER: u32 = 4;
+const FIELD_WORKQUEUE: u32 = 8;
+const FIELD_TASK_WORK: u32 = 16;
+const FIELD_LIST_HEAD: u32 = 32;
+const FIELD_LIST_NODE: u32 = 64;
+const FIELD_RB_ROOT: u32 = 128;
+const FIELD_RB_NODE: u32 = 256;
+const FIELD_REFCOUNT: u32 = 512;
+const FIELD_KPTR: u32 = 1024;
+const FIELD_UPTR: u32 = 2048;
 
 /** At most one of each at a level. */
 const FIELDS_UNIQUE: u32 =
@@ -80,11 +80,8 @@ export class Fields {
   barren: u32;
 }
 
-/** In the scratch area, behind the attr of the running command and the header of a BTF blob. */
-const FIELDS_AT: u32 = 224;
-
 export function foundFields(): Fields {
-  return changetype<Fields>(scratchPtr() + FIELDS_AT);
+  return changetype<Fields>(scratchPtr() + SCRATCH_FIELDS);
 }
 
 /**

@@ -31,14 +31,12 @@ import { ENUMS, MODIFIERS, QUALIFIERS, RECORDS, isOneOf } from "./btf_kinds";
 import { checkStructMetas } from "./btf_fields";
 import { hasText, isIdentifier, isName, isOptionalIdentifier, isPrintable } from "./btf_names";
 import { btfResolve } from "./btf_resolve";
-import { scratchPtr } from "./kernel";
+import { SCRATCH_BTF_HEADER, scratchPtr } from "./kernel";
 import { copyStruct } from "./uaccess";
 
 const BTF_MAGIC: u32 = 0xeb9f;
 const HEADER_SIZE: u32 = 24;
 const TYPE_SIZE: u32 = 12;
-/** Where in the scratch area the header is copied to, behind the attr of the running command. */
-const HEADER_COPY: u32 = 200;
 /** Largest type id, largest offset into the strings. */
 const BTF_MAX_TYPE: u32 = 0xfffff;
 const BTF_MAX_NAME_OFFSET: u32 = 0xffffff;
@@ -78,7 +76,7 @@ function checkHeader(btf: Btf): i32 {
   const hdrLen = changetype<BtfHeader>(btf.data).hdrLen;
   if (hdrLen > btf.size) return -EINVAL;
   // A header that ends early is read as if zeros followed.
-  const copy = scratchPtr() + HEADER_COPY;
+  const copy = scratchPtr() + SCRATCH_BTF_HEADER;
   if (!copyStruct(copy, HEADER_SIZE, btf.data, hdrLen)) return -E2BIG;
   const header = changetype<BtfHeader>(copy);
   if (header.magic != BTF_MAGIC) return -EINVAL;

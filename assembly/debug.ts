@@ -3,7 +3,7 @@
 import { BpfHtab } from "./hashtab";
 import { displacedElems } from "./htab_check";
 import { BpfMap, mapAfterId, mapByHandle } from "./map";
-import { heapStruct, kernel, scratchPtr } from "./kernel";
+import { SCRATCH_SUMS, heapStruct, kernel, scratchPtr } from "./kernel";
 import { heapCheck } from "./lib/heap_check";
 import { regionAt } from "./lib/region";
 
@@ -20,7 +20,7 @@ export function displaced_elems(handle: u32): u32 {
 
 /** Walks the allocator. @returns 0, or the number of the invariant that is broken (lib/heap_check.ts) */
 export function check_heap(): i32 {
-  return heapCheck(heapStruct(), scratchPtr() + 128);
+  return heapCheck(heapStruct(), scratchPtr() + SCRATCH_SUMS);
 }
 
 /** Walks the maps and the table of regions. @returns 0, or the number of the invariant that is broken */

@@ -11,7 +11,7 @@ import { Chunks, NO_CANDIDATE } from "./htab_chunk";
 import { InlineTable, inlinePublish, inlineTake } from "./htab_inline";
 import { SeparateTable } from "./htab_table";
 import { htabUpdatePlain, removeValue } from "./htab_update";
-import { scratchPtr } from "./kernel";
+import { SCRATCH_NUMBER, scratchPtr } from "./kernel";
 import { lock, unlock } from "./lib/lock";
 
 /** Inline tables: the value, ABSENT, or ASK. */
@@ -96,7 +96,7 @@ export function map_put_u64(map: usize, handle: u32, key: u64, value: u32): i32 
 
 /** put for maps that are not inline tables, or may not be written. */
 function putOther(map: usize, handle: u32, key: u64, value: u32): i32 {
-  const window = scratchPtr() + 232;
+  const window = scratchPtr() + SCRATCH_NUMBER;
   // One store: a wide load of what narrow stores have just written would wait for them.
   store<u64>(window, value);
   const h = changetype<BpfHtab>(map);

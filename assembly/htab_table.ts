@@ -25,27 +25,24 @@ import { ABSENT, ASK } from "../ts/abi";
 import { BpfHtab, markUsed } from "./hashtab";
 import { Chunks, NO_CANDIDATE, addOverflow, tagOf } from "./htab_chunk";
 import { inlineFind, inlineHash, inlineOverflow, inlinePosition, inlineUsed } from "./htab_inline";
-import { scratchPtr } from "./kernel";
+import { SCRATCH_KEY, scratchPtr } from "./kernel";
 import { hash16, hash8, hashBytes } from "./lib/hash";
 import { jhash } from "./lib/jhash";
 import { copyBytes, equalBytes } from "./lib/bytes";
 
 export const SEPARATE_SLOTS: u32 = 12;
-export const CHUNK_HDR: u32 = 16;
+const CHUNK_HDR: u32 = 16;
 const OVERFLOW_AT: u32 = 12;
 const CLOCK_AT: u32 = 14;
 const ALL_SLOTS: u32 = 0xfff;
 
-export const ELEM_STAMP: u32 = 4;
+const ELEM_STAMP: u32 = 4;
 export const ELEM_LIVE: u32 = 6;
 export const ELEM_REF: u32 = 7;
 export const ELSEWHERE: u32 = 255;
 
 // ---- keys in registers ----------------------------------------------------------------------------------------------
 // A key travels as (a, b): keys of 4 and 8 bytes in a, of 16 bytes in a and b, all others by address in a.
-
-/** Offset in the scratch area of a key on its way to jhash. */
-const KEY_AT: u32 = 240;
 
 function inRegisters(h: BpfHtab): bool {
   return h.keySize == 4 || h.keySize == 8 || h.keySize == 16;
@@ -81,14 +78,14 @@ export function hashKey(h: BpfHtab, a: u64, b: u64): u32 {
 function jhashKey(h: BpfHtab, a: u64, b: u64): u32 {
   let key = <usize>a;
   if (inRegisters(h)) {
-    key = scratchPtr() + KEY_AT;
+    key = scratchPtr() + SCRATCH_KEY;
     store<u64>(key, a);
     store<u64>(key, b, 8);
   }
   return jhash(key, h.keySize, 0);
 }
 
-export function keyEquals(h: BpfHtab, at: usize, a: u64, b: u64): bool {
+function keyEquals(h: BpfHtab, at: usize, a: u64, b: u64): bool {
   switch (h.keySize) {
     case 4:
       return load<u32>(at) == <u32>a;
@@ -410,7 +407,7 @@ export function nextAfter(h: BpfHtab, pos: u32): u32 {
  * The first element behind a place in iteration order, whether or not anything stands there now; 0 at the end.
  * @param rank bucket << 16 | inverse stamp of the last element (rankAt), at: its position
  */
-export function nextBehind(h: BpfHtab, rank: u64, at: u32): u32 {
+function nextBehind(h: BpfHtab, rank: u64, at: u32): u32 {
   const home = homeIndex(h, hashOfBucket(h, <u32>(rank >> 16)));
   const next = homeNext(h, home, rank, at);
   if (next != 0 || home + 1 >= h.nChunks) return next;

@@ -5,7 +5,7 @@ import { EBADF, EINVAL } from "../ts/uapi";
 import { FD_MAP, entryKind, entryObject, fdRemove, fdTableInit, fdTake } from "./fd";
 import { fdRelease } from "./fd_release";
 import { hostInit } from "./host";
-import { allocGrow, kernel, kernelExit, kernelInit, scratchPtr } from "./kernel";
+import { allocGrow, kernelExit, kernelInit, scratchPtr } from "./kernel";
 import { BpfMap, MapCreateAttr, handlesInit, isErr, mapByHandle, mapPut } from "./map";
 import { mapMmap, mapMunmap } from "./map_obj";
 import { NO_TYPE, allocCheck } from "./map_types";
@@ -157,15 +157,11 @@ export {
   kernelDetach as kernel_detach,
   kernelExit as kernel_exit,
   ktime as get_ktime,
-  /** Its first 256 bytes belong to bpf(). */
+  /** A caller's attr may be put at ATTR_WINDOW (ts/abi.ts); the rest is the core's. */
   scratchPtr as scratch,
   setCpu as set_cpu,
   setKtime as set_ktime,
 } from "./kernel";
-
-export function nr_cpus(): u32 {
-  return kernel().nrCpus;
-}
 
 // ---- memory ---------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 // Wasm globals hold what belongs to one instance only: where the root is, the current CPU, this instance's scratch
 // area. Several instances attached to one root (shared memory) are the CPUs of one kernel.
 
+import { ATTR_WINDOW } from "../ts/abi";
+import { PAGE_SIZE } from "../ts/uapi";
 import {
   HEAP_GROW,
   HEAP_MALLOC,
@@ -24,18 +26,41 @@ import { SHARED } from "./lib/lock";
 const KERNEL_MAGIC: u32 = 0x6b667062;
 const KERNEL_SIZE: u32 = 256;
 const ROOT_ALIGN: u32 = 64;
-/** Per instance: the attr of the running command, windows for callers that pass small keys and values, callbacks' keys. */
-export const SCRATCH_SIZE: u32 = 4096 + 512 + 128 + 528;
-/** Offset of the callbacks' keys (callback.ts). */
-export const SCRATCH_KEYS: u32 = 4096 + 512;
-/** Offset of a batch's two keys (batch.ts). */
+
+// The scratch area of an instance, by offset. In front is the attr of the command that bpf() runs; what else commands note
+// lies in its tail, or behind it. An instance runs one command at a time and no program's callback within it, so that what
+// belongs to different commands may overlap.
+
+/** OBJ_GET_INFO_BY_FD, whose attr is short: what it tells (104 bytes). */
+export const SCRATCH_INFO: u32 = 128;
+/** Debug build: the sums of a walk over the heap (12 bytes). */
+export const SCRATCH_SUMS: u32 = 128;
+/** OBJ_PIN, OBJ_GET and the calls of bpffs: the last name of a path (20 bytes). */
+export const SCRATCH_LAST: u32 = 176;
+/** BTF_LOAD: the header of the blob (24 bytes). */
+export const SCRATCH_BTF_HEADER: u32 = 200;
+/** BTF_LOAD, MAP_CREATE: the special fields of a type (16 bytes). */
+export const SCRATCH_FIELDS: u32 = 224;
+/** Updates: a number on its way into a map (8 bytes). */
+export const SCRATCH_NUMBER: u32 = 232;
+/** Updates of a HASH_OF_MAPS: the handle of the inner map (4 bytes). An fd in SCRATCH_NUMBER has been read by then. */
+export const SCRATCH_INNER: u32 = 232;
+/** All hash maps, within any command: a key on its way to jhash (16 bytes). Overlaps nothing. */
+export const SCRATCH_KEY: u32 = 240;
+/** The attr as its caller gave it (ts/runtime.ts); bpf() copies it to the front. */
+const SCRATCH_WINDOW: u32 = ATTR_WINDOW;
+/** The keys of running callbacks (callback.ts, 128 bytes). */
+export const SCRATCH_KEYS: u32 = SCRATCH_WINDOW + PAGE_SIZE;
+/** A batch's two keys (batch.ts, 264 bytes each). */
 export const SCRATCH_BATCH: u32 = SCRATCH_KEYS + 128;
+const SCRATCH_SIZE: u32 = SCRATCH_BATCH + 2 * 264;
+if (SCRATCH_KEY + 16 > SCRATCH_WINDOW) ERROR("SCRATCH_KEY must end in front of the window");
 
 @unmanaged
 export class Kernel {
   magic: u32;
   nrCpus: u32;
-  /** Guards fds, handles, ids and the pin tree; taken before the heap's lock, never after a map's. */
+  /** Guards fds, handles, ids and the pin tree; taken before the heap's lock, and after a map's (map_in_map.ts). */
   lockWord: u32;
   /** Guards the regions; taken before the heap's lock, after any other. */
   regionsLock: u32;
@@ -95,7 +120,7 @@ export function setCpu(index: u32): void {
   currentCpu = index;
 }
 
-/** This instance's scratch area of SCRATCH_SIZE bytes; the first 256 belong to bpf(). */
+/** This instance's scratch area (SCRATCH_*). */
 export function scratchPtr(): usize {
   return scratch;
 }
@@ -103,8 +128,10 @@ export function scratchPtr(): usize {
 /**
  * Makes a kernel.
  * @param source   HEAP_GROW, HEAP_ARENA or HEAP_MALLOC
- * @param base     HEAP_GROW: memory that may be used right away (base == limit: none); HEAP_ARENA: the arena
+ * @param base     HEAP_GROW: memory that may be used right away (base == limit: none); HEAP_ARENA: the arena; bytes
+ * @param limit    the end of that memory; HEAP_MALLOC: like base of no importance
  * @param maxBytes HEAP_GROW: bound of the memory's size, bytes
+ * @param nrCpus   possible CPUs
  * @param seed     start of the random numbers
  * @returns the address of the root, 0 when there is no room
  */

@@ -31,7 +31,7 @@ import {
 import { BpfFdArray } from "./arraymap";
 import { FD_MAP, fdTake } from "./fd";
 import { BpfHtab } from "./hashtab";
-import { allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
+import { SCRATCH_INNER, allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
 import { DEAD } from "./lib/region";
 import { BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr } from "./map";
 import { attrLegal, copyOut, isErr, mapByHandle, mapPut } from "./map";
@@ -39,8 +39,6 @@ import { attrLegal, copyOut, isErr, mapByHandle, mapPut } from "./map";
 const ARRAY_OF_MAPS_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY;
 /** Bytes of a value: an fd going in, an id coming out. */
 const VALUE_SIZE: u32 = 4;
-/** Offset in the scratch area of the word that passes an inner map's handle to the hash table. */
-const INNER_AT: u32 = 232;
 
 // ---- the template ---------------------------------------------------------------------------------------------------
 
@@ -238,7 +236,7 @@ export class BpfHashOfMaps extends BpfHtab {
     if (!syscall) return -EINVAL;
     const inner = innerFromFd(load<i32>(value), this.meta);
     if (isErr(inner)) return <i32>inner;
-    const word = scratchPtr() + INNER_AT;
+    const word = scratchPtr() + SCRATCH_INNER;
     store<u32>(word, inner);
     const ret = super.updateElem(key, word, flags, true);
     if (ret != 0) putInner(<u32>inner);

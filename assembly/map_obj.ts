@@ -36,7 +36,7 @@ import { copyBytes, zeroBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { BpfMap, NO_LOCK, isErr, mapIdAfter, mapPut, mapTakeById } from "./map";
 import { openMode } from "./map_create";
-import { kernelLockWord, scratchPtr } from "./kernel";
+import { SCRATCH_INFO, kernelLockWord, scratchPtr } from "./kernel";
 import { copyStructFromUser, putAttr } from "./uaccess";
 
 /** Of a SHA-256. */
@@ -164,7 +164,7 @@ function infoOf(entry: u64, copy: usize, userAttr: u32): i32 {
   const length = load<u32>(copy, 4);
   const user = load<u64>(copy, 8);
   const known: u32 = isMap ? BPF_MAP_INFO_SIZE : BTF_INFO_SIZE;
-  const info = scratchPtr() + 128;
+  const info = scratchPtr() + SCRATCH_INFO;
   let ret = copyStructFromUser(info, known, user, length);
   if (ret != 0) return ret;
   ret = isMap

@@ -11,6 +11,9 @@ export const ASK_AT = 1;
 /** Where a hash map counts the elements that went away, in its object: u32. */
 export const REMOVALS_AT = 248;
 
+/** Where in the scratch area a caller's attr of bpf(2) may be put, a page at most. */
+export const ATTR_WINDOW = 256;
+
 /** What map_iter_many writes for an element: the key, the address of the value at STEP_VALUE_AT, the position behind it. */
 export const STEP_BYTES = 24;
 export const STEP_VALUE_AT = 16;

@@ -81,7 +81,6 @@ export interface CoreExports {
   get_cpu(): number;
   set_ktime(ns: bigint): void;
   get_ktime(): bigint;
-  nr_cpus(): number;
   scratch(): number;
   mem_alloc(bytes: number): number;
   mem_free(ptr: number): void;

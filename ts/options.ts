@@ -47,7 +47,7 @@ export interface RuntimeOptions {
   readonly core?: BufferSource | WebAssembly.Module | URL | string;
 }
 
-export const PAGE_BYTES = 65536;
+const PAGE_BYTES = 65536;
 const MEMORY_BYTES_MAX = 65536 * PAGE_BYTES;
 const SHARED_BYTES_DEFAULT = 1 << 30;
 /** A million elements of 16 + 16 bytes. With 64 MiB V8 takes fright and collects garbage, which takes longer than all else. */

@@ -1,3 +1,4 @@
+import { ATTR_WINDOW } from "./abi.js";
 import { Bpffs } from "./bpffs.js";
 import { CgroupAttachment } from "./cgroup-storage.js";
 import type { AttachmentContext, CgroupAttachmentOptions } from "./cgroup-storage.js";
@@ -63,9 +64,6 @@ const STOP: CallbackDispatcher = () => 1n;
 
 /** Bytes at a runtime's root that are its own at the least. */
 const ROOT_BYTES = 256;
-
-/** Offset of the window for attrs in the core's scratch area; bpf() itself uses what is in front of it. */
-const ATTR_WINDOW = 256;
 
 /**
  * One linear memory = one "kernel": maps, fds, host objects. Made by `createRuntime`.
