@@ -5,11 +5,12 @@
 //
 // A program may touch the second part only: it cannot break the core by writing there, and what it writes has no effect.
 
+import { BPF_MAP_TYPE_RINGBUF } from "../ts/uapi";
 import { allocZeroed, kernel } from "./kernel";
 import { FD_CGROUP, FD_INODE, FD_SOCKET, FD_TASK } from "./fd";
 import { Pool, poolCreate, poolElemAt, poolEmpty, poolFree, poolZalloc } from "./lib/pool";
 import { DEAD, RegionOwner, findRegion, regionLo, regionOwner } from "./lib/region";
-import { placeObject } from "./map";
+import { BpfMap, placeObject } from "./map";
 
 /** Kinds of objects: FD_SOCKET to FD_INODE. */
 const KINDS: u32 = 4;
@@ -132,6 +133,10 @@ export class HostPool extends RegionOwner {
   }
 }
 
+// An owner may be asked for a ring buffer's type before it is known to be a map (ringbuf.ts commit): its kind lies where a
+// map has its type, and is a smaller number (addPool).
+if (offsetof<HostPool>("kind") != offsetof<BpfMap>("mapType")) ERROR("kind must lie at mapType");
+
 function isVisible(object: u32, kind: u32): bool {
   return changetype<HostObject>(object).kind == kind && !changetype<HostObject>(object).gone;
 }
@@ -174,6 +179,7 @@ export function hostInit(): bool {
 }
 
 function addPool(kind: u32, hidden: usize, visible: u32): bool {
+  assert(kind < <u32>BPF_MAP_TYPE_RINGBUF);
   const ptr = placeObject<HostPool>();
   if (ptr == 0) return false;
   const pool = changetype<HostPool>(ptr);

@@ -291,6 +291,7 @@ function commit(payload: u32, flags: u64, bit: u32): void {
   const hdr = payload - HDR;
   const region = findRegion(hdr);
   if (region == 0 || payload < HDR) return;
+  // Perhaps none: host.ts sees to it that mapType may be read of any owner.
   const rb = changetype<BpfRingbuf>(regionOwner(region));
   if (rb.mapType != BPF_MAP_TYPE_RINGBUF) return;
   const offset = hdr - regionLo(region);
