@@ -17,7 +17,7 @@ export const DYNPTR_BYTES: u32 = 16;
 export const DYNPTR_SIZE_MAX: u32 = 0xffffff;
 /** Types: memory of the program (or a sample of a USER_RINGBUF), a reserved record. */
 export const DYNPTR_LOCAL: u32 = 1;
-export const DYNPTR_RINGBUF: u32 = 2;
+const DYNPTR_RINGBUF: u32 = 2;
 const TYPE_SHIFT: u32 = 28;
 const TYPE_MASK: u32 = 7;
 const READ_ONLY: u32 = 0x80000000;

@@ -125,7 +125,7 @@ export function hostPut(object: HostObject): void {
   if (ends) end(object);
 }
 
-/** The inode of all anonymous files is there as long as something is stored on it (InodeStorage#ownerEmptied). */
+/** The inode of all anonymous files is there as long as something is stored on it (freeIfIdle). */
 function staysWithValues(object: HostObject): bool {
   if (object.kind != FD_INODE || object.elems == 0) return false;
   return changetype<Inode>(changetype<usize>(object)).home != 0;

@@ -50,7 +50,7 @@ export class LpmNode {
   elems: u16;
   children: u16;
 }
-export const NODE_HDR: u32 = 52;
+const NODE_HDR: u32 = 52;
 if (offsetof<LpmNode>() != 52) ERROR("LpmNode must be NODE_HDR bytes");
 if (offsetof<LpmNode>("ranks") != 32) ERROR("entryPtr reads ranks at 32");
 

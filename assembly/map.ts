@@ -7,7 +7,9 @@ import {
   BPF_EXIST,
   BPF_F_LOCK,
   BPF_F_RDONLY,
+  BPF_F_RDONLY_PROG,
   BPF_F_WRONLY,
+  BPF_F_WRONLY_PROG,
   BPF_MAP_TYPE_LRU_PERCPU_HASH,
   BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
@@ -294,9 +296,11 @@ export function freeMap(map: BpfMap): void {
   free(changetype<usize>(map) - OBJECT_HDR);
 }
 
+const BOTH_PROG: u32 = BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG;
+
 /** The flags every type checks alike: not both *_PROG bits, nothing outside `allowed`. */
 export function flagsAllowed(flags: u32, allowed: u32): bool {
-  return (flags & ~allowed) == 0 && (flags & 0x180) != 0x180;
+  return (flags & ~allowed) == 0 && (flags & BOTH_PROG) != BOTH_PROG;
 }
 
 /** What most types check: nothing is 0, keys have `keySize` bytes, the flags are `allowed`. */

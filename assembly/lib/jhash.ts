@@ -49,27 +49,6 @@ export function jhash8(k: u64, initval: u32): u32 {
   return jhashFinal(start + <u32>k, start + <u32>(k >> 32), start);
 }
 
-/** jhash of a key of 16 bytes: one round for the first twelve, then the last word. */
-export function jhash16(k: u64, l: u64, initval: u32): u32 {
-  let a: u32 = 0xdeadbeef + 16 + initval;
-  let b = a + <u32>(k >> 32);
-  let c = a + <u32>l;
-  a += <u32>k;
-  a = (a - c) ^ rotl<u32>(c, 4);
-  c += b;
-  b = (b - a) ^ rotl<u32>(a, 6);
-  a += c;
-  c = (c - b) ^ rotl<u32>(b, 8);
-  b += a;
-  a = (a - c) ^ rotl<u32>(c, 16);
-  c += b;
-  b = (b - a) ^ rotl<u32>(a, 19);
-  a += c;
-  c = (c - b) ^ rotl<u32>(b, 4);
-  b += a;
-  return jhashFinal(a + <u32>(l >> 32), b, c);
-}
-
 /** The first min(4, length) bytes of key as a zero-padded word. */
 function tailWord(key: usize, length: u32): u32 {
   if (length >= 4) return load<u32>(key);
