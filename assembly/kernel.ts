@@ -3,7 +3,7 @@
 // Wasm globals hold what belongs to one instance only: where the root is, the current CPU, this instance's scratch
 // area. Several instances attached to one root (shared memory) are the CPUs of one kernel.
 
-import { ATTR_WINDOW } from "../ts/abi";
+import { ATTR_WINDOW, CPUS_MAX } from "../ts/abi";
 import { PAGE_SIZE } from "../ts/uapi";
 import {
   HEAP_GROW,
@@ -116,8 +116,9 @@ export function cpu(): u32 {
   return currentCpu;
 }
 
+/** Another CPU than 0..nrCpus-1 is passed over. */
 export function setCpu(index: u32): void {
-  currentCpu = index;
+  if (index < kernel().nrCpus) currentCpu = index;
 }
 
 /** This instance's scratch area (SCRATCH_*). */
@@ -131,9 +132,9 @@ export function scratchPtr(): usize {
  * @param base     HEAP_GROW: memory that may be used right away (base == limit: none); HEAP_ARENA: the arena; bytes
  * @param limit    the end of that memory; HEAP_MALLOC: like base of no importance
  * @param maxBytes HEAP_GROW: bound of the memory's size, bytes
- * @param nrCpus   possible CPUs
+ * @param nrCpus   possible CPUs, 1..CPUS_MAX: sizes of per-CPU values are computed with 32 bits
  * @param seed     start of the random numbers
- * @returns the address of the root, 0 when there is no room
+ * @returns the address of the root, 0 when there is no room or cannot be such a number of CPUs
  */
 export function kernelInit(
   source: u32,
@@ -143,6 +144,7 @@ export function kernelInit(
   nrCpus: u32,
   seed: u64,
 ): usize {
+  if (nrCpus - 1 >= <u32>CPUS_MAX) return 0;
   const rootBytes = KERNEL_SIZE + HEAP_SIZE;
   let at: usize = 0;
   if (source == HEAP_MALLOC) {
@@ -171,10 +173,10 @@ export function kernelInit(
   return attach(at, 0) ? at : 0;
 }
 
-/** Makes this instance a CPU of the kernel at `at`. */
+/** Makes this instance a CPU of the kernel at `at`; false when there is none, it has no such CPU, or no room. */
 export function attach(at: usize, cpuIndex: u32): bool {
   root = at;
-  if (kernel().magic != KERNEL_MAGIC) return false;
+  if (kernel().magic != KERNEL_MAGIC || cpuIndex >= kernel().nrCpus) return false;
   currentCpu = cpuIndex;
   scratch = allocZeroed(SCRATCH_SIZE);
   return scratch != 0;

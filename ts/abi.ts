@@ -11,6 +11,9 @@ export const ASK_AT = 1;
 /** Where a hash map counts the elements that went away, in its object: u32. */
 export const REMOVALS_AT = 248;
 
+/** Possible CPUs of a kernel, at most. */
+export const CPUS_MAX = 1024;
+
 /** Where in the scratch area a caller's attr of bpf(2) may be put, a page at most. */
 export const ATTR_WINDOW = 256;
 

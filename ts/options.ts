@@ -1,5 +1,7 @@
 // Options of createRuntime: what they mean and whether they can be.
 
+import { CPUS_MAX } from "./abi.js";
+
 /** A range of addresses that belongs to this core alone: base <= a < limit. */
 export interface Arena {
   readonly base: number;
@@ -52,7 +54,6 @@ const MEMORY_BYTES_MAX = 65536 * PAGE_BYTES;
 const SHARED_BYTES_DEFAULT = 1 << 30;
 /** A million elements of 16 + 16 bytes. With 64 MiB V8 takes fright and collects garbage, which takes longer than all else. */
 const MIN_BYTES_DEFAULT = 48 << 20;
-const CPUS_MAX = 1024;
 
 /** HEAP_GROW, HEAP_ARENA, HEAP_MALLOC of assembly/lib/heap.ts. */
 export const SOURCE = { grow: 0, arena: 1, malloc: 2 } as const;
