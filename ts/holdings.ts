@@ -8,8 +8,17 @@ import { allocate } from "./syscall.js";
 export const FMODE_READ = 1;
 export const FMODE_WRITE = 2;
 
-/** Watches over maps and cursors that may be dropped without close(). */
-const forgotten = new FinalizationRegistry<() => void>((giveBack) => giveBack());
+/**
+ * Watches over maps and cursors that may be dropped without close(). Of what the host's `free` throws then nobody could be
+ * told, and it would end the process.
+ */
+const forgotten = new FinalizationRegistry<() => void>((giveBack) => {
+  try {
+    giveBack();
+  } catch {
+    // As good as given back.
+  }
+});
 
 /** Has `giveBack` called when the collector finds `owner`. */
 export function watch(owner: object, giveBack: () => void): void {

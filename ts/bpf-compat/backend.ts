@@ -47,7 +47,14 @@ export interface BatchOperands {
 export class Backend {
   readonly runtime: BpfRuntime;
   readonly views: LiveViews;
-  readonly #net = new FinalizationRegistry<Releasable>((held) => held.release());
+  /** Of what the host's `free` throws nobody could be told, and it would end the process. */
+  readonly #net = new FinalizationRegistry<Releasable>((held) => {
+    try {
+      held.release();
+    } catch {
+      // As good as released.
+    }
+  });
   #attrPtr = 0;
 
   constructor(runtime: BpfRuntime) {
