@@ -6,6 +6,7 @@ import type { BpfError } from "./errors.js";
 import type { Holdings } from "./holdings.js";
 import { Lane, byteCount } from "./lane.js";
 import type { NumericArray } from "./lane.js";
+import { integer, round8 } from "./numbers.js";
 import * as uapi from "./uapi.js";
 
 /** Elements that one crossing of the typed-array verbs copies at most, so that their memory stays small. */
@@ -96,7 +97,7 @@ export class Batches<K, KI, V, VI> {
 
   /** LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH. A bucket larger than the room is tried again with more room. */
   lookup(cmd: number, cursor: BatchCursor, count: number): [K, V][] {
-    checkCount(count);
+    integer("count", count, 1, 0x7fffffff);
     if (!(cursor instanceof BatchCursor) || cursor.owner !== this) {
       throw new TypeError("cursor: expected one that batchCursor() of this map made");
     }
@@ -297,15 +298,5 @@ function checkFound(found: Uint8Array, count: number): void {
   if (!(found instanceof Uint8Array)) throw new TypeError("found: expected a Uint8Array");
   if (found.length < count) {
     throw new RangeError(`found: expected ${count} bytes, got ${found.length}`);
-  }
-}
-
-function round8(bytes: number): number {
-  return Math.ceil(bytes / 8) * 8;
-}
-
-function checkCount(count: number): void {
-  if (!Number.isInteger(count) || count < 1 || count > 0x7fffffff) {
-    throw new RangeError(`count: expected a positive integer, got ${count}`);
   }
 }

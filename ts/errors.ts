@@ -34,15 +34,14 @@ export function errnoName(errno: number): string {
 
 /**
  * An error of the map core, shaped like Node's SystemError.
- *
- * - `code`: `"ENOENT"`, `"E2BIG"`, ...
- * - `errno`: the negative number, -2
- * - `syscall`: what was called: `"bpf_map_update_elem"`
  */
 export class BpfError extends Error {
   override readonly name = "BpfError";
+  /** The errno's name: `"ENOENT"`. */
   readonly code: string;
+  /** The negative errno: -2. */
   readonly errno: number;
+  /** What was called: `"bpf_map_update_elem"`. */
   readonly syscall: string;
   /** Batches: the number of elements done before the error. */
   readonly count?: number;

@@ -3,6 +3,7 @@
 // An array that is a view of the runtime's memory is used where it is. Another one is copied through a view of its own
 // type over the room, which is kept: calls with arrays of one type and length allocate nothing.
 
+import { round8 } from "./numbers.js";
 import type { LiveViews } from "./views.js";
 
 /** A typed array that holds keys or values one behind the other. */
@@ -74,7 +75,7 @@ export class Lane {
     this.#array = array;
     this.#ownPtr = array.buffer === this.#mem.memory.buffer ? array.byteOffset : 0;
     const bytes = Math.min(array.byteLength, chunk * this.#size);
-    this.#roomBytes = this.#ownPtr === 0 ? Math.ceil(bytes / 8) * 8 : 0;
+    this.#roomBytes = this.#ownPtr === 0 ? round8(bytes) : 0;
     return this.#roomBytes;
   }
 

@@ -1,6 +1,7 @@
 // What a map is to be: the options of createMap, checked, and the attr of BPF_MAP_CREATE made of them.
 
 import type { AnyCodec, Codec } from "./codec.js";
+import { integer } from "./numbers.js";
 import * as uapi from "./uapi.js";
 
 /** Type names of createMap (those of bpftool) and their numbers. */
@@ -131,9 +132,5 @@ export function commonAttr(
 }
 
 function word(name: string, value: unknown): void {
-  if (typeof value !== "number")
-    throw new TypeError(`${name}: expected a number, got ${typeof value}`);
-  if (!Number.isInteger(value) || value < 0 || value > 0xffffffff) {
-    throw new RangeError(`${name}: expected an integer in 0..4294967295, got ${value}`);
-  }
+  integer(name, value, 0, 0xffffffff);
 }

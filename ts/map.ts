@@ -10,6 +10,7 @@ import { MapCursor } from "./cursor.js";
 import { MapDoor, SHORTCUT } from "./door.js";
 import { BpfError } from "./errors.js";
 import { FMODE_READ, FMODE_WRITE, Holdings, unwatch, watch } from "./holdings.js";
+import { round8 } from "./numbers.js";
 import { ValueRef } from "./ref.js";
 import type { BpfRuntime } from "./runtime.js";
 import { takeShortcuts } from "./shortcuts.js";
@@ -183,10 +184,6 @@ export abstract class TypedMap {
 /** The flags of an operation as the core takes them. */
 function isFlags(flags: number): boolean {
   return flags >>> 0 === flags;
-}
-
-function round8(bytes: number): number {
-  return Math.ceil(bytes / 8) * 8;
 }
 
 /**

@@ -1,6 +1,7 @@
 // Options of createRuntime: what they mean and whether they can be.
 
 import { CPUS_MAX } from "./abi.js";
+import { integer } from "./numbers.js";
 
 /** A range of addresses that belongs to this core alone: base <= a < limit. */
 export interface Arena {
@@ -118,11 +119,12 @@ function checkAttach(share: SharedRuntime, options: RuntimeOptions): CheckedOpti
   ) {
     throw new TypeError("attach: expected what rt.share() gives");
   }
+  const cpus = integer("attach.cpus", share.cpus, 1, CPUS_MAX);
   return {
-    cpus: share.cpus,
-    cpu: integer("cpu", options.cpu ?? 0, 0, share.cpus - 1),
+    cpus,
+    cpu: integer("cpu", options.cpu ?? 0, 0, cpus - 1),
     memory: share.memory,
-    root: share.root,
+    root: integer("attach.root", share.root, 1, share.memory.buffer.byteLength - ROOT_BYTES),
     source: SOURCE.grow,
     base: 0,
     limit: 0,
@@ -133,6 +135,9 @@ function checkAttach(share: SharedRuntime, options: RuntimeOptions): CheckedOpti
     free: () => {},
   };
 }
+
+/** Bytes at a kernel's root that are its own at the least. */
+export const ROOT_BYTES = 256;
 
 type Place = Pick<CheckedOptions, "memory" | "source" | "base" | "limit" | "malloc" | "free">;
 
@@ -204,15 +209,6 @@ function checkArena(arena: Arena, memory: WebAssembly.Memory): { base: number; l
   if (limit <= base) throw new RangeError("arena.limit must be above arena.base");
   // Address 0 is NULL.
   return { base: Math.max(base, 8), limit: Math.min(limit, ADDRESS_MAX) };
-}
-
-function integer(name: string, value: unknown, min: number, max: number): number {
-  if (typeof value !== "number")
-    throw new TypeError(`${name}: expected a number, got ${typeof value}`);
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw new RangeError(`${name}: expected an integer in ${min}..${max}, got ${value}`);
-  }
-  return value;
 }
 
 /** Not from `crypto`: to load that takes Node as long as to compile the core, and the hashes are none against attackers. */

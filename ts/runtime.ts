@@ -32,7 +32,8 @@ import type { Queue, Stack } from "./maps/queue-stack.js";
 import type { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
 import { MmapWindow } from "./mmap.js";
 import type { MmapOptions } from "./mmap.js";
-import { SOURCE } from "./options.js";
+import { integer, isFd, isU32 } from "./numbers.js";
+import { ROOT_BYTES, SOURCE } from "./options.js";
 import type { CheckedOptions, SharedRuntime } from "./options.js";
 import { findFdById, mapFdById, mapInfo, mapNextId, objPath } from "./syscall.js";
 import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOENT, ENOMEM, PAGE_SIZE } from "./uapi.js";
@@ -62,8 +63,7 @@ export type CallbackDispatcher = (
 /** Without a dispatcher a walk stops at its first element. */
 const STOP: CallbackDispatcher = () => 1n;
 
-/** Bytes at a runtime's root that are its own at the least. */
-const ROOT_BYTES = 256;
+const TWO_31 = 0x8000_0000;
 
 /**
  * One linear memory = one "kernel": maps, fds, host objects. Made by `createRuntime`.
@@ -146,7 +146,7 @@ export class BpfRuntime {
 
   /** The map's handle behind an fd, the number a program's `map` argument is; 0 when it is none. */
   mapHandle(fd: number): number {
-    return this.#disposed ? 0 : this.exports.bpf_map_by_fd(fd) >>> 0;
+    return this.#disposed || !isFd(fd) ? 0 : this.exports.bpf_map_by_fd(fd) >>> 0;
   }
 
   /** `mapHandle` of the index-th fd of a list (LDDW by index, BPF_PSEUDO_MAP_IDX). */
@@ -160,14 +160,18 @@ export class BpfRuntime {
    * @returns the address, or -EBADF, -EINVAL (no map, offset outside), -ENOTSUPP (another type or size)
    */
   mapValueAddr(fd: number, off: number): number {
-    if (this.#disposed) return -EBADF;
+    if (this.#disposed || !isFd(fd)) return -EBADF;
+    if (!isU32(off)) return -EINVAL;
     const addr = this.exports.map_value_addr(fd, off);
     return addr < 0 && addr > -4096 ? addr : addr >>> 0;
   }
 
   /** May a program touch [addr, addr + len)? The contract's bpf_valid_range as a boolean. */
   valueRange(addr: number, len: number): boolean {
-    return !this.#disposed && this.exports.bpf_valid_range(addr, len) === 1;
+    const isRange = Number.isInteger(addr) && Number.isInteger(len) && len >>> 0 === len;
+    // Exports give addresses as signed numbers.
+    if (this.#disposed || !isRange || addr < -TWO_31 || addr >= 2 * TWO_31) return false;
+    return this.exports.bpf_valid_range(addr, len) === 1;
   }
 
   /** Index of the CPU on which the following operations run: 0 <= cpu < cpus. */
@@ -176,12 +180,7 @@ export class BpfRuntime {
   }
 
   set cpu(index: number) {
-    if (typeof index !== "number")
-      throw new TypeError(`cpu: expected a number, got ${typeof index}`);
-    if (!Number.isInteger(index) || index < 0 || index >= this.cpus) {
-      throw new RangeError(`cpu: expected an integer in 0..${this.cpus - 1}, got ${index}`);
-    }
-    this.exports.set_cpu(index);
+    this.exports.set_cpu(integer("cpu", index, 0, this.cpus - 1));
   }
 
   /**
@@ -204,16 +203,21 @@ export class BpfRuntime {
   /**
    * Memory for the caller.
    * @param byteLength bytes
-   * @returns an 8-byte aligned address, 0 when out of memory
+   * @returns an 8-byte aligned address, 0 when out of memory, or for what is no number of bytes
    */
   alloc(byteLength: number): number {
-    if (this.#disposed || !(byteLength >= 0 && byteLength <= 0xffff0000)) return 0;
+    if (this.#disposed || !isU32(byteLength) || byteLength > 0xffff0000) return 0;
     return this.exports.mem_alloc(byteLength) >>> 0;
   }
 
-  /** Gives back what `alloc` returned; 0 is fine. */
+  /**
+   * Gives back what `alloc` returned; 0 is fine.
+   * @throws {TypeError | RangeError} no address in the memory
+   */
   free(ptr: number): void {
-    if (!this.#disposed) this.exports.mem_free(ptr);
+    if (this.#disposed) return;
+    integer("ptr", ptr, 0, this.memory.buffer.byteLength);
+    this.exports.mem_free(ptr);
   }
 
   /**
@@ -258,8 +262,7 @@ export class BpfRuntime {
    * @returns 0 or -EBADF
    */
   close(fd: number): number {
-    const isFd = Number.isInteger(fd) && fd >= 0 && fd <= 0x7fffffff;
-    if (!isFd || this.#disposed) return -EBADF;
+    if (!isFd(fd) || this.#disposed) return -EBADF;
     const ret = this.exports.fd_close(fd);
     // A typed map whose fd is closed behind its back is closed too.
     for (const holdings of this.holdings) if (holdings.fd === fd) holdings.release();

@@ -6,6 +6,7 @@ import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
 import type { Cgroup, HostObject, Inode, Socket, Task } from "../host.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
+import { round8 } from "../numbers.js";
 import { ValueRef } from "../ref.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
@@ -28,7 +29,7 @@ export abstract class LocalStorage<O extends HostObject, V, VI = V> extends Type
     value: Codec<V, VI>,
     ownerClass: OwnerClass,
   ) {
-    super(runtime, identity, Math.ceil(value.size / 8) * 8);
+    super(runtime, identity, round8(value.size));
     this.#value = value;
     this.#ownerClass = ownerClass;
   }

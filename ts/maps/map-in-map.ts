@@ -4,16 +4,13 @@ import type { Codec } from "../codec.js";
 import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
+import { round8 } from "../numbers.js";
 import type { BpfRuntime } from "../runtime.js";
 import { mapFdById } from "../syscall.js";
 import * as uapi from "../uapi.js";
 
 const ITER_BYTES = 16;
 const VALUE_BYTES = 8;
-
-function round8(bytes: number): number {
-  return Math.ceil(bytes / 8) * 8;
-}
 
 /** Makes a typed map of the inner type for an fd, which it takes over. */
 export type OpenInner<M> = (fd: number) => M;
@@ -65,6 +62,7 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
     return ptr === 0 ? undefined : this.#u32(ptr);
   }
 
+  /** Is there an inner map? */
   has(key: KI): boolean {
     return this.idOf(key) !== undefined;
   }
@@ -103,6 +101,7 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
     }
   }
 
+  /** The keys that have an inner map. */
   *keys(): IterableIterator<K> {
     for (const [key] of this.ids()) yield key;
   }

@@ -4,6 +4,7 @@ import { check } from "../errors.js";
 import { FMODE_WRITE } from "../holdings.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
+import { isU32 } from "../numbers.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
 
@@ -54,6 +55,7 @@ export class PerfEventArray extends TypedMap {
    */
   open(byteLength = 65536): void {
     this.mustAllow("perf_event_open", FMODE_WRITE);
+    if (!isU32(byteLength)) throw this.failed("perf_event_open", -uapi.EINVAL);
     this.#closeStreams();
     const { exports } = this.runtime;
     const count = Math.min(this.runtime.cpus, this.maxEntries);
@@ -109,6 +111,7 @@ export class PerfEventArray extends TypedMap {
 
   /** Samples that found no room so far, on all CPUs. */
   get lost(): number {
+    this.mustBeOpen("perf_event_open");
     const { exports } = this.runtime;
     return this.#streams.reduce(
       (sum, { fd }) => sum + Number(exports.perf_event_lost(fd)),
@@ -116,6 +119,7 @@ export class PerfEventArray extends TypedMap {
     );
   }
 
+  /** Closes the map and its streams. Closing twice is fine. */
   override close(): void {
     if (!this.runtime.disposed) this.#closeStreams();
     super.close();

@@ -8,6 +8,7 @@ import type { Codec } from "../codec.js";
 import { BpfError } from "../errors.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
+import { integer } from "../numbers.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
 import type { LiveViews } from "../views.js";
@@ -21,6 +22,8 @@ const PUBLISH_SHARE = 4;
 
 /** Records up to so many bytes are copied word by word, which is faster than a view of them. */
 const SHORT = 128;
+
+const ALL_FLAGS = uapi.BPF_RB_NO_WAKEUP | uapi.BPF_RB_FORCE_WAKEUP;
 
 /** Bytes a record with `size` bytes of payload takes. */
 function recordBytes(size: number): number {
@@ -90,41 +93,54 @@ abstract class RingMap<V> extends TypedMap {
   protected addressOf(position: number): number {
     return this.data + ((position >>> 0) & (this.maxEntries - 1));
   }
+
+  /** @internal The payload of a record that is being filled in. */
+  payload({ ptr, byteLength }: RingRecord): Uint8Array {
+    this.mustAllow("mmap", 0);
+    const { views } = this;
+    views.reach(ptr + byteLength);
+    return views.u8.subarray(ptr, ptr + byteLength);
+  }
+}
+
+/** @throws {TypeError | RangeError} not what the length of a record may be */
+function checkLength(byteLength: number): void {
+  integer("byteLength", byteLength, 0, LEN_MASK);
 }
 
 /** A record that has been reserved and is being filled in. */
 export class RingRecord {
   /** Address of the payload in the runtime's memory. */
   readonly ptr: number;
+  /** Bytes of the payload, as they were asked for. */
   readonly byteLength: number;
-  readonly #ring: { finish(record: RingRecord, isSubmit: boolean, flags: number): void };
-  readonly #views: LiveViews;
+  readonly #ring: Pick<UserRingBuffer, "finish" | "payload">;
 
   /** @internal */
-  constructor(
-    ring: { finish(record: RingRecord, isSubmit: boolean, flags: number): void },
-    views: LiveViews,
-    ptr: number,
-    byteLength: number,
-  ) {
+  constructor(ring: Pick<UserRingBuffer, "finish" | "payload">, ptr: number, byteLength: number) {
     this.#ring = ring;
-    this.#views = views;
     this.ptr = ptr;
     this.byteLength = byteLength;
   }
 
-  /** The payload; what is in it before it is written is whatever was there. */
+  /**
+   * The payload; what is in it before it is written is whatever was there.
+   * @throws {BpfError} EBADF: the map is closed
+   */
   get bytes(): Uint8Array {
-    this.#views.reach(this.ptr + this.byteLength);
-    return this.#views.u8.subarray(this.ptr, this.ptr + this.byteLength);
+    return this.#ring.payload(this);
   }
 
-  /** Publishes the record. @param flags BPF_RB_NO_WAKEUP, BPF_RB_FORCE_WAKEUP */
+  /**
+   * Publishes the record.
+   * @param flags BPF_RB_NO_WAKEUP, BPF_RB_FORCE_WAKEUP
+   * @throws {BpfError} EINVAL: other flags; EBADF: the map is closed
+   */
   submit(flags = 0): void {
     this.#ring.finish(this, true, flags);
   }
 
-  /** Drops the record: the consumer skips it. */
+  /** Drops the record: the consumer skips it. Flags and errors as of `submit`. */
   discard(flags = 0): void {
     this.#ring.finish(this, false, flags);
   }
@@ -155,7 +171,7 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
    * @throws {BpfError} EINVAL: other flags
    */
   output(record: Uint8Array, flags = 0): boolean {
-    if (flags !== 0 && (flags & ~3) !== 0) throw this.failed("bpf_ringbuf_output", -uapi.EINVAL);
+    this.#checkFlags("bpf_ringbuf_output", flags);
     if (record.length <= SHORT && flags === 0) return this.#outputShort(record);
     const ptr = this.#reserve(record.length);
     if (ptr === 0) return false;
@@ -177,10 +193,19 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
     return false;
   }
 
-  /** Reserves a record of `byteLength` bytes (bpf_ringbuf_reserve); undefined: no room. Submit or discard it. */
+  /**
+   * Reserves a record of `byteLength` bytes (bpf_ringbuf_reserve); undefined: no room. Submit or discard it.
+   * @throws {TypeError | RangeError} no integer in 0..2^30-1
+   */
   reserve(byteLength: number): RingRecord | undefined {
+    checkLength(byteLength);
     const ptr = this.#reserve(byteLength);
-    return ptr === 0 ? undefined : new RingRecord(this, this.views, ptr, byteLength);
+    return ptr === 0 ? undefined : new RingRecord(this, ptr, byteLength);
+  }
+
+  #checkFlags(syscall: string, flags: number): void {
+    const isLegal = Number.isInteger(flags) && flags >= 0 && flags <= ALL_FLAGS;
+    if (!isLegal) throw this.failed(syscall, -uapi.EINVAL);
   }
 
   #reserve(byteLength: number): number {
@@ -193,6 +218,7 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
   /** @internal */
   finish(record: RingRecord, isSubmit: boolean, flags: number): void {
     this.mustAllow("bpf_ringbuf_submit", 0);
+    this.#checkFlags("bpf_ringbuf_submit", flags);
     const { exports } = this.runtime;
     if (isSubmit) exports.bpf_ringbuf_submit(record.ptr, BigInt(flags));
     else exports.bpf_ringbuf_discard(record.ptr, BigInt(flags));
@@ -412,12 +438,13 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
  * producer; `maxEntries` is the size in bytes.
  */
 export class UserRingBuffer extends RingMap<Uint8Array> {
-  /** Reserves a record; undefined: no room. The next one comes behind it, in whatever order they are submitted. */
+  /**
+   * Reserves a record; undefined: no room. The next one comes behind it, in whatever order they are submitted.
+   * @throws {TypeError | RangeError} no integer in 0..2^30-1
+   */
   reserve(byteLength: number): RingRecord | undefined {
     this.mustBeOpen("user_ring_buffer__reserve");
-    if (!Number.isInteger(byteLength) || byteLength < 0 || byteLength > LEN_MASK) {
-      throw new RangeError(`byteLength: expected an integer in 0..${LEN_MASK}, got ${byteLength}`);
-    }
+    checkLength(byteLength);
     const produced = this.producerPosition;
     const bytes = recordBytes(byteLength);
     if (bytes > this.maxEntries - (produced - this.consumerPosition)) return undefined;
@@ -426,7 +453,7 @@ export class UserRingBuffer extends RingMap<Uint8Array> {
     Atomics.store(this.views.u32, (at >>> 2) + 1, 0);
     Atomics.store(this.views.u32, at >>> 2, (byteLength | uapi.BPF_RINGBUF_BUSY_BIT) >>> 0);
     this.setPosition(this.pages + uapi.PAGE_SIZE, produced + bytes, produced);
-    return new RingRecord(this, this.views, at + HDR, byteLength);
+    return new RingRecord(this, at + HDR, byteLength);
   }
 
   /** Copies a record in and publishes it. @returns false: no room */
@@ -438,8 +465,12 @@ export class UserRingBuffer extends RingMap<Uint8Array> {
     return true;
   }
 
-  /** Resolves to true when a program has made room since the ring was seen full, to false after the time or at close. */
+  /**
+   * Resolves to true when a program has made room since the ring was seen full, to false after the time or at close.
+   * @throws {TypeError | RangeError} no integer in 0..2^30-1
+   */
   async waitAsync(byteLength: number, timeoutMs = Infinity): Promise<boolean> {
+    checkLength(byteLength);
     const end = Date.now() + timeoutMs;
     while (this.holdings.isOpen) {
       const { count } = this.waiter;
