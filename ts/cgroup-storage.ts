@@ -1,8 +1,10 @@
 // Attachments of programs to cgroups, as far as CGROUP_STORAGE maps notice them.
 
-import type { CoreExports } from "./core.js";
-import { check } from "./errors.js";
+import { BpfError, check } from "./errors.js";
 import { Cgroup } from "./host.js";
+import { integer, isFd } from "./numbers.js";
+import type { BpfRuntime } from "./runtime.js";
+import { EBADF } from "./uapi.js";
 
 /** Options of {@link BpfRuntime.attachCgroupStorage}. */
 export interface CgroupAttachmentOptions {
@@ -15,7 +17,7 @@ export interface CgroupAttachmentOptions {
 
 /** The part of the runtime that knows for which attachment a program runs. */
 export interface AttachmentContext {
-  readonly exports: CoreExports;
+  readonly runtime: BpfRuntime;
   /** The attachment whose program runs; undefined when none does. */
   current: CgroupAttachment | undefined;
 }
@@ -40,19 +42,17 @@ export class CgroupAttachment {
 
   /** @internal */
   constructor(context: AttachmentContext, options: CgroupAttachmentOptions) {
-    const { exports } = context;
+    const { runtime } = context;
+    runtime.mustLive("bpf_prog_attach");
+    const { exports } = runtime;
     const { map, cgroup, attachType = 0 } = options;
     const fd = typeof map === "object" && map !== null ? map.fd : map;
     if (!Number.isInteger(fd)) throw new TypeError("map: expected a map or its fd");
-    if (!(cgroup instanceof Cgroup) || cgroup.exports !== exports) {
+    if (!isFd(fd)) throw new BpfError("bpf_prog_attach", -EBADF);
+    if (!(cgroup instanceof Cgroup) || cgroup.runtime !== runtime) {
       throw new TypeError("cgroup: expected a cgroup of this runtime");
     }
-    if (typeof attachType !== "number") {
-      throw new TypeError(`attachType: expected a number, got ${typeof attachType}`);
-    }
-    if (!Number.isInteger(attachType) || attachType < 0 || attachType > 0xffffffff) {
-      throw new RangeError(`attachType: expected an integer in 0..4294967295, got ${attachType}`);
-    }
+    integer("attachType", attachType, 0, 0xffffffff);
     this.#context = context;
     this.cgroup = cgroup;
     this.attachType = attachType;
@@ -63,8 +63,10 @@ export class CgroupAttachment {
   /**
    * Runs `program` for this attachment: bpf_get_local_storage gives the value of its cgroup. Calls may be nested.
    * @returns what `program` returns
+   * @throws {BpfError} EBADF: the runtime has ended
    */
   run<T>(program: () => T): T {
+    this.#context.runtime.mustLive("bpf_prog_run");
     const before = this.#context.current;
     this.#enter();
     try {
@@ -77,17 +79,19 @@ export class CgroupAttachment {
 
   /**
    * The program is detached.
-   * @returns 0, or -ENOENT when it was already, or its cgroup is gone
+   * @returns 0; -ENOENT when it was already, or its cgroup is gone; -EBADF the runtime has ended
    */
   detach(): number {
-    const { exports } = this.#context;
+    const { runtime } = this.#context;
+    if (runtime.disposed) return -EBADF;
     const { ptr, serial } = this.cgroup;
     // Twice is -ENOENT, whoever else is attached.
     const handle = this.#attached ? this.#handle : 0;
     this.#attached = false;
-    return exports.cgroup_storage_detach(handle, ptr, serial, this.attachType);
+    return runtime.exports.cgroup_storage_detach(handle, ptr, serial, this.attachType);
   }
 
+  /** The same as `detach()`. */
   [Symbol.dispose](): void {
     this.detach();
   }
@@ -95,11 +99,17 @@ export class CgroupAttachment {
   #enter(): void {
     this.#context.current = this;
     const { ptr, serial } = this.cgroup;
-    this.#context.exports.cgroup_storage_enter(ptr, serial, this.attachType);
+    this.#tellCore(ptr, serial, this.attachType);
   }
 
   #leave(): void {
     this.#context.current = undefined;
-    this.#context.exports.cgroup_storage_enter(0, 0, 0);
+    this.#tellCore(0, 0, 0);
+  }
+
+  /** The program may have ended the runtime. */
+  #tellCore(cgroup: number, serial: number, attachType: number): void {
+    const { disposed, exports } = this.#context.runtime;
+    if (!disposed) exports.cgroup_storage_enter(cgroup, serial, attachType);
   }
 }

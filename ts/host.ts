@@ -1,7 +1,8 @@
 // Host objects: what storages are attached to. The objects live in the core (assembly/host_objects.ts); these are handles.
 
-import type { CoreExports } from "./core.js";
 import { BpfError, check } from "./errors.js";
+import { integer } from "./numbers.js";
+import type { BpfRuntime } from "./runtime.js";
 import { EBADF, ENOENT } from "./uapi.js";
 
 /** Address families by name; any number is a family too. */
@@ -62,13 +63,14 @@ export abstract class HostObject {
   /** The object's address for helpers (`bpf_sk_storage_get(map, sk, ...)`); good as long as the object lives. */
   readonly ptr: number;
   /** @internal */
-  readonly exports: CoreExports;
+  readonly runtime: BpfRuntime;
   /** @internal Tells the object from a later one at its address. */
   readonly serial: number;
 
   /** @internal */
-  constructor(exports: CoreExports, fd: number) {
-    this.exports = exports;
+  constructor(runtime: BpfRuntime, fd: number) {
+    const { exports } = runtime;
+    this.runtime = runtime;
     this.fd = fd;
     this.ptr = exports.host_ptr(fd) >>> 0;
     this.serial = exports.host_serial(fd);
@@ -79,24 +81,30 @@ export abstract class HostObject {
    * @returns 0, or -EBADF when the fd is not this object's any more
    */
   close(): number {
-    return this.exports.host_serial(this.fd) === this.serial
-      ? this.exports.fd_close(this.fd)
-      : -EBADF;
+    return this.ownsFd ? this.runtime.exports.fd_close(this.fd) : -EBADF;
   }
 
+  /** The same as `close()`. */
   [Symbol.dispose](): void {
     this.close();
   }
 
+  /** @internal Is the fd (still) one of this object? */
+  protected get ownsFd(): boolean {
+    const { runtime } = this;
+    return !runtime.disposed && runtime.exports.host_serial(this.fd) === this.serial;
+  }
+
   /** @internal @throws {BpfError} EBADF */
   protected openFd(syscall: string): number {
-    if (this.exports.host_serial(this.fd) !== this.serial) throw new BpfError(syscall, -EBADF);
+    if (!this.ownsFd) throw new BpfError(syscall, -EBADF);
     return this.fd;
   }
 
   /** @internal */
   protected dupFd(): number {
-    return check(this.exports.host_dup(this.openFd("dup")), "dup");
+    const fd = this.openFd("dup");
+    return check(this.runtime.exports.host_dup(fd), "dup");
   }
 }
 
@@ -107,7 +115,7 @@ export class Socket extends HostObject {
    * @throws {BpfError} EBADF closed; EMFILE no number free
    */
   dup(): Socket {
-    return new Socket(this.exports, this.dupFd());
+    return new Socket(this.runtime, this.dupFd());
   }
 
   /**
@@ -116,7 +124,8 @@ export class Socket extends HostObject {
    * @throws {BpfError} ENOMEM no room for the copies (there is no child then); EBADF closed
    */
   handshake(): void {
-    check(this.exports.socket_handshake(this.openFd("connect")), "connect");
+    const fd = this.openFd("connect");
+    check(this.runtime.exports.socket_handshake(fd), "connect");
   }
 
   /**
@@ -125,17 +134,22 @@ export class Socket extends HostObject {
    */
   accept(): Socket {
     const fd = this.openFd("accept");
-    let child = this.exports.socket_accept(fd);
+    const { exports } = this.runtime;
+    let child = exports.socket_accept(fd);
     if (child < 0) {
       this.handshake();
-      child = this.exports.socket_accept(fd);
+      child = exports.socket_accept(fd);
     }
-    return new Socket(this.exports, check(child, "accept"));
+    return new Socket(this.runtime, check(child, "accept"));
   }
 
-  /** Bytes that storages have charged to the socket (sk_omem_alloc). */
+  /**
+   * Bytes that storages have charged to the socket (sk_omem_alloc).
+   * @throws {BpfError} EBADF: the runtime has ended
+   */
   get omemAlloc(): number {
-    return Math.max(0, this.exports.socket_omem(this.ptr));
+    this.runtime.mustLive("getsockopt");
+    return Math.max(0, this.runtime.exports.socket_omem(this.ptr));
   }
 }
 
@@ -147,9 +161,9 @@ export class Cgroup extends HostObject {
   readonly version: 1 | 2;
 
   /** @internal */
-  constructor(exports: CoreExports, fd: number, version: 1 | 2) {
-    super(exports, fd);
-    this.id = exports.cgroup_id(this.ptr);
+  constructor(runtime: BpfRuntime, fd: number, version: 1 | 2) {
+    super(runtime, fd);
+    this.id = runtime.exports.cgroup_id(this.ptr);
     this.version = version;
   }
 
@@ -158,15 +172,16 @@ export class Cgroup extends HostObject {
    * @throws {BpfError} EBADF closed; EMFILE no number free
    */
   dup(): Cgroup {
-    return new Cgroup(this.exports, this.dupFd(), this.version);
+    return new Cgroup(this.runtime, this.dupFd(), this.version);
   }
 
   /**
    * rmdir(2), also after close. Through fds that are still open nothing is found any more.
-   * @returns 0; -ENOENT removed already; -EBUSY it has children, or tasks that run
+   * @returns 0; -EBADF the runtime has ended; -ENOENT removed already; -EBUSY it has children, or tasks that run
    */
   rmdir(): number {
-    return this.exports.cgroup_rmdir(this.ptr, this.serial);
+    if (this.runtime.disposed) return -EBADF;
+    return this.runtime.exports.cgroup_rmdir(this.ptr, this.serial);
   }
 }
 
@@ -175,9 +190,9 @@ export class Task extends HostObject {
   readonly pid: number;
 
   /** @internal */
-  constructor(exports: CoreExports, fd: number) {
-    super(exports, fd);
-    this.pid = exports.task_pid(this.ptr);
+  constructor(runtime: BpfRuntime, fd: number) {
+    super(runtime, fd);
+    this.pid = runtime.exports.task_pid(this.ptr);
   }
 
   /**
@@ -185,24 +200,27 @@ export class Task extends HostObject {
    * @throws {BpfError} EBADF closed; EMFILE no number free; ENOENT the task has been reaped
    */
   dup(): Task {
-    if (this.exports.task_pid(this.ptr) !== this.pid) throw new BpfError("dup", -ENOENT);
-    return new Task(this.exports, this.dupFd());
+    this.runtime.mustLive("dup");
+    if (this.runtime.exports.task_pid(this.ptr) !== this.pid) throw new BpfError("dup", -ENOENT);
+    return new Task(this.runtime, this.dupFd());
   }
 
   /**
    * exit(2): the task becomes a zombie, which keeps its values. Also after close.
-   * @returns 0, or -ENOENT when it does not run
+   * @returns 0; -ENOENT when it does not run; -EBADF the runtime has ended
    */
   exit(): number {
-    return this.exports.task_exit(this.ptr, this.serial);
+    if (this.runtime.disposed) return -EBADF;
+    return this.runtime.exports.task_exit(this.ptr, this.serial);
   }
 
   /**
    * wait(2): the task is gone with its values. One that runs exits first. Also after close.
-   * @returns 0, or -ENOENT when it has been reaped
+   * @returns 0; -ENOENT when it has been reaped; -EBADF the runtime has ended
    */
   reap(): number {
-    return this.exports.task_reap(this.ptr, this.serial);
+    if (this.runtime.disposed) return -EBADF;
+    return this.runtime.exports.task_reap(this.ptr, this.serial);
   }
 }
 
@@ -213,52 +231,55 @@ export class Inode extends HostObject {
    * @throws {BpfError} EBADF closed; EMFILE no number free
    */
   dup(): Inode {
-    return new Inode(this.exports, this.dupFd());
+    return new Inode(this.runtime, this.dupFd());
   }
 }
 
 // ---- making them --------------------------------------------------------------------------------------------------------
 
 /** @internal */
-export function createSocket(exports: CoreExports, options: SocketOptions = {}): Socket {
+export function createSocket(runtime: BpfRuntime, options: SocketOptions = {}): Socket {
+  runtime.mustLive("socket");
   checkObject("socket", options);
   const family = nameOrNumber("family", options.family ?? "inet", FAMILIES);
   const type = nameOrNumber("type", options.type ?? "stream", TYPES);
   const optmemMax = integer("optmemMax", options.optmemMax ?? OPTMEM_MAX, 0, 0x7fffffff);
-  return new Socket(exports, check(exports.socket_create(family, type, optmemMax), "socket"));
+  const fd = runtime.exports.socket_create(family, type, optmemMax);
+  return new Socket(runtime, check(fd, "socket"));
 }
 
 /** @internal */
-export function createCgroup(exports: CoreExports, options: CgroupOptions = {}): Cgroup {
+export function createCgroup(runtime: BpfRuntime, options: CgroupOptions = {}): Cgroup {
+  runtime.mustLive("mkdir");
   checkObject("cgroup", options);
-  const parent = checkCgroup("parent", options.parent, exports);
+  const parent = checkCgroup("parent", options.parent, runtime);
   const version = integer("version", options.version ?? parent?.version ?? 2, 1, 2) as 1 | 2;
   if (parent !== undefined && parent.version !== version) {
     throw new RangeError(`version: the parent is in the hierarchy of version ${parent.version}`);
   }
-  const fd = exports.cgroup_create(parent?.ptr ?? 0, parent?.serial ?? 0, version);
-  return new Cgroup(exports, check(fd, "mkdir"), version);
+  const fd = runtime.exports.cgroup_create(parent?.ptr ?? 0, parent?.serial ?? 0, version);
+  return new Cgroup(runtime, check(fd, "mkdir"), version);
 }
 
 /** @internal */
-export function createTask(exports: CoreExports, options: TaskOptions = {}): Task {
+export function createTask(runtime: BpfRuntime, options: TaskOptions = {}): Task {
+  runtime.mustLive("pidfd_open");
   checkObject("task", options);
   const pid = options.pid === undefined ? 0 : integer("pid", options.pid, 1, PID_MAX);
-  const cgroup = checkCgroup("cgroup", options.cgroup, exports);
-  return new Task(
-    exports,
-    check(exports.task_create(pid, cgroup?.ptr ?? 0, cgroup?.serial ?? 0), "pidfd_open"),
-  );
+  const cgroup = checkCgroup("cgroup", options.cgroup, runtime);
+  const fd = runtime.exports.task_create(pid, cgroup?.ptr ?? 0, cgroup?.serial ?? 0);
+  return new Task(runtime, check(fd, "pidfd_open"));
 }
 
 /** @internal */
-export function createInode(exports: CoreExports, options: InodeOptions = {}): Inode {
+export function createInode(runtime: BpfRuntime, options: InodeOptions = {}): Inode {
+  runtime.mustLive("open");
   checkObject("inode", options);
   const anonymous = options.anonymous ?? false;
   if (typeof anonymous !== "boolean") {
     throw new TypeError(`anonymous: expected a boolean, got ${typeof anonymous}`);
   }
-  return new Inode(exports, check(exports.inode_create(anonymous ? 1 : 0), "open"));
+  return new Inode(runtime, check(runtime.exports.inode_create(anonymous ? 1 : 0), "open"));
 }
 
 function checkObject(name: string, options: unknown): void {
@@ -270,10 +291,10 @@ function checkObject(name: string, options: unknown): void {
 function checkCgroup(
   name: string,
   value: Cgroup | undefined,
-  exports: CoreExports,
+  runtime: BpfRuntime,
 ): Cgroup | undefined {
   if (value === undefined) return undefined;
-  if (!(value instanceof Cgroup) || value.exports !== exports) {
+  if (!(value instanceof Cgroup) || value.runtime !== runtime) {
     throw new TypeError(`${name}: expected a cgroup of this runtime`);
   }
   return value;
@@ -295,14 +316,4 @@ function nameOrNumber(
     );
   }
   return number;
-}
-
-function integer(name: string, value: unknown, min: number, max: number): number {
-  if (typeof value !== "number") {
-    throw new TypeError(`${name}: expected a number, got ${typeof value}`);
-  }
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw new RangeError(`${name}: expected an integer in ${min}..${max}, got ${value}`);
-  }
-  return value;
 }

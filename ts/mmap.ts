@@ -1,5 +1,7 @@
-import type { CoreExports } from "./core.js";
 import { BpfError } from "./errors.js";
+import { integer, isFd } from "./numbers.js";
+import type { BpfRuntime } from "./runtime.js";
+import { EBADF } from "./uapi.js";
 
 /** Options of `rt.mmap`. */
 export interface MmapOptions {
@@ -27,8 +29,7 @@ export class MmapWindow {
   readonly length: number;
   /** Made with `readonly`: the promise not to write. JavaScript cannot enforce it. */
   readonly readonly: boolean;
-  readonly #exports: CoreExports;
-  readonly #memory: WebAssembly.Memory;
+  readonly #runtime: BpfRuntime;
   readonly #handle: number;
   #bytes: Uint8Array;
   #closed = false;
@@ -37,56 +38,44 @@ export class MmapWindow {
    * @internal
    * @throws {BpfError} what the kernel's mmap refuses
    */
-  constructor(
-    exports: CoreExports,
-    memory: WebAssembly.Memory,
-    fd: number,
-    options: MmapOptions = {},
-  ) {
-    const offset = size("offset", options.offset ?? 0);
+  constructor(runtime: BpfRuntime, fd: number, options: MmapOptions = {}) {
+    runtime.mustLive("mmap");
+    const { exports, memory } = runtime;
+    const offset = integer("offset", options.offset ?? 0, 0, Number.MAX_SAFE_INTEGER);
+    if (!isFd(fd)) throw new BpfError("mmap", -EBADF);
     const rest = Math.max(1, exports.map_mmap_bytes(fd) - offset);
-    this.length = size("length", options.length ?? rest);
+    this.length = integer("length", options.length ?? rest, 0, Number.MAX_SAFE_INTEGER);
     this.readonly = options.readonly ?? false;
     // Before, or it would be lost when another thread closes the fd behind.
     this.#handle = exports.bpf_map_by_fd(fd);
     this.ptr = exports.map_mmap(fd, offset, this.length, this.readonly ? 0 : 1) >>> 0;
     if (this.ptr > ADDRESS_MAX) throw new BpfError("mmap", this.ptr | 0);
-    this.#exports = exports;
-    this.#memory = memory;
+    this.#runtime = runtime;
     this.#bytes = new Uint8Array(memory.buffer, this.ptr, this.length);
   }
 
   /**
    * The window as bytes. An array taken earlier goes stale when the memory grows; this getter then gives a fresh one.
-   * @throws {Error} the window is closed
+   * @throws {BpfError} EBADF: the window is closed, or the runtime has ended
    */
   get bytes(): Uint8Array {
-    if (this.#closed) throw new Error("the window is closed");
-    if (this.#bytes.buffer !== this.#memory.buffer) {
-      this.#bytes = new Uint8Array(this.#memory.buffer, this.ptr, this.length);
+    const { memory, disposed } = this.#runtime;
+    if (this.#closed || disposed) throw new BpfError("mmap", -EBADF, "the window is closed");
+    if (this.#bytes.buffer !== memory.buffer) {
+      this.#bytes = new Uint8Array(memory.buffer, this.ptr, this.length);
     }
     return this.#bytes;
   }
 
-  /** Gives the window up. */
+  /** Gives the window up. Closing twice is fine. */
   close(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#runtime.disposed) return;
     this.#closed = true;
-    this.#exports.map_munmap(this.#handle, this.readonly ? 0 : 1);
+    this.#runtime.exports.map_munmap(this.#handle, this.readonly ? 0 : 1);
   }
 
   /** The same as `close()`. */
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-function size(name: string, value: unknown): number {
-  if (typeof value !== "number") {
-    throw new TypeError(`${name}: expected a number, got ${typeof value}`);
-  }
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new RangeError(`${name}: expected a number of bytes, got ${value}`);
-  }
-  return value;
 }

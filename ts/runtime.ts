@@ -110,8 +110,8 @@ export class BpfRuntime {
     if (this.#root === 0)
       throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
     this.views = new LiveViews(this.memory);
-    this.#attachments = { exports: this.exports, current: undefined };
-    this.bpffs = new Bpffs(this.exports, this.memory);
+    this.#attachments = { runtime: this, current: undefined };
+    this.bpffs = new Bpffs(this);
   }
 
   #init(options: CheckedOptions): number {
@@ -134,8 +134,10 @@ export class BpfRuntime {
    * What another thread needs to become one more CPU of this kernel: post it to a worker and call
    * `createRuntime({ attach, cpu })` there. Build for shared memory only.
    * @throws {TypeError} the memory is not shared
+   * @throws {BpfError} EBADF: the runtime has ended
    */
   share(): SharedRuntime {
+    this.mustLive("share");
     if (this.memory.buffer instanceof ArrayBuffer) {
       throw new TypeError("share: make the runtime with the option shared");
     }
@@ -228,8 +230,8 @@ export class BpfRuntime {
   bpf(cmd: number, attr: Uint8Array): number;
   bpf(cmd: number, attrPtr: number, size: number): number;
   bpf(cmd: number, attr: Uint8Array | number, size?: number): number {
-    if (this.#disposed || !Number.isInteger(cmd) || cmd < -0x80000000 || cmd > 0x7fffffff)
-      return -EINVAL;
+    if (this.#disposed) return -EBADF;
+    if (!Number.isInteger(cmd) || (cmd | 0) !== cmd) return -EINVAL;
     if (typeof attr === "number") return this.#bpfAt(cmd, attr, size);
     if (!ArrayBuffer.isView(attr) || size !== undefined) return -EFAULT;
     let bytes: Uint8Array;
@@ -277,7 +279,7 @@ export class BpfRuntime {
    * EPERM (writable window of a frozen map), EBADF, ENODEV (no map)
    */
   mmap(fd: number, options: MmapOptions = {}): MmapWindow {
-    return new MmapWindow(this.exports, this.memory, fd, options);
+    return new MmapWindow(this, fd, options);
   }
 
   /**
@@ -308,7 +310,10 @@ export class BpfRuntime {
     }
   }
 
-  /** Ends this kernel with all its maps. A foreign arena can be used again, the host's allocator has everything back. */
+  /**
+   * Ends this kernel with all its maps. A foreign arena can be used again, the host's allocator has everything back. Objects
+   * of the runtime throw EBADF from now on, or answer it; closing them is fine.
+   */
   dispose(): void {
     if (this.#disposed) return;
     // The fds are the kernel's: they end with it, or stay with its other threads.
@@ -329,6 +334,15 @@ export class BpfRuntime {
     return this.#disposed;
   }
 
+  /**
+   * What makes objects, and the objects themselves, answer so after dispose().
+   * @internal
+   * @throws {BpfError} EBADF
+   */
+  mustLive(syscall: string): void {
+    if (this.#disposed) throw new BpfError(syscall, -EBADF, "the runtime has ended");
+  }
+
   // ---- host objects ----
 
   /**
@@ -337,7 +351,7 @@ export class BpfRuntime {
    * @throws {BpfError} EMFILE; ENOMEM
    */
   socket(options?: SocketOptions): Socket {
-    return createSocket(this.exports, options);
+    return createSocket(this, options);
   }
 
   /**
@@ -346,7 +360,7 @@ export class BpfRuntime {
    * @throws {BpfError} ENOENT: the parent is removed; EMFILE; ENOMEM
    */
   cgroup(options?: CgroupOptions): Cgroup {
-    return createCgroup(this.exports, options);
+    return createCgroup(this, options);
   }
 
   /**
@@ -356,7 +370,7 @@ export class BpfRuntime {
    * @throws {BpfError} ENOENT: the cgroup is removed; EMFILE; ENOMEM
    */
   task(options?: TaskOptions): Task {
-    return createTask(this.exports, options);
+    return createTask(this, options);
   }
 
   /**
@@ -365,7 +379,7 @@ export class BpfRuntime {
    * @throws {BpfError} EMFILE; ENOMEM
    */
   inode(options?: InodeOptions): Inode {
-    return createInode(this.exports, options);
+    return createInode(this, options);
   }
 
   /**
@@ -415,6 +429,7 @@ export class BpfRuntime {
   createMap(
     spec: StorageSpec | MapSpec | (MapOptions & SpecialParts & { readonly type: SpecialTypeName }),
   ): TypedMap {
+    this.mustLive("bpf_map_create");
     return isStorageSpec(spec) ? createStorage(this, spec) : createMap(this, spec);
   }
 

@@ -118,6 +118,7 @@ export function objPath(
 
 /** rt.alloc that throws. */
 export function allocate(rt: BpfRuntime, bytes: number): number {
+  rt.mustLive("alloc");
   const ptr = rt.alloc(bytes);
   if (ptr === 0) throw new BpfError("alloc", -uapi.ENOMEM);
   return ptr;

@@ -129,6 +129,29 @@ describeCompat("a reference", {}, (build) => {
     expect(attempt(bpf, () => map.get(1))).toContain("EBADF");
   });
 
+  test("touches nothing after its runtime's end", () => {
+    const { runtime } = bpf;
+    const map = new bpf.ConvMap(bpf.createMap(HASH), bpf.u32type, bpf.u32type);
+    map.setBatch([[1, 2]]);
+    const { ref } = map;
+    runtime.dispose();
+    const bytes = new Uint8Array(runtime.memory.buffer).fill(0xa5);
+    const calls = [
+      () => map.get(1),
+      () => map.set(1, 2),
+      () => map.delete(1),
+      () => map.setBatch([[1, 2]]),
+      () => [...map.getBatch(8)],
+      () => [...map.keys()],
+      () => map.freeze(),
+      () => bpf.createMap(HASH),
+      () => bpf.createMapRef(3),
+    ];
+    for (const call of calls) expect(attempt(bpf, call), String(call)).toContain("EBADF");
+    ref.close();
+    expect(bytes.every((byte) => byte === 0xa5)).toBe(true);
+  });
+
   test("stays on its runtime when another one is chosen", async () => {
     const before = bpf.runtime;
     const map = new bpf.ConvMap(bpf.createMap(HASH), bpf.u32type, bpf.u32type);

@@ -60,12 +60,15 @@ describeEachBuild("numbers that are none", (build) => {
       maxEntries: 1,
       mapFlags: BPF_F_MMAPABLE,
     });
+    const cgroup = rt.cgroup();
     const { fd } = map;
     for (const number of [TWO_32 + fd, fd + 0.5, -TWO_32 + fd, NaN, text(`${fd}`)]) {
       expect(rt.mapHandle(number)).toBe(0);
       expect(rt.mapByIdx([number], 0)).toBe(0);
       expect(rt.mapValueAddr(number, 0)).toBe(-EBADF);
       expect(rt.close(number)).toBe(-EBADF);
+      expect(codeOf(() => rt.mmap(number))).toBe("EBADF");
+      expect(() => rt.attachCgroupStorage({ map: number, cgroup })).toThrow(/EBADF|expected a map/);
     }
     expect(rt.mapValueAddr(fd, TWO_32)).toBe(-EINVAL);
     expect(rt.mapValueAddr(fd, 0.5)).toBe(-EINVAL);

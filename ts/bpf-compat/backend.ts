@@ -8,6 +8,7 @@ import {
   BPF_MAP_GET_NEXT_KEY,
   BPF_MAP_INFO_SIZE,
   BPF_OBJ_GET_INFO_BY_FD,
+  EBADF,
   ENOMEM,
 } from "../uapi.js";
 import type { LiveViews } from "../views.js";
@@ -74,6 +75,7 @@ export class Backend {
 
   /** @throws {BPFError} ENOMEM */
   alloc(bytes: number, operation: string): number {
+    if (this.runtime.disposed) throw new BPFError(EBADF, operation);
     const ptr = this.runtime.alloc(bytes);
     if (ptr === 0) throw new BPFError(ENOMEM, operation);
     return ptr;
@@ -83,8 +85,9 @@ export class Backend {
     if (ptr !== 0 && !this.runtime.disposed) this.runtime.free(ptr);
   }
 
-  /** Copies bytes into the memory. */
+  /** Copies bytes into the memory. @throws {BPFError} EBADF: the runtime has ended */
   put(ptr: number, bytes: Uint8Array): void {
+    if (this.runtime.disposed) throw new BPFError(EBADF, "bpf");
     this.views.reach(ptr);
     this.views.u8.set(bytes, ptr);
   }
@@ -152,6 +155,7 @@ export class Backend {
 
   /** Address of the attr, followed by room for an info; views reach it. */
   #attr(): number {
+    if (this.runtime.disposed) throw new BPFError(EBADF, "bpf");
     if (this.#attrPtr === 0) {
       this.#attrPtr = this.alloc(ATTR_SIZE + BPF_MAP_INFO_SIZE, "bpf");
     }

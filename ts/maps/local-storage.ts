@@ -117,7 +117,7 @@ export abstract class LocalStorage<O extends HostObject, V, VI = V> extends Type
   }
 
   #check(owner: O, syscall: string, mode: number): void {
-    if (!(owner instanceof this.#ownerClass) || owner.exports !== this.runtime.exports) {
+    if (!(owner instanceof this.#ownerClass) || owner.runtime !== this.runtime) {
       throw new TypeError(`owner: expected a ${this.#ownerClass.name} of this runtime`);
     }
     this.mustAllow(syscall, mode);

@@ -63,7 +63,7 @@ export class RingWaiter {
       timer = setTimeout(done, Math.min(timeoutMs, TIMER_MAX_MS));
     }
     if (isShared) this.#sleepOnWord(count, timeoutMs, done);
-    else stop = this.#runtime.wakeups.add(this.#runtime.exports, this.#handle, done);
+    else stop = this.#runtime.wakeups.add(this.#runtime, this.#handle, done);
     await ended;
     stop();
     clearTimeout(timer);
