@@ -45,15 +45,14 @@ export class BpfBloomFilter extends BpfMap {
   seed: u32;
   nHashes: u32;
 
-  /** E2BIG: value too large, before anything else. EINVAL: sizes, flags. Spec: other-types.md 3. */
-  static checkAttr(attr: MapCreateAttr): i32 {
-    if (attr.valueSize > VALUE_SIZE_MAX) return -E2BIG;
-    return attrLegal(attr, 0, BLOOM_FLAGS) && attr.mapExtra <= 15 ? 0 : -EINVAL;
+  /** E2BIG: value too large, before anything else. Spec: other-types.md 3. */
+  static allocCheck(attr: MapCreateAttr): i32 {
+    return attr.valueSize > VALUE_SIZE_MAX ? -E2BIG : 0;
   }
 
+  /** EINVAL: sizes, flags, more than 15 hash functions. */
   override init(attr: MapCreateAttr): i32 {
-    const ret = BpfBloomFilter.checkAttr(attr);
-    if (ret != 0) return ret;
+    if (!attrLegal(attr, 0, BLOOM_FLAGS) || attr.mapExtra > 15) return -EINVAL;
     this.nHashes = this.mapExtra == 0 ? HASHES_DEFAULT : <u32>this.mapExtra;
     this.seed = this.mapFlags & BPF_F_ZERO_SEED ? 0 : <u32>random64();
     this.bitMask = maskFor(this.maxEntries, this.nHashes);

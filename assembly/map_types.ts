@@ -85,7 +85,7 @@ function mapType(attr: MapCreateAttr, isCheck: bool): usize {
     case BPF_MAP_TYPE_STACK:
       return isCheck ? BpfQueueStack.allocCheck(attr) : placeObject<BpfQueueStack>();
     case BPF_MAP_TYPE_BLOOM_FILTER:
-      return isCheck ? 0 : placeObject<BpfBloomFilter>();
+      return isCheck ? BpfBloomFilter.allocCheck(attr) : placeObject<BpfBloomFilter>();
     case BPF_MAP_TYPE_ARRAY_OF_MAPS:
       return isCheck ? BpfArrayOfMaps.allocCheck(attr) : placeObject<BpfArrayOfMaps>();
     case BPF_MAP_TYPE_HASH_OF_MAPS:

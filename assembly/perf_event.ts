@@ -5,11 +5,11 @@
 //   map slots:   | address of a PerfEvent, u32; 0: empty | ...
 //   event pages: | struct perf_event_mmap_page: data_head at 1024, data_tail 1032, data_offset 1040, data_size 1048 | data |
 //
-//   sample:      | type u32 = 9 | misc u16 | size u16 | raw size u32 | raw bytes, padded so that size is a multiple of 8 |
-//   lost:        | type u32 = 2 | misc u16 | size u16 | id u64 | number of samples that found no room u64 |
+//   sample:      | type u32 = 9 | misc u16 = 1 | size u16 | raw size u32 | raw bytes, padded so that size is a multiple of 8 |
+//   lost:        | type u32 = 2 | misc u16 = 0 | size u16 | id u64 | number of samples that found no room u64 |
 //
-// Positions count bytes and never go back; a record that reaches the end of the data goes on at its start. The writer is
-// the event's CPU, and nobody else: no lock.
+// Positions count bytes and never go back; a record that reaches the end of the data goes on at its start. One byte of the data
+// stays free, and padding keeps what was there. The writer is the event's CPU, and nobody else: no lock.
 //
 // Differs: events are made by the host (perf_event_create) and are all of the kind that takes output (SW_BPF_OUTPUT); a
 // slot keeps its event until it is replaced, deleted, or the map ends, whoever put it in (as with BPF_F_PRESERVE_ELEMS).
@@ -41,8 +41,9 @@ import { refcountDecAndTest } from "./lib/refcount";
 import { MapCreateAttr, attrLegal, isErr, mapOfType } from "./map";
 
 const PERF_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PRESERVE_ELEMS;
-const PERF_RECORD_LOST: u32 = 2;
-const PERF_RECORD_SAMPLE: u32 = 9;
+const PERF_RECORD_LOST: u64 = 2;
+/** With PERF_RECORD_MISC_KERNEL. */
+const PERF_RECORD_SAMPLE: u64 = (1 << 32) | 9;
 const LOST_BYTES: u32 = 24;
 /** The most raw bytes of a sample: its size is a u16 and a multiple of 8. */
 const RAW_MAX: u32 = 0xfff8 - 12;
@@ -150,7 +151,8 @@ function appendWord(event: PerfEvent, word: u64): void {
   event.head += 8;
 }
 
-function appendHeader(event: PerfEvent, type: u32, size: u32): void {
+/** type: and misc. */
+function appendHeader(event: PerfEvent, type: u64, size: u32): void {
   appendWord(event, type | ((<u64>size) << 48));
 }
 
@@ -161,7 +163,7 @@ function output(event: PerfEvent, data: u32, size: u32): i32 {
   const raw = total - 12;
   const used = event.head - loadAcquire<u64>(event.pages + DATA_TAIL);
   const needed = <u64>total + (event.lost != 0 ? LOST_BYTES : 0);
-  if (used > event.dataSize || needed > event.dataSize - used) {
+  if (used >= event.dataSize || needed >= event.dataSize - used) {
     event.lost++;
     return -ENOSPC;
   }
@@ -172,11 +174,9 @@ function output(event: PerfEvent, data: u32, size: u32): i32 {
     event.lost = 0;
   }
   appendHeader(event, PERF_RECORD_SAMPLE, total);
-  appendWord(event, raw);
-  // The bytes begin in the middle of that word.
-  event.head -= 4;
+  store<u32>(headPtr(event), raw);
+  event.head += 4;
   append(event, data, size);
-  memory.fill(headPtr(event), 0, raw - size);
   event.head += raw - size;
   storeRelease<u64>(event.pages + DATA_HEAD, event.head);
   return 0;

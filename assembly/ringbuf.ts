@@ -260,8 +260,9 @@ function reserve(rb: BpfRingbuf, size: u32): usize {
   const fits =
     size <= LEN_MASK &&
     bytes <= rb.maxEntries &&
-    next - consumed <= rb.mask &&
-    next - advancePending(rb) <= rb.mask;
+    // pending_pos goes on whether or not there is room.
+    next - advancePending(rb) <= rb.mask &&
+    next - consumed <= rb.mask;
   let payload: usize = 0;
   if (fits) {
     const offset = <u32>rb.prodPos & rb.mask;

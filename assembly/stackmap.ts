@@ -98,6 +98,10 @@ export class BpfStackMap extends BpfMap {
     return id < this.nBuckets ? load<u32>(this.bucketPtr(id)) : 0;
   }
 
+  isFull(): bool {
+    return this.freeList == 0 && this.fresh == 0;
+  }
+
   takeElem(): u32 {
     const head = this.freeList;
     if (head != 0) {
@@ -188,14 +192,13 @@ function stackId(map: BpfStackMap, ips: usize, nr: u32, flags: u64): i64 {
   const hash = jhash(ips, bytes, 0);
   const id = hash & (map.nBuckets - 1);
   const ptr = load<u32>(map.bucketPtr(id));
-  if (ptr != 0) {
-    const old = changetype<StackElem>(ptr);
-    if (old.hash == hash) {
-      if (flags & BPF_F_FAST_STACK_CMP) return id;
-      if (old.nr == nr && equalBytes(old.ips, ips, bytes)) return id;
-    }
-    if ((flags & BPF_F_REUSE_STACKID) == 0) return -EEXIST;
-  }
+  const old = changetype<StackElem>(ptr);
+  const isAlike = ptr != 0 && old.hash == hash;
+  if (isAlike && flags & BPF_F_FAST_STACK_CMP) return id;
+  // With build ids the kernel has a new elem before it compares.
+  if (map.entrySize != IP_BYTES && map.isFull()) return -ENOMEM;
+  if (isAlike && old.nr == nr && equalBytes(old.ips, ips, bytes)) return id;
+  if (ptr != 0 && (flags & BPF_F_REUSE_STACKID) == 0) return -EEXIST;
   const fresh = map.takeElem();
   if (fresh == 0) return -ENOMEM;
   const elem = changetype<StackElem>(fresh);

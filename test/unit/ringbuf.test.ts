@@ -194,6 +194,17 @@ describeEachBuild("ring buffer", (build) => {
       expect(m.u32(base + PAGE + 8)).toBe(3 * 1008);
     });
 
+    it("pending_pos goes on when there is no room", () => {
+      const fd = create();
+      const map = m.handle(fd);
+      const base = pages(fd);
+      const record = reserve(map, 4000);
+      core().bpf_ringbuf_submit(record, 0n);
+      expect(m.u32(base + PAGE + 8)).toBe(0);
+      expect(reserve(map, 1000)).toBe(0);
+      expect(m.u32(base + PAGE + 8)).toBe(4008);
+    });
+
     it("a record that wraps is one piece, and its end comes round on commit", () => {
       const fd = create();
       const map = m.handle(fd);

@@ -96,6 +96,17 @@ describeEachBuild("stack trace map", (build) => {
     expect(m.client.delete(fd, first)).toBe(-ENOENT);
   });
 
+  it("with build ids, a full map is full for stacks that are there, too", () => {
+    const fd = create(2, 64, BPF_F_STACK_BUILD_ID);
+    const id = idOf(fd, [1]);
+    for (let ip = 2; idOf(fd, [ip]) < 0; ip++);
+    expect([idOf(fd, [1]), idOf(fd, [1], BPF_F_FAST_STACK_CMP)]).toEqual([-ENOMEM, id]);
+    const plain = create(2);
+    expect(idOf(plain, [1])).toBe(id);
+    for (let ip = 2; idOf(plain, [ip]) < 0; ip++);
+    expect(idOf(plain, [1])).toBe(id);
+  });
+
   it("walks the ids in use, and starts anew from any other", () => {
     const fd = create(8);
     expect(m.client.nextKey(fd, null, 4).ret).toBe(-ENOENT);

@@ -92,7 +92,8 @@ export class PerfEventArray extends TypedMap {
 
   /**
    * Hands over the records that are there, CPU after CPU, oldest first.
-   * @param callback gets copies; like the kernel's they are padded with zeros to 4 more than a multiple of 8. False ends it.
+   * @param callback gets copies; like the kernel's they are padded, to 4 more than a multiple of 8, with what lay in
+   *   the stream before. False ends it.
    * @returns the number of records
    */
   drain(callback: (cpu: number, record: Uint8Array) => boolean | void): number {
