@@ -65,7 +65,7 @@ export class BpfArray extends BpfMap {
   /** Bytes from one CPU's values to the next's; 0 for ARRAY. */
   cpuStride: u32;
 
-  /** EINVAL: sizes, flags. E2BIG: value too large. Spec: hash-array-syscall.md 2.3, 2.4. */
+  /** EINVAL: sizes, flags. E2BIG: value too large. */
   static allocCheck(attr: MapCreateAttr): i32 {
     const percpu = attr.mapType == BPF_MAP_TYPE_PERCPU_ARRAY;
     if (!attrLegal(attr, 4, percpu ? PERCPU_ARRAY_FLAGS : ARRAY_FLAGS)) return -EINVAL;

@@ -45,7 +45,7 @@ export class BpfBloomFilter extends BpfMap {
   seed: u32;
   nHashes: u32;
 
-  /** E2BIG: value too large, before anything else. Spec: other-types.md 3. */
+  /** E2BIG: value too large, before anything else. */
   static allocCheck(attr: MapCreateAttr): i32 {
     return attr.valueSize > VALUE_SIZE_MAX ? -E2BIG : 0;
   }

@@ -1,5 +1,4 @@
-// CGRP_STORAGE: values on cgroups. Kernel: kernel/bpf/bpf_cgrp_storage.c (behaviour checked against 6.18; spec
-// other-types.md 8).
+// CGRP_STORAGE: values on cgroups. Kernel: kernel/bpf/bpf_cgrp_storage.c (behaviour checked against 6.18).
 
 import { BPF_MAP_TYPE_CGRP_STORAGE } from "../ts/uapi";
 import { LocalStorage, storageDelete, storageGet, storageInit } from "./bpf_local_storage";

@@ -1,5 +1,4 @@
-// INODE_STORAGE: values on inodes. Kernel: kernel/bpf/bpf_inode_storage.c (behaviour checked against 6.18; spec
-// other-types.md 10).
+// INODE_STORAGE: values on inodes. Kernel: kernel/bpf/bpf_inode_storage.c (behaviour checked against 6.18).
 //
 // Every open fd has an inode: a file its own, a socket, cgroup or task one of its own, maps and BTF objects the one that all
 // anonymous files share. Inodes other than files' are made when something is stored on them, and go with it.

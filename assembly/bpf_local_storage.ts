@@ -1,5 +1,5 @@
 // Storage attached to host objects: the engine of SK_STORAGE, CGRP_STORAGE, TASK_STORAGE and INODE_STORAGE.
-// Kernel: kernel/bpf/bpf_local_storage.c (behaviour checked against 6.18; spec other-types.md 6).
+// Kernel: kernel/bpf/bpf_local_storage.c (behaviour checked against 6.18).
 //
 // A value lives with its owner. An element belongs to one map and one owner and is on a list of both; the map is the key
 // when an owner is asked. In front of the owner's list is a cache of 16 slots; a map has one for its life, the least used

@@ -1,4 +1,4 @@
-// SK_STORAGE: values on sockets. Kernel: net/core/bpf_sk_storage.c (behaviour checked against 6.18; spec other-types.md 7).
+// SK_STORAGE: values on sockets. Kernel: net/core/bpf_sk_storage.c (behaviour checked against 6.18).
 //
 // Every byte is charged to the socket, with the sizes the kernel's structures have: optmem_max is a limit users see.
 

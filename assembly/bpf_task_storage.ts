@@ -1,5 +1,4 @@
-// TASK_STORAGE: values on tasks. Kernel: kernel/bpf/bpf_task_storage.c (behaviour checked against 6.18; spec
-// other-types.md 9).
+// TASK_STORAGE: values on tasks. Kernel: kernel/bpf/bpf_task_storage.c (behaviour checked against 6.18).
 
 import { BPF_MAP_TYPE_TASK_STORAGE } from "../ts/uapi";
 import { LocalStorage, storageDelete, storageGet, storageInit } from "./bpf_local_storage";

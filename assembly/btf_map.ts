@@ -1,5 +1,5 @@
 // The types of a map's keys and values (BTF): do they fit the map, and what is special about a value?
-// Kernel: kernel/bpf/syscall.c map_check_btf and the types' map_check_btf (behaviour asked of 6.18; spec other-types.md 1.6).
+// Kernel: kernel/bpf/syscall.c map_check_btf and the types' map_check_btf (behaviour asked of 6.18).
 //
 // Differs: of the special fields only bpf_spin_lock exists here, at offsets that are multiples of 4; the others are
 // -EOPNOTSUPP, also where the kernel takes them. A value whose fields the kernel cannot make sense of (two locks, ...) is

@@ -1,5 +1,5 @@
 // Dynptrs: a program's pointer to memory whose size is known only when it runs. Kernel: kernel/bpf/helpers.c (behaviour
-// from the specification, other-types.md 12 and 24; nobody but a program can use one).
+// checked against 6.18).
 //
 // A dynptr is 16 bytes of the program's memory, 8-aligned, laid out as in the kernel:
 //

@@ -144,7 +144,7 @@ export class BpfHtab extends BpfMap {
   /** lockWord of the hash types, which would stand among what lookups read. */
   tableLock: u32;
 
-  /** The order of the checks is the kernel's. Spec: hash-array-syscall.md 2.3, 2.4. */
+  /** The order of the checks is the kernel's. */
   static allocCheck(attr: MapCreateAttr): i32 {
     const type = attr.mapType;
     const flags = attr.mapFlags;

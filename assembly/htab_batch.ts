@@ -1,5 +1,5 @@
 // LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH of the hash types. The cursor is a bucket index (u32); whole buckets only.
-// Kernel: hashtab.c __htab_map_lookup_and_delete_batch (behaviour checked against 6.18, spec hash-array-syscall.md 7.2).
+// Kernel: hashtab.c __htab_map_lookup_and_delete_batch (behaviour checked against 6.18).
 
 import { EFAULT, EINVAL, ENOENT, ENOSPC } from "../ts/uapi";
 import { BpfHtab, lockOf } from "./hashtab";

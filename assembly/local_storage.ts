@@ -1,5 +1,5 @@
 // CGROUP_STORAGE and PERCPU_CGROUP_STORAGE: a value for each cgroup that a program is attached to. Deprecated in Linux in
-// favour of CGRP_STORAGE. Kernel: kernel/bpf/local_storage.c (behaviour checked against 6.18; spec other-types.md 11).
+// favour of CGRP_STORAGE. Kernel: kernel/bpf/local_storage.c (behaviour checked against 6.18).
 //
 // There are no programs here: cgroup_storage_attach says that one that uses the map is attached to a cgroup. That makes the
 // element, and the last detach, or the end of the cgroup, takes it away. While a program runs, cgroup_storage_enter says for

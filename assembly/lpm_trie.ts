@@ -1,4 +1,4 @@
-// LPM_TRIE. Kernel: kernel/bpf/lpm_trie.c (behaviour checked against 6.18; spec other-types.md 2).
+// LPM_TRIE. Kernel: kernel/bpf/lpm_trie.c (behaviour checked against 6.18).
 //
 // The kernel has a binary trie; what can be seen of it (matches, errors, the order of a walk) follows from the set of
 // prefixes alone, so the structure here is another one: nodes of 8 bits that are compressed in both directions. Runs of

@@ -1,4 +1,4 @@
-// BPF_MAP_CREATE. The order of the checks is the kernel's: the first failure wins (spec: hash-array-syscall.md 2.1).
+// BPF_MAP_CREATE. The order of the checks is the kernel's: the first failure wins.
 
 import {
   BPF_F_NUMA_NODE,

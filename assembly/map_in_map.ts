@@ -123,7 +123,7 @@ function copyIdOut(to: u64, handle: u32): i32 {
 export class BpfArrayOfMaps extends BpfFdArray {
   meta: u32;
 
-  /** Sizes and flags; the template comes after them. Spec: other-types.md 5. */
+  /** Sizes and flags; the template comes after them. */
   static allocCheck(attr: MapCreateAttr): i32 {
     const isLegal = attr.valueSize == VALUE_SIZE && attrLegal(attr, 4, ARRAY_OF_MAPS_FLAGS);
     return isLegal ? 0 : -EINVAL;

@@ -1,5 +1,4 @@
-// The commands on maps as objects: freeze, ids, info. Kernel: kernel/bpf/syscall.c (behaviour checked against 6.18; spec
-// hash-array-syscall.md 8 and 9).
+// The commands on maps as objects: freeze, ids, info. Kernel: kernel/bpf/syscall.c (behaviour checked against 6.18).
 
 import {
   BPF_F_RDONLY,

@@ -1,6 +1,5 @@
 // PERF_EVENT_ARRAY, as far as bpf_perf_event_output needs it: one stream of records a CPU, which the host reads. Kernel:
-// kernel/bpf/arraymap.c, kernel/trace/bpf_trace.c (the commands are checked against 6.18; what programs do is from the
-// specification, other-types.md 13).
+// kernel/bpf/arraymap.c, kernel/trace/bpf_trace.c (behaviour checked against 6.18).
 //
 //   map slots:   | address of a PerfEvent, u32; 0: empty | ...
 //   event pages: | struct perf_event_mmap_page: data_head at 1024, data_tail 1032, data_offset 1040, data_size 1048 | data |

@@ -44,7 +44,7 @@ export class BpfQueueStack extends BpfMap {
   /** Index of the oldest value's slot. */
   tail: u32;
 
-  /** EINVAL: sizes, flags. E2BIG: value too large, or the ring is. Spec: other-types.md 4. */
+  /** EINVAL: sizes, flags. E2BIG: value too large, or the ring is. */
   static allocCheck(attr: MapCreateAttr): i32 {
     if (!attrLegal(attr, 0, QUEUE_STACK_FLAGS)) return -EINVAL;
     if (attr.valueSize > VALUE_SIZE_MAX) return -E2BIG;

@@ -1,5 +1,5 @@
-// RINGBUF and USER_RINGBUF: records of bytes from programs to user space, and back. Kernel: kernel/bpf/ringbuf.c (mapping
-// and creation checked against 6.18; what programs do is from the specification, other-types.md 12).
+// RINGBUF and USER_RINGBUF: records of bytes from programs to user space, and back. Kernel: kernel/bpf/ringbuf.c (behaviour
+// checked against 6.18).
 //
 //   file offset   0                  4096               8192            8192 + maxEntries
 //   ring:         | consumer page    | producer page    | data          | data again      |
@@ -97,7 +97,7 @@ export class BpfRingbuf extends BpfMap {
   dynptr: u64;
   dynptrRest: u64;
 
-  /** EINVAL: sizes (max_entries is a power of two of whole pages), flags. Spec: other-types.md 12. */
+  /** EINVAL: sizes (max_entries is a power of two of whole pages), flags. */
   static checkAttr(attr: MapCreateAttr): i32 {
     const size = attr.maxEntries;
     if (attr.keySize != 0 || attr.valueSize != 0 || attr.mapFlags & ~BPF_F_NUMA_NODE)

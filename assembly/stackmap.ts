@@ -1,5 +1,5 @@
-// STACK_TRACE: call stacks by id. Kernel: kernel/bpf/stackmap.c (the commands are checked against 6.18, bpf_get_stackid is
-// from the specification, other-types.md 14). Who calls whom is the host's knowledge: it hands the stacks in.
+// STACK_TRACE: call stacks by id. Kernel: kernel/bpf/stackmap.c (behaviour checked against 6.18). Who calls
+// whom is the host's knowledge: it hands the stacks in.
 //
 //   buckets:  | address of an elem, u32; 0: empty | ...     nBuckets = max_entries rounded up to a power of two
 //   elem:     | next free, u32 | hash u32 | nr u32 | pad | nr addresses, u64 |      max_entries of them, from the start

@@ -1,5 +1,4 @@
-// bpf(2): the envelope and the commands on single elements. Kernel: kernel/bpf/syscall.c (behaviour checked against 6.18;
-// spec hash-array-syscall.md 1 and 3).
+// bpf(2): the envelope and the commands on single elements. Kernel: kernel/bpf/syscall.c (behaviour checked against 6.18).
 //
 // The attr is copied in before a command looks at it. What a command writes back goes to the caller's attr.
 

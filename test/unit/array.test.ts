@@ -1,5 +1,4 @@
-// ARRAY and PERCPU_ARRAY: elements, batches, the program's side. Answers of Linux 6.18 (spec:
-// hash-array-syscall.md 3 and 7.3).
+// ARRAY and PERCPU_ARRAY: elements, batches, the program's side. Answers of Linux 6.18.
 
 import { afterEach, beforeEach, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";

@@ -1,5 +1,5 @@
 // The hash types: order, batches, per-CPU slots, the program's side. Answers of
-// Linux 6.18 (spec: hash-array-syscall.md 3.7, 4 and 7).
+// Linux 6.18.
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";

@@ -1,5 +1,5 @@
-// Who survives in an LRU map. The scripts and their survivors were recorded on Linux 6.18 (spec:
-// hash-array-syscall.md 6.8); the target of a refill is a quarter of max_entries with two CPUs.
+// Who survives in an LRU map. The scripts and their survivors were recorded on Linux 6.18; the target of a refill
+// is a quarter of max_entries with two CPUs.
 
 import { afterEach, beforeEach, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";

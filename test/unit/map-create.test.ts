@@ -1,5 +1,5 @@
 // BPF_MAP_CREATE of the hash and array types: every flag, the limits of sizes, names, and which check
-// comes first. Answers of Linux 6.18 (spec: hash-array-syscall.md 2).
+// comes first. Answers of Linux 6.18.
 
 import { afterEach, beforeEach, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";

@@ -1,5 +1,4 @@
-// The commands on maps as objects: ids, fds by id, info, freeze. Answers of Linux 6.18 (spec:
-// hash-array-syscall.md 8 and 9).
+// The commands on maps as objects: ids, fds by id, info, freeze. Answers of Linux 6.18.
 
 import { afterEach, beforeEach, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";

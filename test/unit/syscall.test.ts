@@ -1,5 +1,5 @@
 // The envelope of bpf(2) and the commands on one element: what is checked, and in which order. Answers
-// of Linux 6.18 (spec: hash-array-syscall.md 1 and 3).
+// of Linux 6.18.
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
