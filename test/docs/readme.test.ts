@@ -1,7 +1,8 @@
 // The examples of the documents are programs: each ```ts block is a module that is type-checked against the built
 // package, run, and compared with its `// prints: ` comments. Blocks marked ```ts no-run are for reading only; ```ts x.ts
 // is a module that other examples of the document import.
-// Examples in the sources' doc comments are parts of programs: what they use is imported for them, `rt` is a runtime.
+// Examples in the sources' doc comments are parts of programs: what they use is imported for them, `rt` is a runtime, and
+// the values in comments behind their lines are compared.
 
 import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -48,6 +49,21 @@ function examplesOf(document: string): Example[] {
 const TYPES = ["Infer"];
 const SOURCE_BLOCK = /@example\n *\* ```ts\n(?<code>[^]*?)\n *\* ```/g;
 
+/** `expression; // value`, or `statement; // name: value` about a variable. */
+const VALUE = "-?\\d+n?|true|false|undefined|\\{.*\\}|(?:Uint8Array )?\\[.*\\]";
+const CLAIM = new RegExp(`^(?<line>(?!type ).*); // (?:(?<name>\\w+): )?(?<value>${VALUE})$`, "gm");
+
+/** Turns the comments behind lines into assertions. */
+function withClaims(code: string): string {
+  return code.replaceAll(CLAIM, (...match) => {
+    const { line, name, value } = match.at(-1) as { line: string; name?: string; value: string };
+    const expected = value.replace(/^Uint8Array (.*)$/, "new Uint8Array($1)");
+    return name === undefined
+      ? `assert.deepEqual(${line}, ${expected});`
+      : `${line};\nassert.deepEqual(${name}, ${expected});`;
+  });
+}
+
 function sourceExamples(names: readonly string[]): Example[] {
   const files = readdirSync(`${ROOT}ts`, { recursive: true, encoding: "utf8" });
   const sources = files.filter((file) => file.endsWith(".ts") && !file.startsWith("bpf-compat"));
@@ -55,14 +71,15 @@ function sourceExamples(names: readonly string[]): Example[] {
     const text = readFileSync(`${ROOT}ts/${source}`, "utf8");
     return [...text.matchAll(SOURCE_BLOCK)].map((match) => {
       const line = text.slice(0, match.index).split("\n").length;
-      const body = (match.groups?.["code"] ?? "").replaceAll(/^ *\* ?/gm, "");
+      const body = withClaims((match.groups?.["code"] ?? "").replaceAll(/^ *\* ?/gm, ""));
       const used = names.filter((name) => new RegExp(`\\b${name}\\b`).test(body));
       const types = TYPES.filter((name) => body.includes(name)).map((name) => `type ${name}`);
       const imports = ["createRuntime", ...used, ...types].join(", ");
       return {
         name: `ts/${source}, line ${line}`,
         file: `${source.replace(/\W/g, "-")}-${line}`,
-        code: `import { ${imports} } from "bpfmaps";
+        code: `import assert from "node:assert/strict";
+import { ${imports} } from "bpfmaps";
 const rt = await createRuntime({ cpus: 2 });
 ${body}
 rt.dispose();
