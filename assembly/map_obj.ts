@@ -68,7 +68,10 @@ class BpfMapInfo {
 }
 if (offsetof<BpfMapInfo>("padding") != 100) ERROR("BpfMapInfo mirrors struct bpf_map_info");
 
-/** A frozen map grants no write access, so a second freeze is -EPERM; EBUSY is for open writable windows. */
+/**
+ * A frozen map grants no write access, so a second freeze is -EPERM; EBUSY is for open writable windows. Differs: not for
+ * updates that are under way on other threads, which may end a moment later.
+ */
 export function mapFreeze(map: BpfMap, mode: u32): i32 {
   if (map.lockOffset != NO_LOCK) return -ENOTSUPP;
   if ((mode & FMODE_WRITE) == 0) return -EPERM;
