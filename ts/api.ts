@@ -2,9 +2,10 @@
 
 export * from "./codec.js";
 export { BatchCursor } from "./batch.js";
+export type { MapBatch } from "./batch.js";
 export { CgroupAttachment } from "./cgroup-storage.js";
 export type { CgroupAttachmentOptions } from "./cgroup-storage.js";
-export { BatchedMap } from "./batched-map.js";
+export { BatchedMap, ErasableMap } from "./batched-map.js";
 export type { CoreExports } from "./core.js";
 export type { MapOf } from "./create-map.js";
 export { MapCursor } from "./cursor.js";
@@ -14,7 +15,7 @@ export { BpfError, errnoName } from "./errors.js";
 export { Cgroup, HostObject, Inode, Socket, Task } from "./host.js";
 export type { CgroupOptions, InodeOptions, SocketOptions, TaskOptions } from "./host.js";
 export type { NumericArray } from "./lane.js";
-export { KeyedMap, TypedMap } from "./map.js";
+export { ElementMap, KeyedMap, TypedMap } from "./map.js";
 export type {
   IndexedTypeName,
   KeyNeeded,

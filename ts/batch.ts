@@ -1,16 +1,13 @@
-// Batches: the four *_BATCH commands on encoded entries, and the typed-array verbs.
+// Batches: the four *_BATCH commands on encoded entries.
 
 import { viewsOf } from "./codec.js";
 import type { MapDoor } from "./door.js";
 import type { BpfError } from "./errors.js";
 import type { Holdings } from "./holdings.js";
-import { Lane, byteCount } from "./lane.js";
-import type { NumericArray } from "./lane.js";
+import { Room } from "./lane.js";
 import { integer, round8 } from "./numbers.js";
 import * as uapi from "./uapi.js";
 
-/** Elements that one crossing of the typed-array verbs copies at most, so that their memory stays small. */
-const CHUNK = 4096;
 const BATCH_ATTR_BYTES = 56;
 const COUNT_OFFSET = 32;
 
@@ -29,26 +26,37 @@ export class BatchCursor {
   }
 }
 
-/** Memory for batches: grows when more is asked for, lives as long as the map is open. */
-class Room {
-  readonly #holdings: Holdings;
-  #ptr = 0;
-  #bytes = 0;
+/** Some elements of a walk. The same object with the same arrays, filled anew, at each turn of a loop over `batches`. */
+export interface MapBatch<K, V> {
+  /** The keys: `count` of them. */
+  readonly keys: readonly K[];
+  /** The value of each key. */
+  readonly values: readonly V[];
+  /** The number of elements. */
+  readonly count: number;
+}
 
-  constructor(holdings: Holdings) {
-    this.#holdings = holdings;
+/** A batch as it is filled: its arrays keep their memory. */
+export class BatchFill<K, V> implements MapBatch<K, V> {
+  readonly keys: K[] = [];
+  readonly values: V[] = [];
+  count = 0;
+
+  /** Begins a new batch. */
+  restart(): void {
+    this.count = 0;
   }
 
-  /** At least this many bytes; what was taken before is gone. */
-  take(bytes: number): number {
-    if (bytes > this.#bytes) {
-      this.#holdings.give(this.#ptr);
-      this.#ptr = 0;
-      this.#bytes = 0;
-      this.#ptr = this.#holdings.take(bytes);
-      this.#bytes = bytes;
-    }
-    return this.#ptr;
+  add(key: K, value: V): void {
+    this.keys[this.count] = key;
+    this.values[this.count] = value;
+    this.count++;
+  }
+
+  /** No more elements come: what is left of the batch before goes. */
+  finish(): void {
+    this.keys.length = this.count;
+    this.values.length = this.count;
   }
 }
 
@@ -78,9 +86,6 @@ export class Batches<K, KI, V, VI> {
   readonly #attr = new Uint8Array(BATCH_ATTR_BYTES);
   readonly #view = new DataView(this.#attr.buffer);
   readonly #room: Room;
-  readonly #keys: Lane;
-  readonly #values: Lane;
-  readonly #found: Lane;
 
   constructor(map: BatchMap<K, KI, V, VI>) {
     const { holdings, door } = map;
@@ -88,23 +93,40 @@ export class Batches<K, KI, V, VI> {
     this.#holdings = holdings;
     this.#door = door;
     this.#room = new Room(holdings);
-    this.#keys = new Lane(door.mem, door.key.size);
-    this.#values = new Lane(door.mem, door.value.size);
-    this.#found = new Lane(door.mem, 1);
   }
 
-  // ---- the kernel's commands ----
+  /** A batch to be filled. */
+  newBatch(): BatchFill<K, V> {
+    return new BatchFill();
+  }
 
-  /** LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH. A bucket larger than the room is tried again with more room. */
+  /** LOOKUP_BATCH and LOOKUP_AND_DELETE_BATCH. */
   lookup(cmd: number, cursor: BatchCursor, count: number): [K, V][] {
+    const { keys, values } = this.fill(this.newBatch(), cmd, cursor, count);
+    return keys.map((key, i) => [key, values[i] as V]);
+  }
+
+  /**
+   * The same into a batch, in the place of what is in it.
+   * @returns the batch
+   */
+  fill(batch: BatchFill<K, V>, cmd: number, cursor: BatchCursor, count: number): BatchFill<K, V> {
     integer("count", count, 1, 0x7fffffff);
     if (!(cursor instanceof BatchCursor) || cursor.owner !== this) {
       throw new TypeError("cursor: expected one that batchCursor() of this map made");
     }
+    batch.restart();
+    if (!cursor.done) this.#fetch(batch, cmd, cursor, count);
+    batch.finish();
+    return batch;
+  }
+
+  /** The next batch. A bucket larger than the room is tried again with more room. */
+  #fetch(batch: BatchFill<K, V>, cmd: number, cursor: BatchCursor, count: number): void {
     const { key, value, mem } = this.#door;
     // The cursor has 4 bytes (hash types) or those of a key.
     const cursorBytes = Math.max(8, round8(key.size));
-    for (let room = Math.min(count, this.#map.maxEntries); !cursor.done; room *= 2) {
+    for (let room = Math.min(count, this.#map.maxEntries); ; room *= 2) {
       const keyBytes = round8(room * key.size);
       const bytes = cursorBytes * 2 + keyBytes + room * value.size;
       const inBatch = this.#room.take(bytes);
@@ -120,21 +142,19 @@ export class Batches<K, KI, V, VI> {
       if (ret < 0 && ret !== -uapi.ENOENT) throw this.#error(cmd, ret);
       cursor.done = ret < 0;
       cursor.position = mem.u8.slice(outBatch, keys);
-      return this.#decode(mem.u8.slice(keys, inBatch + bytes), keyBytes);
+      this.#decode(batch, mem.u8.slice(keys, inBatch + bytes), keyBytes);
+      return;
     }
-    return [];
   }
 
-  /** The entries a lookup gave. `bytes` is a copy: a codec of the user's may do anything with the map. */
-  #decode(bytes: Uint8Array, valuesAt: number): [K, V][] {
+  /** The elements a lookup gave. `bytes` is a copy: a codec of the user's may do anything with the map. */
+  #decode(batch: BatchFill<K, V>, bytes: Uint8Array, valuesAt: number): void {
     const { key, value } = this.#door;
     const count = this.#view.getUint32(COUNT_OFFSET, true);
     const mem = viewsOf(bytes.buffer);
-    const entries: [K, V][] = [];
     for (let i = 0; i < count; i++) {
-      entries.push([key.read(mem, i * key.size), value.read(mem, valuesAt + i * value.size)]);
+      batch.add(key.read(mem, i * key.size), value.read(mem, valuesAt + i * value.size));
     }
-    return entries;
   }
 
   update(entries: Iterable<readonly [KI, VI]>): void {
@@ -147,7 +167,7 @@ export class Batches<K, KI, V, VI> {
       key.write(mem, i * key.size, k, `keys[${i}]`);
       value.write(mem, keyBytes + i * value.size, v, `values[${i}]`);
     }
-    const keys = this.#place(mem.u8);
+    const keys = this.#place(uapi.BPF_MAP_UPDATE_BATCH, mem.u8);
     const batch = { keys, values: keys + keyBytes, count: list.length };
     const ret = this.#call(uapi.BPF_MAP_UPDATE_BATCH, batch);
     if (ret < 0) throw this.#error(uapi.BPF_MAP_UPDATE_BATCH, ret);
@@ -158,13 +178,14 @@ export class Batches<K, KI, V, VI> {
     const list = [...keysToDelete];
     const mem = viewsOf(new ArrayBuffer(list.length * key.size));
     for (const [i, k] of list.entries()) key.write(mem, i * key.size, k, `keys[${i}]`);
-    const keys = this.#place(mem.u8);
+    const keys = this.#place(uapi.BPF_MAP_DELETE_BATCH, mem.u8);
     const ret = this.#call(uapi.BPF_MAP_DELETE_BATCH, { keys, count: list.length });
     if (ret < 0) throw this.#error(uapi.BPF_MAP_DELETE_BATCH, ret);
   }
 
-  /** Puts bytes into the room. Encoded elsewhere first: a getter of the caller's may use the map. */
-  #place(bytes: Uint8Array): number {
+  /** Puts bytes into the room. Encoded elsewhere first: a getter of the caller's may use the map, or close it. */
+  #place(cmd: number, bytes: Uint8Array): number {
+    if (!this.#holdings.ownsFd) throw this.#map.failed(nameOf(cmd), -uapi.EBADF, 0);
     const { mem } = this.#door;
     const ptr = this.#room.take(bytes.length + 8);
     mem.reach(ptr, bytes.length);
@@ -184,119 +205,13 @@ export class Batches<K, KI, V, VI> {
   }
 
   #error(cmd: number, ret: number): BpfError {
-    const names = ["lookup", "lookup_and_delete", "update", "delete"];
-    const syscall = `bpf_map_${names[cmd - uapi.BPF_MAP_LOOKUP_BATCH]}_batch`;
     // Errors found before the first element leave the count as it was.
     const count = this.#view.getUint32(COUNT_OFFSET, true);
-    return this.#map.failed(syscall, ret, count);
-  }
-
-  // ---- typed arrays ----
-  // Arrays in the runtime's memory are used where they are; others are copied, a chunk at a time.
-
-  getMany(keys: NumericArray, out: NumericArray, found: Uint8Array | undefined): number {
-    const count = this.#countOf(keys);
-    this.#checkValues("out", out, count);
-    if (found !== undefined) checkFound(found, count);
-    const { map_get_many } = this.#holdings.runtime.exports;
-    const { handle } = this.#door;
-    this.#begin(keys, out, found);
-    let hits = 0;
-    for (let at = 0; at < count; at += this.#step) {
-      const n = Math.min(this.#step, count - at);
-      const keyPtr = this.#keys.enter(at, n);
-      const foundPtr = found === undefined ? 0 : this.#found.address(at);
-      hits += map_get_many(handle, keyPtr, n, this.#values.address(at), foundPtr);
-      this.#values.leave(at, n);
-      if (found !== undefined) this.#found.leave(at, n);
-    }
-    this.#end();
-    return hits;
-  }
-
-  setMany(keys: NumericArray, values: NumericArray): void {
-    const count = this.#countOf(keys);
-    this.#checkValues("values", values, count);
-    const { map_set_many } = this.#holdings.runtime.exports;
-    const { handle, mem } = this.#door;
-    const errorPtr = this.#begin(keys, values, undefined);
-    let done = 0;
-    let ret = 0;
-    for (let at = 0; at < count && ret === 0; at += this.#step) {
-      const n = Math.min(this.#step, count - at);
-      const keyPtr = this.#keys.enter(at, n);
-      done += map_set_many(handle, keyPtr, n, this.#values.enter(at, n), 0, errorPtr);
-      ret = mem.i32[errorPtr >>> 2] as number;
-    }
-    this.#end();
-    if (ret !== 0) throw this.#map.failed("bpf_map_update_batch", ret, done);
-  }
-
-  deleteMany(keys: NumericArray): number {
-    const count = this.#countOf(keys);
-    const { map_delete_many } = this.#holdings.runtime.exports;
-    const { handle, mem } = this.#door;
-    const errorPtr = this.#begin(keys, undefined, undefined);
-    let deleted = 0;
-    let ret = 0;
-    for (let at = 0; at < count && ret === 0; at += this.#step) {
-      const n = Math.min(this.#step, count - at);
-      deleted += map_delete_many(handle, this.#keys.enter(at, n), n, errorPtr);
-      ret = mem.i32[errorPtr >>> 2] as number;
-    }
-    this.#end();
-    if (ret !== 0) throw this.#map.failed("bpf_map_delete_batch", ret, deleted);
-    return deleted;
-  }
-
-  /** Elements of one crossing. */
-  #step = CHUNK;
-
-  /** Makes room for what has to be copied. @returns the address of a word for the error */
-  #begin(keys: NumericArray, values?: NumericArray, found?: NumericArray): number {
-    // Where the arrays are is settled before memory is taken: growing the memory detaches views of it.
-    let bytes = this.#keys.begin(keys, CHUNK) + 8;
-    if (values !== undefined) bytes += this.#values.begin(values, CHUNK);
-    if (found !== undefined) bytes += this.#found.begin(found, CHUNK);
-    this.#step = bytes === 8 ? 0x7fffffff : CHUNK;
-    const errorPtr = this.#room.take(bytes);
-    let ptr = this.#keys.settle(errorPtr + 8);
-    if (values !== undefined) ptr = this.#values.settle(ptr);
-    if (found !== undefined) ptr = this.#found.settle(ptr);
-    this.#door.mem.reach(errorPtr, bytes);
-    return errorPtr;
-  }
-
-  /** Lets go of the caller's arrays. */
-  #end(): void {
-    this.#keys.end();
-    this.#values.end();
-    this.#found.end();
-  }
-
-  #countOf(keys: NumericArray): number {
-    const bytes = byteCount("keys", keys);
-    const { size } = this.#door.key;
-    if (bytes % size !== 0) {
-      throw new RangeError(`keys: expected a multiple of ${size} bytes, got ${bytes}`);
-    }
-    return bytes / size;
-  }
-
-  #checkValues(name: string, values: NumericArray, count: number): void {
-    const bytes = byteCount(name, values);
-    const { size } = this.#door.value;
-    if (bytes < count * size) {
-      throw new RangeError(
-        `${name}: expected ${count * size} bytes for ${count} keys, got ${bytes}`,
-      );
-    }
+    return this.#map.failed(nameOf(cmd), ret, count);
   }
 }
 
-function checkFound(found: Uint8Array, count: number): void {
-  if (!(found instanceof Uint8Array)) throw new TypeError("found: expected a Uint8Array");
-  if (found.length < count) {
-    throw new RangeError(`found: expected ${count} bytes, got ${found.length}`);
-  }
+function nameOf(cmd: number): string {
+  const names = ["lookup", "lookup_and_delete", "update", "delete"];
+  return `bpf_map_${names[cmd - uapi.BPF_MAP_LOOKUP_BATCH]}_batch`;
 }

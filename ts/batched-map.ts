@@ -1,54 +1,26 @@
-// Maps with keys that have batches: the hash types and the arrays.
+// Maps with keys that move many elements at once: the hash types, the arrays, and LPM tries.
 
-import { BatchCursor, Batches } from "./batch.js";
 import type { Codec } from "./codec.js";
 import { FMODE_READ, FMODE_WRITE } from "./holdings.js";
 import type { NumericArray } from "./lane.js";
+import { Many } from "./many.js";
 import { KeyedMap } from "./map.js";
 import type { MapIdentity } from "./map.js";
 import type { BpfRuntime } from "./runtime.js";
-import * as uapi from "./uapi.js";
 
-/** Reading and writing many elements at once. K, KI, V, VI as in {@link KeyedMap}. */
+/** Typed arrays of elements. K, KI, V, VI as in {@link ElementMap}. */
 export abstract class BatchedMap<K, KI, V, VI> extends KeyedMap<K, KI, V, VI> {
   /** @internal */
-  protected readonly batches: Batches<K, KI, V, VI>;
+  protected readonly many: Many;
 
   /** @internal */
   constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<K, KI>, value: Codec<V, VI>) {
     super(runtime, identity, key, value);
-    this.batches = new Batches({
+    this.many = new Many({
       holdings: this.holdings,
       door: this.door,
-      maxEntries: this.maxEntries,
       failed: (syscall, ret, count) => this.failed(syscall, ret, count),
     });
-  }
-
-  /** The start of a walk in batches, for this map only. */
-  batchCursor(): BatchCursor {
-    this.mustBeOpen("bpf_map_lookup_batch");
-    return new BatchCursor(this.batches);
-  }
-
-  /**
-   * BPF_MAP_LOOKUP_BATCH: about `count` elements from the cursor on; more when a bucket of a hash table holds more.
-   * `cursor.done` says when the walk is over.
-   * @throws {TypeError} a cursor of another map
-   * @throws {BpfError} EPERM: the fd is not open for reading
-   */
-  lookupBatch(cursor: BatchCursor, count: number): [K, V][] {
-    this.mustBeOpen("bpf_map_lookup_batch");
-    return this.batches.lookup(uapi.BPF_MAP_LOOKUP_BATCH, cursor, count);
-  }
-
-  /**
-   * BPF_MAP_UPDATE_BATCH: in order, up to the first error. Nothing is done when an entry does not fit its codec.
-   * @throws {BpfError} with `count`, the number of elements done
-   */
-  updateBatch(entries: Iterable<readonly [KI, VI]>): void {
-    this.mustBeOpen("bpf_map_update_batch");
-    this.batches.update(entries);
   }
 
   /**
@@ -63,7 +35,7 @@ export abstract class BatchedMap<K, KI, V, VI> extends KeyedMap<K, KI, V, VI> {
    */
   getMany(keys: NumericArray, out: NumericArray, found?: Uint8Array): number {
     this.mustAllow("bpf_map_lookup_batch", FMODE_READ);
-    return this.batches.getMany(keys, out, found);
+    return this.many.get(keys, out, found);
   }
 
   /**
@@ -72,6 +44,50 @@ export abstract class BatchedMap<K, KI, V, VI> extends KeyedMap<K, KI, V, VI> {
    */
   setMany(keys: NumericArray, values: NumericArray): void {
     this.mustAllow("bpf_map_update_batch", FMODE_WRITE);
-    this.batches.setMany(keys, values);
+    this.many.set(keys, values);
+  }
+}
+
+/** Maps whose elements come and go: deletion and counting. K, KI, V, VI as in {@link ElementMap}. */
+export abstract class ErasableMap<K, KI, V, VI> extends BatchedMap<K, KI, V, VI> {
+  /** Number of elements; the kernel's bpf_map_sum_elem_count. */
+  get size(): number {
+    return this.countElems();
+  }
+
+  /**
+   * Deletes a key.
+   * @returns was it there?
+   * @throws {BpfError} EPERM: frozen
+   */
+  delete(key: KI): boolean {
+    return this.deleteElem(key);
+  }
+
+  /**
+   * Deletes all elements.
+   * @throws {BpfError} EPERM: frozen, or the fd is not open for reading and writing
+   */
+  clear(): void {
+    this.deleteAll();
+  }
+
+  /**
+   * BPF_MAP_DELETE_BATCH: in order, up to the first error.
+   * @throws {BpfError} ENOENT: an absent key; `count` is the number of elements done
+   */
+  deleteBatch(keys: Iterable<KI>): void {
+    this.mustBeOpen("bpf_map_delete_batch");
+    this.batching.delete(keys);
+  }
+
+  /**
+   * Deletes many keys with one crossing; absent ones are passed over. `keys` as in `getMany`.
+   * @returns the number deleted
+   * @throws {BpfError} EPERM: frozen, or the fd is not open for writing
+   */
+  deleteMany(keys: NumericArray): number {
+    this.mustAllow("bpf_map_delete_batch", FMODE_WRITE);
+    return this.many.delete(keys);
   }
 }

@@ -3,6 +3,7 @@
 // An array that is a view of the runtime's memory is used where it is. Another one is copied through a view of its own
 // type over the room, which is kept: calls with arrays of one type and length allocate nothing.
 
+import type { Holdings } from "./holdings.js";
 import { round8 } from "./numbers.js";
 import type { LiveViews } from "./views.js";
 
@@ -46,6 +47,29 @@ export function byteCount(name: string, array: NumericArray): number {
     throw new TypeError(`${name}: expected a typed array`);
   }
   return array.byteLength;
+}
+
+/** Memory that grows when more is asked for, and lives as long as the map is open. */
+export class Room {
+  readonly #holdings: Holdings;
+  #ptr = 0;
+  #bytes = 0;
+
+  constructor(holdings: Holdings) {
+    this.#holdings = holdings;
+  }
+
+  /** At least this many bytes; what was taken before is gone. */
+  take(bytes: number): number {
+    if (bytes > this.#bytes) {
+      this.#holdings.give(this.#ptr);
+      this.#ptr = 0;
+      this.#bytes = 0;
+      this.#ptr = this.#holdings.take(bytes);
+      this.#bytes = bytes;
+    }
+    return this.#ptr;
+  }
 }
 
 /** One of the arrays of a call: keys, values, or what was found. */

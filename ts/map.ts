@@ -4,6 +4,8 @@
 // The kernel's (lookup, update, lookupAndDelete, nextKey, batches) take flags and say what the kernel says. Errors are
 // BpfError. What a map does is decided in assembly/; here values are encoded, decoded and handed over.
 
+import { BatchCursor, Batches } from "./batch.js";
+import type { MapBatch } from "./batch.js";
 import type { Codec } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { MapCursor } from "./cursor.js";
@@ -187,15 +189,17 @@ function isFlags(flags: number): boolean {
 }
 
 /**
- * Maps with keys: reading, writing, iterating.
+ * Maps of elements with keys: the kernel's verbs.
  *
  * K, V: what reading gives; KI, VI: what writing takes (the same for most codecs).
  */
-export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterable<[K, V]> {
+export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
   /** @internal */
   protected readonly door: MapDoor<K, KI, V, VI>;
   /** @internal */
   protected readonly core: CoreExports;
+  /** @internal */
+  protected readonly batching: Batches<K, KI, V, VI>;
 
   /** @internal */
   constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<K, KI>, value: Codec<V, VI>) {
@@ -217,11 +221,173 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
       valuePtr: this.window + round8(info.keySize) * 2,
     });
     this.door = door;
-    takeShortcuts(this, door, runtime.exports);
     const { mode } = this.holdings;
     if ((mode & FMODE_READ) === 0) door.denyReads();
     if ((mode & FMODE_WRITE) === 0) door.denyWrites();
     this.holdings.onEnd(() => door.shut());
+    this.batching = this.#newBatches();
+  }
+
+  /** Apart from the constructor: what stands there beside a closure over `this` would refer to the map, too (onEnd). */
+  #newBatches(): Batches<K, KI, V, VI> {
+    return new Batches({
+      holdings: this.holdings,
+      door: this.door,
+      maxEntries: this.maxEntries,
+      failed: (syscall, ret, count) => this.failed(syscall, ret, count),
+    });
+  }
+
+  /**
+   * An iteration without allocation: one reusable object that steps over the elements. It holds a little memory of the
+   * runtime until it reaches the end, a loop over it is left, or `close()`.
+   */
+  cursor(): MapCursor<K, V> {
+    this.mustAllow("bpf_map_get_next_key", FMODE_READ);
+    return new MapCursor(this.holdings, this.door);
+  }
+
+  /** The keys, as `cursor` goes. */
+  *keys(): IterableIterator<K> {
+    for (const element of this.cursor()) yield element.key;
+  }
+
+  // ---- as the kernel ----
+
+  /**
+   * BPF_MAP_LOOKUP_ELEM: a copy of the value; no use in the sense of LRU.
+   * @param flags 0 or BPF_F_LOCK
+   * @throws {BpfError} EINVAL: bad flags; EPERM: the fd is not open for reading
+   */
+  lookup(key: KI, flags = 0): V | undefined {
+    const { door } = this;
+    return this.copy(key, flags) ? door.read(door.valuePtr) : undefined;
+  }
+
+  /** @internal Copies the value to the window; false when the key is absent. */
+  protected copy(key: KI, flags: number): boolean {
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
+    const { door } = this;
+    door.encodeKey(key);
+    const legal = isFlags(flags) && (flags & ~uapi.BPF_F_LOCK) === 0;
+    const ret = legal
+      ? this.core.map_lookup_copy(door.handle, door.keyPtr, door.valuePtr, flags)
+      : -uapi.EINVAL;
+    if (ret === 0) return true;
+    if (ret === -uapi.ENOENT) return false;
+    throw this.failed("bpf_map_lookup_elem", ret);
+  }
+
+  /**
+   * BPF_MAP_UPDATE_ELEM.
+   * @param flags BPF_ANY, BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK
+   * @throws {BpfError} EEXIST, ENOENT, E2BIG, EINVAL, EPERM
+   */
+  update(key: KI, value: VI, flags = 0): void {
+    this.door.encodeValue(value);
+    const ret = isFlags(flags) ? this.door.update(key, flags) : -uapi.EINVAL;
+    if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
+  }
+
+  /**
+   * BPF_MAP_GET_NEXT_KEY: the key after `key`, the first one without. A key that is absent leads to the first.
+   * @returns undefined at the end
+   */
+  nextKey(key?: KI): K | undefined {
+    this.mustAllow("bpf_map_get_next_key", FMODE_READ);
+    const { door } = this;
+    const next = door.keyPtr + round8(this.keySize);
+    if (key !== undefined) door.encodeKey(key);
+    const ret = this.core.map_get_next_key(door.handle, key === undefined ? 0 : door.keyPtr, next);
+    if (ret === 0) {
+      door.mem.reach(next, door.key.size);
+      return door.key.read(door.mem, next);
+    }
+    if (ret === -uapi.ENOENT) return undefined;
+    throw this.failed("bpf_map_get_next_key", ret);
+  }
+
+  // ---- batches ----
+
+  /** The start of a walk in batches, for this map only. */
+  batchCursor(): BatchCursor {
+    this.mustBeOpen("bpf_map_lookup_batch");
+    return new BatchCursor(this.batching);
+  }
+
+  /**
+   * BPF_MAP_LOOKUP_BATCH: about `count` elements from the cursor on; more when a bucket of a hash table holds more.
+   * `cursor.done` says when the walk is over.
+   * @throws {TypeError} a cursor of another map
+   * @throws {BpfError} EPERM: the fd is not open for reading
+   */
+  lookupBatch(cursor: BatchCursor, count: number): [K, V][] {
+    this.mustBeOpen("bpf_map_lookup_batch");
+    return this.batching.lookup(uapi.BPF_MAP_LOOKUP_BATCH, cursor, count);
+  }
+
+  /**
+   * BPF_MAP_UPDATE_BATCH: in order, up to the first error. Nothing is done when an entry does not fit its codec.
+   * @throws {BpfError} with `count`, the number of elements done
+   */
+  updateBatch(entries: Iterable<readonly [KI, VI]>): void {
+    this.mustBeOpen("bpf_map_update_batch");
+    this.batching.update(entries);
+  }
+
+  /**
+   * All elements, about `batchSize` at a time (as `lookupBatch`), with few crossings:
+   * `for (const { keys, values, count } of map.batches())`. The object and its two arrays are the same in each turn of the
+   * loop, filled anew. Deleting elements on the way is safe.
+   * @throws {BpfError} EPERM: the fd is not open for reading
+   */
+  *batches(batchSize = 256): IterableIterator<MapBatch<K, V>> {
+    const cursor = this.batchCursor();
+    const batch = this.batching.newBatch();
+    while (!cursor.done) {
+      this.mustBeOpen("bpf_map_lookup_batch");
+      this.batching.fill(batch, uapi.BPF_MAP_LOOKUP_BATCH, cursor, batchSize);
+      if (batch.count > 0) yield batch;
+    }
+  }
+
+  // ---- for types with deletion ----
+
+  /** @internal The number of elements; the kernel's bpf_map_sum_elem_count. */
+  protected countElems(): number {
+    this.mustAllow("bpf_map_sum_elem_count", 0);
+    const count = this.core.map_count(this.door.handle);
+    if (count < 0) throw this.failed("bpf_map_sum_elem_count", count);
+    return count;
+  }
+
+  /** @internal Was the key there? */
+  protected deleteElem(key: KI): boolean {
+    const ret = this.door.delete(key);
+    if (ret === 0) return true;
+    if (ret === -uapi.ENOENT) return false;
+    throw this.failed("bpf_map_delete_elem", ret);
+  }
+
+  /** @internal */
+  protected deleteAll(): void {
+    this.mustAllow("bpf_map_delete_elem", FMODE_READ | FMODE_WRITE);
+    for (const element of this.cursor()) {
+      const ret = this.core.map_delete(this.door.handle, element.keyPtr);
+      if (ret !== 0 && ret !== -uapi.ENOENT) throw this.failed("bpf_map_delete_elem", ret);
+    }
+  }
+}
+
+/** Maps with keys and values as Map has them: reading, writing, iterating. K, KI, V, VI as in {@link ElementMap}. */
+export abstract class KeyedMap<K, KI, V, VI>
+  extends ElementMap<K, KI, V, VI>
+  implements Iterable<[K, V]>
+{
+  /** @internal */
+  constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<K, KI>, value: Codec<V, VI>) {
+    super(runtime, identity, key, value);
+    takeShortcuts(this, this.door, runtime.exports);
   }
 
   // ---- as Map ----
@@ -296,26 +462,12 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
   }
 
   /**
-   * An iteration without allocation: one reusable object that steps over the elements. It holds a little memory of the
-   * runtime until it reaches the end, a loop over it is left, or `close()`.
-   */
-  cursor(): MapCursor<K, V> {
-    this.mustAllow("bpf_map_get_next_key", FMODE_READ);
-    return new MapCursor(this.holdings, this.door);
-  }
-
-  /**
    * Keys and values. The order is the kernel's. Elements deleted on the way (the current one too) are not shown again,
    * elements inserted on the way may or may not be shown, and it ends in any case: an iteration goes on from a place, not
    * from a key.
    */
   *entries(): IterableIterator<[K, V]> {
     for (const element of this.cursor()) yield [element.key, element.value];
-  }
-
-  /** The keys, as `entries` goes. */
-  *keys(): IterableIterator<K> {
-    for (const element of this.cursor()) yield element.key;
   }
 
   /** The values, as `entries` goes. */
@@ -344,91 +496,9 @@ export abstract class KeyedMap<K, KI, V, VI> extends TypedMap implements Iterabl
     }
   }
 
-  // ---- for types with deletion ----
-
-  /** @internal The number of elements; the kernel's bpf_map_sum_elem_count. */
-  protected countElems(): number {
-    this.mustAllow("bpf_map_sum_elem_count", 0);
-    const count = this.core.map_count(this.door.handle);
-    if (count < 0) throw this.failed("bpf_map_sum_elem_count", count);
-    return count;
-  }
-
-  /** @internal Was the key there? */
-  protected deleteElem(key: KI): boolean {
-    const ret = this.door.delete(key);
-    if (ret === 0) return true;
-    if (ret === -uapi.ENOENT) return false;
-    throw this.failed("bpf_map_delete_elem", ret);
-  }
-
-  /** @internal */
-  protected deleteAll(): void {
-    this.mustAllow("bpf_map_delete_elem", FMODE_READ | FMODE_WRITE);
-    for (const element of this.cursor()) {
-      const ret = this.core.map_delete(this.door.handle, element.keyPtr);
-      if (ret !== 0 && ret !== -uapi.ENOENT) throw this.failed("bpf_map_delete_elem", ret);
-    }
-  }
-
-  // ---- as the kernel ----
-
-  /**
-   * BPF_MAP_LOOKUP_ELEM: a copy of the value; no use in the sense of LRU.
-   * @param flags 0 or BPF_F_LOCK
-   * @throws {BpfError} EINVAL: bad flags; EPERM: the fd is not open for reading
-   */
-  lookup(key: KI, flags = 0): V | undefined {
-    const { door } = this;
-    return this.#copy(key, flags) ? door.read(door.valuePtr) : undefined;
-  }
-
   /** As `lookup`, decoding into `out` (a struct's object, a Uint8Array, per-CPU types: an array). */
   lookupInto(key: KI, out: V, flags = 0): V | undefined {
     const { door } = this;
-    return this.#copy(key, flags) ? door.readInto(door.valuePtr, out) : undefined;
-  }
-
-  /** Copies the value to the window; false when the key is absent. */
-  #copy(key: KI, flags: number): boolean {
-    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
-    const { door } = this;
-    door.encodeKey(key);
-    const legal = isFlags(flags) && (flags & ~uapi.BPF_F_LOCK) === 0;
-    const ret = legal
-      ? this.core.map_lookup_copy(door.handle, door.keyPtr, door.valuePtr, flags)
-      : -uapi.EINVAL;
-    if (ret === 0) return true;
-    if (ret === -uapi.ENOENT) return false;
-    throw this.failed("bpf_map_lookup_elem", ret);
-  }
-
-  /**
-   * BPF_MAP_UPDATE_ELEM.
-   * @param flags BPF_ANY, BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK
-   * @throws {BpfError} EEXIST, ENOENT, E2BIG, EINVAL, EPERM
-   */
-  update(key: KI, value: VI, flags = 0): void {
-    this.door.encodeValue(value);
-    const ret = isFlags(flags) ? this.door.update(key, flags) : -uapi.EINVAL;
-    if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
-  }
-
-  /**
-   * BPF_MAP_GET_NEXT_KEY: the key after `key`, the first one without. A key that is absent leads to the first.
-   * @returns undefined at the end
-   */
-  nextKey(key?: KI): K | undefined {
-    this.mustAllow("bpf_map_get_next_key", FMODE_READ);
-    const { door } = this;
-    const next = door.keyPtr + round8(this.keySize);
-    if (key !== undefined) door.encodeKey(key);
-    const ret = this.core.map_get_next_key(door.handle, key === undefined ? 0 : door.keyPtr, next);
-    if (ret === 0) {
-      door.mem.reach(next, door.key.size);
-      return door.key.read(door.mem, next);
-    }
-    if (ret === -uapi.ENOENT) return undefined;
-    throw this.failed("bpf_map_get_next_key", ret);
+    return this.copy(key, flags) ? door.readInto(door.valuePtr, out) : undefined;
   }
 }

@@ -45,7 +45,7 @@ const step = fc.oneof(
   fc.record({ verb: fc.constantFrom("delete", "take"), key }),
   fc.record({ verb: fc.constantFrom("updateBatch", "deleteBatch"), keys: fc.array(key), value }),
   fc.record({
-    verb: fc.constantFrom("list", "batch", "next"),
+    verb: fc.constantFrom("list", "batch", "batches", "next"),
     count: fc.integer({ min: 1, max: 9 }),
   }),
   fc.record({ verb: fc.constantFrom("grow", "clear"), odds: fc.nat(9) }),
@@ -134,6 +134,11 @@ class Pairing {
     else if (verb === "batch") {
       const cursor = map.batchCursor();
       while (!cursor.done) entries.push(...map.lookupBatch(cursor, count));
+    } else if (verb === "batches") {
+      for (const { keys, values, count: n } of map.batches(count)) {
+        expect([keys.length, values.length]).toEqual([n, n]);
+        entries.push(...keys.map((k, i) => [k, values[i]]));
+      }
     } else {
       for (let k = map.nextKey(); k !== undefined; k = map.nextKey(k))
         entries.push([k, map.get(k)]);

@@ -82,6 +82,12 @@ export function reading(): void {
   assertType<Equal<typeof packets, bigint>>();
   const batch = map.lookupBatch(map.batchCursor(), 10);
   assertType<Equal<typeof batch, [FlowValue, StatsValue][]>>();
+  for (const walked of map.batches(10)) {
+    assertType<Equal<typeof walked.keys, readonly FlowValue[]>>();
+    assertType<Equal<typeof walked.values, readonly StatsValue[]>>();
+    // @ts-expect-error -- the arrays are the walk's
+    walked.keys.length = 0;
+  }
   const drained = [...map.drain()];
   assertType<Equal<typeof drained, [FlowValue, StatsValue][]>>();
   const info = map.info();

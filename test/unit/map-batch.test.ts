@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { BpfError, bytes, struct, u32, u64 } from "../../ts/index.js";
-import type { BatchCursor, Codec } from "../../ts/index.js";
+import type { BatchCursor, Codec, HashMap } from "../../ts/index.js";
 import { describeEachBuild } from "../support/builds.js";
 import { codeOf } from "../support/errors.js";
 
@@ -64,6 +64,60 @@ describeEachBuild("typed maps: batches of entries", (build) => {
       expect(new Set([...first, ...rest].map(([key]) => key)).size).toBe(before);
       map.close();
     }
+  });
+
+  test("batches shows every element once, in one object with the same arrays", async () => {
+    using rt = await build.createRuntime({ cpus: 2 });
+    const map = rt.createMap(spec);
+    for (let key = 0; key < 300; key++) map.set(key, BigInt(key));
+    for (const batchSize of [1, 7, 300, 1000]) {
+      const seen = new Map<number, bigint>();
+      const objects = new Set<unknown>();
+      let total = 0;
+      for (const batch of map.batches(batchSize)) {
+        for (const part of [batch, batch.keys, batch.values]) objects.add(part);
+        expect([batch.keys.length, batch.values.length]).toEqual([batch.count, batch.count]);
+        for (const [i, key] of batch.keys.entries()) seen.set(key, batch.values[i]!);
+        total += batch.count;
+      }
+      expect([total, seen.size, seen.get(299), objects.size]).toEqual([300, 300, 299n, 3]);
+    }
+    map.clear();
+    expect([...map.batches()]).toEqual([]);
+    const percpu = rt.createMap({ type: "percpu_array", value: u64, maxEntries: 3 });
+    percpu.set(2, [1n, 2n]);
+    const [last] = [...percpu.batches(2)];
+    expect(last).toMatchObject({ keys: [2], values: [[1n, 2n]], count: 1 });
+  });
+
+  test("batches does not mind deletions, and is no use in the sense of LRU", async () => {
+    using rt = await build.createRuntime();
+    const map = rt.createMap({ ...spec, type: "lru_hash", maxEntries: 128 });
+    for (let key = 0; key < 128; key++) map.set(key, 1n);
+    for (const batch of map.batches(16)) expect(batch.count).toBeGreaterThan(0);
+    map.getMany(Uint32Array.of(0, 1), new BigUint64Array(2));
+    for (let key = 1000; key < 1064; key++) map.set(key, 1n);
+    expect([map.has(0), map.has(1), map.has(2)]).toEqual([true, true, false]);
+    const before = map.size;
+    const seen = new Set<number>();
+    for (const { keys } of map.batches(16)) {
+      for (const key of keys) seen.add(key);
+      map.deleteBatch(keys);
+    }
+    expect([seen.size, map.size]).toEqual([before, 0]);
+  });
+
+  test("batches refuses a size that cannot be, and ends with its map", async () => {
+    using rt = await build.createRuntime();
+    const map = rt.createMap(spec).set(1, 1n).set(2, 2n);
+    for (const size of [0, -1, 1.5, NaN, 2 ** 31]) {
+      expect(() => map.batches(size).next()).toThrow(RangeError);
+    }
+    expect(() => map.batches("8" as never).next()).toThrow(TypeError);
+    const batches = map.batches(1);
+    expect(batches.next().done).toBe(false);
+    map.close();
+    expect(codeOf(() => batches.next())).toBe("EBADF");
   });
 
   test("a cursor of another map, or none at all, is refused", async () => {
@@ -140,6 +194,25 @@ describeEachBuild("typed maps: batches of entries", (build) => {
       ]),
     );
     expect(rt.exports.mem_used()).toBeGreaterThan(used);
+  });
+
+  test("a getter that closes the map in the middle of a batch reaches no other map", async () => {
+    using rt = await build.createRuntime();
+    const value = struct({ a: u64 });
+    const options = { type: "hash", key: u32, value, maxEntries: 8 } as const;
+    const map = rt.createMap(options);
+    const used = rt.exports.mem_used();
+    const others: HashMap<number, number, { a: bigint }, { a: bigint }>[] = [];
+    const sly = {
+      get a(): bigint {
+        map.close();
+        others.push(rt.createMap(options));
+        return 5n;
+      },
+    };
+    expect(errorOf(() => map.updateBatch([[1, sly]])).code).toBe("EBADF");
+    expect([others[0]?.fd, others[0]?.size]).toEqual([map.fd, 0]);
+    expect(rt.exports.mem_used()).toBeLessThanOrEqual(used);
   });
 
   test("arrays have the batches the kernel gives them", async () => {

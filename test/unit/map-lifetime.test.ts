@@ -26,6 +26,7 @@ const READS: Readonly<Record<string, (map: Numbers) => unknown>> = {
   values: (map) => [...map.values()],
   forEach: (map) => map.forEach(() => {}),
   lookupBatch: (map) => map.lookupBatch(map.batchCursor(), 8),
+  batches: (map) => [...map.batches()],
   getMany: (map) => map.getMany(Uint32Array.of(1), new BigUint64Array(1)),
 };
 

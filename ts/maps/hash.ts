@@ -1,42 +1,19 @@
 // HASH, LRU_HASH, PERCPU_HASH, LRU_PERCPU_HASH as typed maps.
 
 import type { BatchCursor } from "../batch.js";
-import { BatchedMap } from "../batched-map.js";
+import { ErasableMap } from "../batched-map.js";
 import { perCpu } from "../codec.js";
 import type { Codec } from "../codec.js";
 import { BpfError } from "../errors.js";
 import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
-import type { NumericArray } from "../lane.js";
 import type { MapIdentity } from "../map.js";
 import { ValueRef } from "../ref.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
 import { checkCpu, sumOf } from "./per-cpu.js";
 
-/** What the four hash types have in common: deletion, counting, batches. */
-export abstract class HashLikeMap<K, KI, V, VI> extends BatchedMap<K, KI, V, VI> {
-  /** Number of elements; the kernel's bpf_map_sum_elem_count. */
-  get size(): number {
-    return this.countElems();
-  }
-
-  /**
-   * Deletes a key.
-   * @returns was it there?
-   * @throws {BpfError} EPERM: frozen
-   */
-  delete(key: KI): boolean {
-    return this.deleteElem(key);
-  }
-
-  /**
-   * Deletes all elements.
-   * @throws {BpfError} EPERM: frozen, or the fd is not open for reading and writing
-   */
-  clear(): void {
-    this.deleteAll();
-  }
-
+/** What the four hash types have in common: elements are taken out, one or many at a time. */
+export abstract class HashLikeMap<K, KI, V, VI> extends ErasableMap<K, KI, V, VI> {
   /**
    * BPF_MAP_LOOKUP_AND_DELETE_ELEM: the value of a key, which is deleted; undefined when absent.
    * @param flags 0 or BPF_F_LOCK
@@ -62,31 +39,10 @@ export abstract class HashLikeMap<K, KI, V, VI> extends BatchedMap<K, KI, V, VI>
     while (!cursor.done) yield* this.lookupAndDeleteBatch(cursor, batchSize);
   }
 
-  // ---- batches ----
-
   /** BPF_MAP_LOOKUP_AND_DELETE_BATCH: as `lookupBatch`, and the elements are gone. */
   lookupAndDeleteBatch(cursor: BatchCursor, count: number): [K, V][] {
     this.mustBeOpen("bpf_map_lookup_and_delete_batch");
-    return this.batches.lookup(uapi.BPF_MAP_LOOKUP_AND_DELETE_BATCH, cursor, count);
-  }
-
-  /**
-   * BPF_MAP_DELETE_BATCH: in order, up to the first error.
-   * @throws {BpfError} ENOENT: an absent key; `count` is the number of elements done
-   */
-  deleteBatch(keys: Iterable<KI>): void {
-    this.mustBeOpen("bpf_map_delete_batch");
-    this.batches.delete(keys);
-  }
-
-  /**
-   * Deletes many keys with one crossing; absent ones are passed over. `keys` as in `getMany`.
-   * @returns the number deleted
-   * @throws {BpfError} EPERM: frozen, or the fd is not open for writing
-   */
-  deleteMany(keys: NumericArray): number {
-    this.mustAllow("bpf_map_delete_batch", FMODE_WRITE);
-    return this.batches.deleteMany(keys);
+    return this.batching.lookup(uapi.BPF_MAP_LOOKUP_AND_DELETE_BATCH, cursor, count);
   }
 }
 
