@@ -168,7 +168,10 @@ export abstract class TypedMap {
 
   /** @internal What an errno means for this map; undefined for the general text. */
   protected explain(ret: number): string | undefined {
-    if (ret === -uapi.E2BIG) return `map '${this.name}' is full (maxEntries ${this.maxEntries})`;
+    // LPM_TRIE is the one type for which ENOSPC says it.
+    if (ret === -uapi.E2BIG || ret === -uapi.ENOSPC) {
+      return `map '${this.name}' is full (maxEntries ${this.maxEntries})`;
+    }
     return ret === -uapi.EPERM ? `map '${this.name}' is frozen` : undefined;
   }
 
@@ -281,7 +284,7 @@ export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
   /**
    * BPF_MAP_UPDATE_ELEM.
    * @param flags BPF_ANY, BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK
-   * @throws {BpfError} EEXIST, ENOENT, E2BIG, EINVAL, EPERM
+   * @throws {BpfError} EEXIST, ENOENT, E2BIG (LPM_TRIE: ENOSPC), EINVAL, EPERM
    */
   update(key: KI, value: VI, flags = 0): void {
     this.door.encodeValue(value);
@@ -425,7 +428,7 @@ export abstract class KeyedMap<K, KI, V, VI>
 
   /**
    * Inserts or replaces.
-   * @throws {BpfError} E2BIG: the map is full; EPERM: frozen
+   * @throws {BpfError} E2BIG (LPM_TRIE: ENOSPC): the map is full; EPERM: frozen
    * @throws {TypeError | RangeError} key or value do not fit their codecs
    */
   set(key: KI, value: VI): this {

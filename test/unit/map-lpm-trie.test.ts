@@ -55,9 +55,17 @@ describeEachBuild("LpmTrie", (build) => {
 
   it("says when it is full, as the kernel does with ENOSPC", async () => {
     const rt = await build.createRuntime();
-    const routes = rt.createMap({ type: "lpm_trie", key: lpmKey(ipv4), value: u32, maxEntries: 1 });
+    const routes = rt.createMap({
+      type: "lpm_trie",
+      key: lpmKey(ipv4),
+      value: u32,
+      maxEntries: 1,
+      name: "routes",
+    });
     routes.set("1.1.1.1/32", 1);
-    expect(() => routes.set("1.1.1.2/32", 1)).toThrow(/ENOSPC/);
+    expect(() => routes.set("1.1.1.2/32", 1)).toThrow(
+      "ENOSPC: map 'routes' is full (maxEntries 1)",
+    );
     rt.dispose();
   });
 });
