@@ -72,11 +72,18 @@ export class Room {
   }
 }
 
+/**
+ * What is in a caller's array: the bytes as they are to be in memory, or numbers of 32 bits that belong there with the
+ * highest byte first, and are always copied.
+ */
+export type LaneKind = "bytes" | "big-endian words";
+
 /** One of the arrays of a call: keys, values, or what was found. */
 export class Lane {
   readonly #mem: LiveViews;
   /** Bytes of an element. */
   readonly #size: number;
+  readonly #isSwapped: boolean;
   #array: NumericArray | undefined;
   /** Address of an array in the runtime's memory; 0 for others. */
   #ownPtr = 0;
@@ -85,9 +92,10 @@ export class Lane {
   /** Over the room, of the type and length of the array that was copied last. */
   #view: NumericArray | undefined;
 
-  constructor(mem: LiveViews, size: number) {
+  constructor(mem: LiveViews, size: number, kind: LaneKind = "bytes") {
     this.#mem = mem;
     this.#size = size;
+    this.#isSwapped = kind !== "bytes";
   }
 
   /**
@@ -99,8 +107,13 @@ export class Lane {
     this.#array = array;
     this.#ownPtr = array.buffer === this.#mem.memory.buffer ? array.byteOffset : 0;
     const bytes = Math.min(array.byteLength, chunk * this.#size);
-    this.#roomBytes = this.#ownPtr === 0 ? round8(bytes) : 0;
+    this.#roomBytes = this.#isInRoom ? round8(bytes) : 0;
     return this.#roomBytes;
+  }
+
+  /** Are the elements in the room, or where the caller has them? */
+  get #isInRoom(): boolean {
+    return this.#ownPtr === 0 || this.#isSwapped;
   }
 
   /** Its room begins at `ptr`. @returns the end of its room */
@@ -116,18 +129,34 @@ export class Lane {
 
   /** Address of element `at`, which is the first of a crossing. */
   address(at: number): number {
-    return this.#ownPtr === 0 ? this.#roomPtr : this.#ownPtr + at * this.#size;
+    return this.#isInRoom ? this.#roomPtr : this.#ownPtr + at * this.#size;
   }
 
   /** Brings `count` elements from `at` on into memory. @returns their address */
   enter(at: number, count: number): number {
     const array = this.#array as NumericArray;
-    if (this.#ownPtr === 0) {
+    if (this.#isSwapped) this.#swapIn(array, at, count);
+    else if (this.#ownPtr === 0) {
       if (array.byteLength === count * this.#size)
         (this.#over(array) as Uint8Array).set(array as Uint8Array);
       else this.#mem.u8.set(this.#part(array, at, count), this.#roomPtr);
     }
     return this.address(at);
+  }
+
+  /** Brings words into the room, highest byte first. */
+  #swapIn(array: NumericArray, at: number, count: number): void {
+    const mem = this.#mem;
+    // A view of the runtime's memory may have been detached when room was made.
+    if (this.#ownPtr !== 0) mem.reach(this.#ownPtr, (at + count) * 4);
+    const from = this.#ownPtr === 0 ? (array as Uint32Array) : mem.u32;
+    const first = (this.#ownPtr >>> 2) + at;
+    const to = this.#roomPtr >>> 2;
+    for (let i = 0; i < count; i++) {
+      const word = from[first + i] as number;
+      mem.u32[to + i] =
+        (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
+    }
   }
 
   /** Brings `count` elements from `at` on back to the array. */

@@ -5,7 +5,7 @@
 import type { BpfError } from "./errors.js";
 import type { Holdings } from "./holdings.js";
 import { Lane, Room, byteCount } from "./lane.js";
-import type { NumericArray } from "./lane.js";
+import type { LaneKind, NumericArray } from "./lane.js";
 import type { LiveViews } from "./views.js";
 
 /** Elements that one crossing copies at most, so that their memory stays small. */
@@ -21,6 +21,7 @@ export interface LanesOptions {
   /** What the caller calls the keys. */
   readonly name: string;
   readonly keySize: number;
+  readonly keyKind: LaneKind;
   readonly valueSize: number;
 }
 
@@ -38,7 +39,7 @@ export class Lanes {
     const { holdings, mem } = options;
     this.#options = options;
     this.#room = new Room(holdings);
-    this.keys = new Lane(mem, options.keySize);
+    this.keys = new Lane(mem, options.keySize, options.keyKind);
     this.values = new Lane(mem, options.valueSize);
     this.found = new Lane(mem, 1);
   }
@@ -140,6 +141,7 @@ export class Many {
       mem: door.mem,
       name: "keys",
       keySize: door.key.size,
+      keyKind: "bytes",
       valueSize: door.value.size,
     });
     this.#find = (keys, count, values, found) =>

@@ -4,7 +4,7 @@
 //
 // node --expose-gc --min-semi-space-size=128 --max-semi-space-size=128 test/support/allocation.mjs [shared]
 
-import { bytes, createRuntime, struct, u16, u32, u64 } from "../../dist/index.js";
+import { bytes, createRuntime, ipv4, lpmKey, struct, u16, u32, u64 } from "../../dist/index.js";
 
 const CALLS = 100_000;
 const ROUNDS_MAX = 30;
@@ -22,6 +22,8 @@ const structs = rt.createMap({ ...options, value: Stats });
 const blobs = rt.createMap({ ...options, value: bytes(40) });
 const flows = rt.createMap({ ...options, type: "lru_hash", key: Flow, value: Stats });
 const array = rt.createMap({ type: "array", value: u32, maxEntries: KEYS });
+const routes = rt.createMap({ ...options, type: "lpm_trie", key: lpmKey(ipv4), value: u32 });
+routes.set("10.0.0.0/8", 1);
 const percpu = rt.createMap({ ...options, type: "percpu_hash", value: u32 });
 
 const flow = { src: 0, dst: 2, ports: 3, proto: 4 };
@@ -45,6 +47,7 @@ const keys = Uint32Array.from({ length: BATCH }, (_, i) => i);
 const out = new Uint32Array(BATCH);
 const found = new Uint8Array(BATCH);
 const absent = new Uint32Array(BATCH).fill(KEYS);
+const addresses = new Uint8Array(4 * BATCH).fill(10);
 const ownBlock = rt.alloc(BATCH * 8);
 const ownKeys = new Uint32Array(rt.memory.buffer, ownBlock, BATCH).fill(5);
 const ownOut = new Uint32Array(rt.memory.buffer, ownBlock + BATCH * 4, BATCH);
@@ -142,6 +145,9 @@ const calls = {
   },
   deleteMany: () => {
     sink[0] += numbers.deleteMany(absent);
+  },
+  "matchMany and matchManyU32": () => {
+    sink[0] += routes.matchMany(addresses, out, found) + routes.matchManyU32(keys, out, found);
   },
   "getMany and setMany in the runtime's memory": () => {
     sink[0] += numbers.getMany(ownKeys, ownOut);

@@ -1,11 +1,23 @@
 // What createMap and the typed maps infer and refuse. Every `@ts-expect-error` line must fail to compile.
 
-import { array, bytes, cstring, ipv4, struct, u16be, u32, u64, u8 } from "../../ts/index.js";
+import {
+  array,
+  bytes,
+  cstring,
+  ipv4,
+  lpmKey,
+  struct,
+  u16be,
+  u32,
+  u64,
+  u8,
+} from "../../ts/index.js";
 import type {
   ArrayMap,
   BatchCursor,
   BpfRuntime,
   HashMap,
+  LpmKey,
   LruHashMap,
   LruPerCpuHashMap,
   MapCursor,
@@ -107,6 +119,24 @@ export function perCpu(): void {
   const counts = rt.createMap({ type: "percpu_array", value: u32, maxEntries: 1 });
   const sum = counts.sum(0);
   assertType<Equal<typeof sum, number | undefined>>();
+}
+
+export function tries(): void {
+  const trie = rt.createMap({ type: "lpm_trie", key: lpmKey(ipv4), value: u64, maxEntries: 1 });
+  const batch = trie.lookupBatch(trie.batchCursor(), 10);
+  assertType<Equal<typeof batch, [LpmKey<string>, bigint][]>>();
+  trie.updateBatch([["10.0.0.0/8", 1n]]);
+  trie.deleteBatch(["10.0.0.0/8", { prefixlen: 8, data: "10.0.0.0" }]);
+  const out = new BigUint64Array(1);
+  const hits = trie.matchManyU32(Uint32Array.of(1), out, new Uint8Array(1));
+  assertType<Equal<typeof hits, number>>();
+  trie.matchMany(new Uint8Array(4), out);
+  // @ts-expect-error -- numbers are for matchManyU32
+  trie.matchMany(Uint32Array.of(1), out);
+  // @ts-expect-error -- bytes are for matchMany
+  trie.matchManyU32(new Uint8Array(4), out);
+  // @ts-expect-error -- the kernel has no such batch for tries
+  trie.lookupAndDeleteBatch(trie.batchCursor(), 10);
 }
 
 export function refs(

@@ -33,6 +33,8 @@ const ARGS: Readonly<Record<string, readonly unknown[]>> = {
   getOn: [1, 0],
   keyInto: [0],
   lookupInto: [1, {}],
+  matchMany: [new Uint8Array(4), new Uint32Array(1)],
+  matchManyU32: [Uint32Array.of(1), new Uint32Array(1)],
   matchU32: [1],
   mightHave: [1],
   mkdir: ["/sys/fs/bpf/d"],

@@ -1,7 +1,7 @@
 // No typed map of any type touches memory or traps once it is closed, or its runtime ended.
 
 import { expect, test } from "vitest";
-import { BpfError, ipv4, struct, u32, u64 } from "../../ts/index.js";
+import { BpfError, ipv4, lpmKey, struct, u32, u64 } from "../../ts/index.js";
 import type { BpfRuntime, TypedMap } from "../../ts/index.js";
 import { describeEachBuild } from "../support/builds.js";
 
@@ -34,6 +34,7 @@ function everyType(rt: BpfRuntime): [map: TypedMap, args: unknown[]][] {
   const maps: [TypedMap, unknown[]][] = [
     [rt.createMap({ type: "array", value, maxEntries }), [1, one]],
     [rt.createMap({ type: "percpu_array", value, maxEntries }), [1, 0, one]],
+    [rt.createMap({ type: "lpm_trie", key: lpmKey(ipv4), value, maxEntries }), ["10.0.0.0/8", one]],
     [rt.createMap({ type: "queue", value, maxEntries }), [one]],
     [rt.createMap({ type: "stack", value, maxEntries }), [one]],
     [rt.createMap({ type: "bloom_filter", value, maxEntries }), [one]],

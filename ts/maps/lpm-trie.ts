@@ -1,8 +1,13 @@
 // LPM_TRIE as a typed map.
 
+import type { MapBatch } from "../batch.js";
+import { ErasableMap } from "../batched-map.js";
 import { encode, u32 } from "../codec.js";
 import { FMODE_READ } from "../holdings.js";
-import { KeyedMap } from "../map.js";
+import type { LaneKind, NumericArray } from "../lane.js";
+import { Lanes } from "../many.js";
+import type { FindMany } from "../many.js";
+import { integer } from "../numbers.js";
 
 /** Bytes of a key before its data. */
 const PREFIXLEN_SIZE = 4;
@@ -11,8 +16,9 @@ const PREFIXLEN_SIZE = 4;
 export type LpmData<KI> = KI extends { readonly data: infer D } ? D : never;
 
 /**
- * BPF_MAP_TYPE_LPM_TRIE: prefixes, found by longest match. Keys are made by `lpmKey`. `get` matches a prefix as the kernel
- * does (its own length caps the match), `match` an address. BPF_F_NO_PREALLOC, which the kernel insists on, is added.
+ * BPF_MAP_TYPE_LPM_TRIE: prefixes, found by longest match. Keys are made by `lpmKey`. `get` and `getMany` match a prefix as
+ * the kernel does (its own length caps the match), `match` and its relatives an address. BPF_F_NO_PREALLOC, which the
+ * kernel insists on, is added.
  *
  * @example
  * ```ts
@@ -25,9 +31,20 @@ export type LpmData<KI> = KI extends { readonly data: infer D } ? D : never;
  * routes.set("10.0.0.0/8", 1).set("10.1.0.0/16", 2);
  * routes.match("10.1.2.3"); // 2
  * routes.matchU32(0x0a020304); // 1
+ * const hops = new Uint32Array(2);
+ * routes.matchManyU32(Uint32Array.of(0x0a010203, 0x0a020304), hops); // 2; hops: [2, 1]
  * ```
  */
-export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, VI> {
+export class LpmTrie<K, KI = K, V = unknown, VI = V> extends ErasableMap<K, KI, V, VI> {
+  readonly #find: FindMany = (data, count, values, found) => {
+    const hits = this.core.map_lpm_match_many(this.door.handle, data, count, values, 0, found);
+    if (hits < 0) throw this.failed("bpf_map_lookup_elem", hits);
+    return hits;
+  };
+  /** Made when they are first used. */
+  #bytes: Lanes | undefined;
+  #numbers: Lanes | undefined;
+
   /**
    * The value of the longest prefix of an address; undefined when there is none.
    * @param data the address, as the key codec's data takes it
@@ -48,8 +65,7 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, 
    * @throws {RangeError} no integer of 32 bits
    */
   matchU32(address: number): V | undefined {
-    if (this.keySize !== PREFIXLEN_SIZE + 4)
-      throw new TypeError("matchU32: the keys' data is not 4 bytes");
+    this.#mustHaveWords("matchU32");
     // As the codec says, or a signed number.
     if ((address | 0) !== address) encode(u32, address);
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
@@ -58,22 +74,73 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends KeyedMap<K, KI, V, 
     return ptr === 0 ? undefined : door.read(ptr);
   }
 
-  /** Number of prefixes. */
-  get size(): number {
-    return this.countElems();
+  /**
+   * `match` for many addresses with one crossing. `out` receives a value for each, misses read as zero, and `found`, when
+   * given, gets 1 or 0 for each; arrays as in `getMany`.
+   * @param addresses the bytes of their data one behind the other, as keys have it behind the prefix length: 4 bytes each
+   * for IPv4, 16 for IPv6, the first byte of the address first
+   * @returns the number of matches
+   * @throws {TypeError | RangeError} no arrays of these types; arrays that are too short
+   * @throws {BpfError} EPERM: the fd is not open for reading
+   */
+  matchMany(addresses: Uint8Array, out: NumericArray, found?: Uint8Array): number {
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
+    // Words would be taken for bytes, 10.0.0.1 for 1.0.0.10.
+    if (!(addresses instanceof Uint8Array)) {
+      throw new TypeError("addresses: expected a Uint8Array (of numbers: matchManyU32)");
+    }
+    this.#bytes ??= this.#lanes("bytes");
+    return this.#bytes.lookUp(this.#find, addresses, out, found);
   }
 
   /**
-   * Deletes exactly this prefix.
-   * @returns was it there?
-   * @throws {BpfError} EPERM: frozen
+   * `matchMany` for IPv4 addresses as numbers, as `matchU32` takes them: 10.0.0.1 is 0x0a000001.
+   * @returns the number of matches
+   * @throws {TypeError} a trie whose data is not 4 bytes
+   * @throws {TypeError | RangeError} no arrays of these types; arrays that are too short
+   * @throws {BpfError} EPERM: the fd is not open for reading
    */
-  delete(key: KI): boolean {
-    return this.deleteElem(key);
+  matchManyU32(addresses: Uint32Array | Int32Array, out: NumericArray, found?: Uint8Array): number {
+    this.#mustHaveWords("matchManyU32");
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
+    if (!(addresses instanceof Uint32Array) && !(addresses instanceof Int32Array)) {
+      throw new TypeError("addresses: expected a Uint32Array or an Int32Array");
+    }
+    this.#numbers ??= this.#lanes("big-endian words");
+    return this.#numbers.lookUp(this.#find, addresses, out, found);
   }
 
-  /** Deletes all prefixes. */
-  clear(): void {
-    this.deleteAll();
+  /**
+   * All prefixes, `batchSize` at a time: as the other types' `batches`, and prefixes that are deleted on the way are no
+   * matter, while a `lookupBatch` goes on from a key and begins again when that is gone.
+   * @throws {BpfError} EPERM: the fd is not open for reading
+   */
+  override *batches(batchSize = 256): IterableIterator<MapBatch<K, V>> {
+    integer("count", batchSize, 1, 0x7fffffff);
+    const batch = this.batching.newBatch();
+    for (const element of this.cursor()) {
+      batch.add(element.key, element.value);
+      if (batch.count < batchSize) continue;
+      yield batch;
+      batch.restart();
+    }
+    batch.finish();
+    if (batch.count > 0) yield batch;
+  }
+
+  #mustHaveWords(verb: string): void {
+    if (this.keySize === PREFIXLEN_SIZE + 4) return;
+    throw new TypeError(`${verb}: the keys' data is not 4 bytes`);
+  }
+
+  #lanes(keyKind: LaneKind): Lanes {
+    return new Lanes({
+      holdings: this.holdings,
+      mem: this.door.mem,
+      name: "addresses",
+      keySize: this.keySize - PREFIXLEN_SIZE,
+      keyKind,
+      valueSize: this.valueSize,
+    });
   }
 }
