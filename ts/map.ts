@@ -37,9 +37,12 @@ const PER_CPU_TYPES: readonly number[] = [
   uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
   uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
 ];
-const LRU_TYPES: readonly number[] = [
+/** Lookups of a program do more there: they mark the entry, or give the inner map. */
+const PEEKED_TYPES: readonly number[] = [
   uapi.BPF_MAP_TYPE_LRU_HASH,
   uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
+  uapi.BPF_MAP_TYPE_HASH_OF_MAPS,
 ];
 
 /** What every typed map has. */
@@ -218,7 +221,7 @@ export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
       isHash: HASH_TYPES.includes(info.type),
       isArray: info.type === uapi.BPF_MAP_TYPE_ARRAY,
       isLpmTrie: info.type === uapi.BPF_MAP_TYPE_LPM_TRIE,
-      marks: LRU_TYPES.includes(info.type),
+      marks: PEEKED_TYPES.includes(info.type),
       isPerCpu: PER_CPU_TYPES.includes(info.type),
       keyPtr: this.window,
       valuePtr: this.window + round8(info.keySize) * 2,

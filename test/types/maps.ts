@@ -139,6 +139,34 @@ export function tries(): void {
   trie.lookupAndDeleteBatch(trie.batchCursor(), 10);
 }
 
+export function outerMaps(): void {
+  const inner = rt.createMap({ type: "hash", key: u32, value: u64, maxEntries: 1 });
+  const outer = rt.createMap({ type: "array_of_maps", inner, maxEntries: 1 });
+  const hash = rt.createMap({ type: "hash_of_maps", key: Flow, inner, maxEntries: 1 });
+  const id = outer.lookup(0);
+  assertType<Equal<typeof id, number | undefined>>();
+  const got = hash.get({ src: "10.0.0.1", port: 1 });
+  assertType<Equal<typeof got, typeof inner | undefined>>();
+  const values = [...hash.values()];
+  assertType<Equal<typeof values, (typeof inner)[]>>();
+  const next = hash.nextKey();
+  assertType<Equal<typeof next, FlowValue | undefined>>();
+  const batch = hash.lookupAndDeleteBatch(hash.batchCursor(), 1);
+  assertType<Equal<typeof batch, [FlowValue, number][]>>();
+  outer.updateBatch([
+    [0, inner],
+    [1, inner.fd],
+  ]);
+  hash.forEach((map, key) => {
+    assertType<Equal<typeof map, typeof inner>>();
+    assertType<Equal<typeof key, FlowValue>>();
+  });
+  // @ts-expect-error -- another type of map
+  outer.set(0, rt.createMap({ type: "queue", value: u32, maxEntries: 1 }));
+  // @ts-expect-error -- the kernel has no such batch for arrays
+  outer.deleteBatch([0]);
+}
+
 export function refs(
   stats: ValueRef<StatsValue>,
   count: ValueRef<number>,

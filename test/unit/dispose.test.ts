@@ -211,7 +211,16 @@ function objectsOf(rt: Runtime): Readonly<Record<string, Object_>> {
       object: rt.createMap({ type: "bloom_filter", value: u32, maxEntries: 8 }),
       quiet: map,
     },
-    "array of maps": { object: outer, args: { set: [0, hash] }, quiet: map },
+    "array of maps": {
+      object: outer,
+      args: { set: [0, hash] },
+      quiet: { ...map, length: 2 },
+    },
+    "hash of maps": {
+      object: rt.createMap({ type: "hash_of_maps", ...number, inner: hash }).set(1, hash),
+      args: { set: [0, hash] },
+      quiet: map,
+    },
     "ring buffer": {
       object: ring,
       quiet: { ...map, waitAsync: false, "Symbol(Symbol.asyncIterator)": undefined },

@@ -1,9 +1,20 @@
 // ArrayOfMaps and HashOfMaps, the typed maps of maps.
 
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { ArrayMap, HashOfMaps, u16, u32, u64 } from "../../ts/index.js";
+import { ArrayMap, BPF_F_RDONLY, BPF_F_WRONLY, HashOfMaps, u16, u32, u64 } from "../../ts/index.js";
 import type { BpfRuntime, HashMap } from "../../ts/index.js";
 import { describeEachBuild } from "../support/builds.js";
+import { codeOf } from "../support/errors.js";
+
+/** What `run` throws. */
+function errorOf(run: () => unknown): unknown {
+  try {
+    run();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
 
 describeEachBuild("typed maps of maps", (build) => {
   let rt: BpfRuntime;
@@ -71,6 +82,92 @@ describeEachBuild("typed maps of maps", (build) => {
     expect(() => rt.createMap(nested)).toThrow("EINVAL");
     const noInner = { type: "array_of_maps", maxEntries: 1 } as never;
     expect(() => rt.createMap(noInner)).toThrow(TypeError);
+  });
+
+  it("takes fds for maps, and refuses what is neither", () => {
+    const inner = counters();
+    const outer = rt.createMap({ type: "array_of_maps", inner, maxEntries: 2 });
+    outer.set(0, inner.fd);
+    outer.update(1, inner.fd);
+    expect([outer.lookup(0), outer.lookup(1)]).toEqual([inner.info().id, inner.info().id]);
+    for (const wrong of [undefined, null, "3", 3n, {}] as never[]) {
+      expect(() => outer.set(0, wrong)).toThrow("value: expected a typed map or an fd");
+      expect(() => outer.updateBatch([[0, wrong]])).toThrow("values[0]: expected a typed map");
+    }
+    for (const wrong of [0.5, NaN, 2 ** 31]) expect(() => outer.set(0, wrong)).toThrow(RangeError);
+    for (const fd of [-1, 99]) expect(codeOf(() => outer.set(0, fd))).toBe("EBADF");
+    expect(codeOf(() => outer.set(0, outer.fd))).toBe("EINVAL");
+    expect(outer.lookup(0)).toBe(inner.info().id);
+  });
+
+  it("looks as large as it is: places of an array, maps in a hash table", () => {
+    const inner = hash();
+    const array = rt.createMap({ type: "array_of_maps", inner, maxEntries: 3 }).set(1, inner);
+    expect([array.length, "size" in array]).toEqual([3, false]);
+    const outer = rt.createMap({ type: "hash_of_maps", key: u32, inner, maxEntries: 2, name: "o" });
+    outer.set(1, inner).set(2, inner);
+    expect(outer.size).toBe(2);
+    expect(() => outer.set(3, inner)).toThrow("E2BIG: map 'o' is full (maxEntries 2)");
+    outer.clear();
+    expect([outer.size, [...outer.keys()]]).toEqual([0, []]);
+  });
+
+  it("batches stop at the first error and say how far they came", () => {
+    const inner = hash();
+    const array = rt.createMap({ type: "array_of_maps", inner, maxEntries: 2, name: "arr" });
+    const wrong = counters();
+    const entries = [0, 1, 2].map((key) => [key, inner] as const);
+    expect(errorOf(() => array.updateBatch(entries))).toMatchObject({ code: "E2BIG", count: 2 });
+    const unlike = [[0, inner] as const, [1, wrong.fd] as const];
+    expect(errorOf(() => array.updateBatch(unlike))).toMatchObject({ code: "EINVAL", count: 1 });
+    for (const verb of ["deleteBatch", "lookupAndDeleteBatch", "clear"])
+      expect([verb, verb in array]).toEqual([verb, false]);
+  });
+
+  it("a map that nothing else keeps ends when it is taken out by a batch", () => {
+    const outer = rt.createMap({ type: "hash_of_maps", key: u32, inner: hash(), maxEntries: 4 });
+    for (const key of [1, 2, 3]) {
+      using inner = hash();
+      outer.set(key, inner);
+    }
+    const before = [...rt.mapIds()].length;
+    const cursor = outer.batchCursor();
+    const taken: [number, number][] = [];
+    while (!cursor.done) taken.push(...outer.lookupAndDeleteBatch(cursor, 2));
+    expect(new Set(taken.map(([key]) => key))).toEqual(new Set([1, 2, 3]));
+    expect([...rt.mapIds()].length).toBe(before - 3);
+    const [, id] = taken[0]!;
+    expect(codeOf(() => rt.mapFromId(id, { type: "hash", key: u16, value: u32 }))).toBe("ENOENT");
+  });
+
+  it("frozen, read-only and write-only maps say what they are", () => {
+    const inner = hash();
+    const spec = { type: "hash_of_maps", key: u32, inner, maxEntries: 4, name: "o" } as const;
+    const outer = rt.createMap(spec).set(1, inner);
+    outer.freeze();
+    expect(() => outer.set(1, inner)).toThrow("EPERM: map 'o' is frozen");
+    for (const verb of [
+      () => outer.delete(1),
+      () => outer.clear(),
+      () => outer.updateBatch([[1, inner]]),
+      () => outer.deleteBatch([1]),
+    ]) {
+      expect(codeOf(verb)).toBe("EPERM");
+    }
+    expect(outer.lookup(1)).toBe(inner.info().id);
+    const reader = rt.createMap({ ...spec, mapFlags: BPF_F_RDONLY });
+    expect(() => reader.set(1, inner)).toThrow("not open for writing");
+    const writer = rt.createMap({ ...spec, mapFlags: BPF_F_WRONLY }).set(1, inner);
+    for (const verb of [
+      () => writer.lookup(1),
+      () => writer.get(1),
+      () => writer.has(1),
+      () => writer.nextKey(),
+      () => [...writer.values()],
+      () => [...writer.batches()],
+    ]) {
+      expect(codeOf(verb)).toBe("EPERM");
+    }
   });
 
   it("mapFromFd needs the template", () => {

@@ -1,26 +1,47 @@
 // ARRAY_OF_MAPS and HASH_OF_MAPS as typed maps.
 
+import type { BatchCursor } from "../batch.js";
+import { KIND } from "../codec.js";
 import type { Codec } from "../codec.js";
-import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
-import { TypedMap } from "../map.js";
+import { ElementMap, TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
-import { round8 } from "../numbers.js";
+import { FMODE_READ } from "../holdings.js";
+import { integer } from "../numbers.js";
 import type { BpfRuntime } from "../runtime.js";
 import { mapFdById } from "../syscall.js";
 import * as uapi from "../uapi.js";
 
-const ITER_BYTES = 16;
-const VALUE_BYTES = 8;
-
 /** Makes a typed map of the inner type for an fd, which it takes over. */
 export type OpenInner<M> = (fd: number) => M;
+
+/** A value as bpf(2) has it: the fd of an inner map going in (-1: a closed one), its id coming out. */
+const INNER: Codec<number, TypedMap | number> = {
+  kind: KIND.OTHER,
+  size: 4,
+  align: 4,
+  read: (mem, ptr) => mem.dv.getUint32(ptr, true),
+  write: (mem, ptr, value, name = "value") => {
+    mem.dv.setInt32(ptr, fdOf(value, name), true);
+  },
+};
+
+function fdOf(value: TypedMap | number, name: string): number {
+  if (value instanceof TypedMap) return value.closed ? -1 : value.fd;
+  if (typeof value !== "number") throw new TypeError(`${name}: expected a typed map or an fd`);
+  return integer(name, value, -0x80000000, 0x7fffffff);
+}
 
 /**
  * Maps whose values are maps. An inner map must look like the template that the outer one was created with; the outer map
  * keeps it alive.
+ *
+ * As a Map it has inner maps for values: each that is given has an fd of its own, which the caller closes. The kernel's
+ * verbs (lookup, update, batches, cursor) give ids, as bpf(2) does. Both take inner maps or their fds.
  */
-abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
-  readonly #key: Codec<K, KI>;
+abstract class MapOfMaps<K, KI, M extends TypedMap>
+  extends ElementMap<K, KI, number, M | number>
+  implements Iterable<[K, M]>
+{
   readonly #open: OpenInner<M>;
 
   /** @internal */
@@ -30,22 +51,18 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
     key: Codec<K, KI>,
     openInner: OpenInner<M>,
   ) {
-    super(runtime, identity, VALUE_BYTES + ITER_BYTES + round8(key.size));
-    this.#key = key;
+    super(runtime, identity, key, INNER);
     this.#open = openInner;
   }
 
   /**
    * Puts an inner map in, or replaces one.
+   * @param inner a typed map, or an fd
    * @throws {BpfError} EINVAL: it does not look like the template; E2BIG: full, or no such index; EPERM: frozen;
    * EBADF: the inner map is closed
    */
-  set(key: KI, inner: M): this {
-    const keyPtr = this.#encodeKey(key, FMODE_WRITE);
-    const { exports, views } = this.runtime;
-    views.i32[this.window >>> 2] = inner.closed ? -1 : inner.fd;
-    const ret = exports.map_update(this.holdings.handle, keyPtr, this.window, uapi.BPF_ANY);
-    if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
+  set(key: KI, inner: M | number): this {
+    this.update(key, inner);
     return this;
   }
 
@@ -57,9 +74,10 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
 
   /** The id of the inner map: what a lookup by bpf(2) answers. */
   idOf(key: KI): number | undefined {
-    const ptr =
-      this.runtime.exports.map_peek(this.holdings.handle, this.#encodeKey(key, FMODE_READ)) >>> 0;
-    return ptr === 0 ? undefined : this.#u32(ptr);
+    const ptr = this.door.peek(key);
+    if (ptr !== 0) return this.door.read(ptr);
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
+    return undefined;
   }
 
   /** Is there an inner map? */
@@ -72,38 +90,12 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
    * @throws {BpfError} E2BIG: no such index; EPERM: frozen
    */
   delete(key: KI): boolean {
-    const ret = this.runtime.exports.map_delete(
-      this.holdings.handle,
-      this.#encodeKey(key, FMODE_WRITE),
-    );
-    if (ret === 0 || ret === -uapi.ENOENT) return ret === 0;
-    throw this.failed("bpf_map_delete_elem", ret);
+    return this.deleteElem(key);
   }
 
   /** Keys and ids of the inner maps. */
   *ids(): IterableIterator<[K, number]> {
-    const { exports, views } = this.runtime;
-    const keyPtr = this.window + VALUE_BYTES + ITER_BYTES;
-    const state = new Uint8Array(ITER_BYTES);
-    let lastKey = new Uint8Array(this.keySize);
-    while (true) {
-      // Between two steps others may use the window, and close the map.
-      this.mustAllow("bpf_map_get_next_key", FMODE_READ);
-      const iter = this.window + VALUE_BYTES;
-      views.reach(keyPtr, this.keySize);
-      views.u8.set(state, iter);
-      views.u8.set(lastKey, keyPtr);
-      const ptr = exports.map_iter_next(this.holdings.handle, iter, keyPtr) >>> 0;
-      if (ptr === 0) return;
-      state.set(views.u8.subarray(iter, iter + ITER_BYTES));
-      lastKey = views.u8.slice(keyPtr, keyPtr + this.keySize);
-      yield [this.#key.read(views, keyPtr), this.#u32(ptr)];
-    }
-  }
-
-  /** The keys that have an inner map. */
-  *keys(): IterableIterator<K> {
-    for (const [key] of this.ids()) yield key;
+    for (const element of this.cursor()) yield [element.key, element.value];
   }
 
   /** Keys and inner maps; each has an fd of its own that the caller closes. */
@@ -111,27 +103,29 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
     for (const [key, id] of this.ids()) yield [key, this.#openId(id)];
   }
 
+  /** The inner maps; each has an fd of its own that the caller closes. */
+  *values(): IterableIterator<M> {
+    for (const [, id] of this.ids()) yield this.#openId(id);
+  }
+
+  /** The same as `entries`. */
   [Symbol.iterator](): IterableIterator<[K, M]> {
     return this.entries();
   }
 
+  /** Calls `callback` for each inner map, which has an fd of its own and is closed afterwards. */
+  forEach(callback: (inner: M, key: K, map: this) => void): void {
+    for (const [key, inner] of this.entries()) {
+      try {
+        callback(inner, key, this);
+      } finally {
+        inner.close();
+      }
+    }
+  }
+
   #openId(id: number): M {
     return this.#open(mapFdById(this.runtime, id));
-  }
-
-  #encodeKey(key: KI, mode: number): number {
-    this.mustAllow(mode === FMODE_READ ? "bpf_map_lookup_elem" : "bpf_map_update_elem", mode);
-    const { views } = this.runtime;
-    const keyPtr = this.window + VALUE_BYTES + ITER_BYTES;
-    views.reach(keyPtr, this.keySize);
-    this.#key.write(views, keyPtr, key, "key");
-    return keyPtr;
-  }
-
-  #u32(ptr: number): number {
-    const { views } = this.runtime;
-    views.reach(ptr, 4);
-    return views.u32[ptr >>> 2] ?? 0;
   }
 }
 
@@ -144,9 +138,15 @@ abstract class MapOfMaps<K, KI, M extends TypedMap> extends TypedMap {
  * const outer = rt.createMap({ type: "array_of_maps", inner, maxEntries: 4 });
  * outer.set(0, inner);
  * outer.get(0)?.get(1); // 0
+ * outer.lookup(0) === inner.info().id; // true
  * ```
  */
 export class ArrayOfMaps<M extends TypedMap> extends MapOfMaps<number, number, M> {
+  /** Number of places: maxEntries. `nextKey` goes through all of them, iterations show those with a map. */
+  get length(): number {
+    return this.maxEntries;
+  }
+
   /** @internal */
   protected override explain(ret: number): string | undefined {
     if (ret !== -uapi.E2BIG) return super.explain(ret);
@@ -155,4 +155,35 @@ export class ArrayOfMaps<M extends TypedMap> extends MapOfMaps<number, number, M
 }
 
 /** BPF_MAP_TYPE_HASH_OF_MAPS: maps by key. */
-export class HashOfMaps<K, KI, M extends TypedMap> extends MapOfMaps<K, KI, M> {}
+export class HashOfMaps<K, KI, M extends TypedMap> extends MapOfMaps<K, KI, M> {
+  /** Number of inner maps; the kernel's bpf_map_sum_elem_count. */
+  get size(): number {
+    return this.countElems();
+  }
+
+  /**
+   * Takes all inner maps out.
+   * @throws {BpfError} EPERM: frozen, or the fd is not open for reading and writing
+   */
+  clear(): void {
+    this.deleteAll();
+  }
+
+  /**
+   * BPF_MAP_LOOKUP_AND_DELETE_BATCH: as `lookupBatch`, and the inner maps are out: the ids of those that nothing else
+   * keeps lead nowhere.
+   */
+  lookupAndDeleteBatch(cursor: BatchCursor, count: number): [K, number][] {
+    this.mustBeOpen("bpf_map_lookup_and_delete_batch");
+    return this.batching.lookup(uapi.BPF_MAP_LOOKUP_AND_DELETE_BATCH, cursor, count);
+  }
+
+  /**
+   * BPF_MAP_DELETE_BATCH: in order, up to the first error.
+   * @throws {BpfError} ENOENT: an absent key; `count` is the number of elements done
+   */
+  deleteBatch(keys: Iterable<KI>): void {
+    this.mustBeOpen("bpf_map_delete_batch");
+    this.batching.delete(keys);
+  }
+}
