@@ -11,9 +11,12 @@ export type { MapOf } from "./create-map.js";
 export { MapCursor } from "./cursor.js";
 export type { Bpffs, BpffsEntry } from "./bpffs.js";
 export type { StorageOf, StorageSpec, StorageTypeName } from "./create-storage.js";
+export { bpftoolDump, bpftoolShow } from "./dump.js";
+export type { BpftoolElement, BpftoolMap, BpftoolValue } from "./dump.js";
 export { BpfError, errnoName } from "./errors.js";
 export { Cgroup, HostObject, Inode, Socket, Task } from "./host.js";
 export type { CgroupOptions, InodeOptions, SocketOptions, TaskOptions } from "./host.js";
+export type { Json } from "./json.js";
 export type { NumericArray } from "./lane.js";
 export { ElementMap, KeyedMap, TypedMap } from "./map.js";
 export type {

@@ -201,7 +201,7 @@ function isFlags(flags: number): boolean {
  */
 export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
   /** @internal */
-  protected readonly door: MapDoor<K, KI, V, VI>;
+  readonly door: MapDoor<K, KI, V, VI>;
   /** @internal */
   protected readonly core: CoreExports;
   /** @internal */

@@ -66,6 +66,15 @@ export function mapFreeze(rt: BpfRuntime, fd: number): void {
   check(rt.bpf(uapi.BPF_MAP_FREEZE, attr), "bpf_map_freeze");
 }
 
+/** Is it? struct bpf_map_info does not say; but a deletion of no keys changes nothing, and is refused all the same. */
+export function mapIsFrozen(rt: BpfRuntime, fd: number): boolean {
+  const error = allocate(rt, 8);
+  rt.exports.map_delete_many(rt.mapHandle(fd), 0, 0, error);
+  const ret = new DataView(rt.memory.buffer).getInt32(error, true);
+  rt.free(error);
+  return ret === -uapi.EPERM;
+}
+
 /** MAP_GET_NEXT_ID: the smallest id above `id`; 0 when there is none. */
 export function mapNextId(rt: BpfRuntime, id: number): number {
   const attr = new Uint8Array(8);

@@ -2,6 +2,8 @@
 
 import {
   array,
+  bpftoolDump,
+  bpftoolShow,
   bytes,
   cstring,
   ipv4,
@@ -15,8 +17,10 @@ import {
 import type {
   ArrayMap,
   BatchCursor,
+  BpftoolMap,
   BpfRuntime,
   HashMap,
+  Json,
   LpmKey,
   LruHashMap,
   LruPerCpuHashMap,
@@ -165,6 +169,13 @@ export function outerMaps(): void {
   outer.set(0, rt.createMap({ type: "queue", value: u32, maxEntries: 1 }));
   // @ts-expect-error -- the kernel has no such batch for arrays
   outer.deleteBatch([0]);
+}
+
+export function dumps(map: TypedMap): void {
+  const json: Json = bpftoolDump(map)[0]?.formatted?.key ?? null;
+  const shown = bpftoolShow(map);
+  assertType<Equal<typeof shown, BpftoolMap>>();
+  assertType<Equal<typeof json extends Json ? true : false, true>>();
 }
 
 export function refs(
