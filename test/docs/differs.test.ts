@@ -31,12 +31,12 @@ it("each row of the README has its marks, each mark its row", () => {
   const readme = readFileSync(new URL("README.md", ROOT), "utf8");
   const table = readme.slice(readme.indexOf("## Where it differs"), readme.indexOf("## Licence"));
   const rows = [...table.matchAll(/^\| (?<where>.*?) +\|/gm)].map((row) => row.groups?.["where"]);
-  expect(rows.slice(2).toSorted()).toEqual(Object.keys(MARKS).toSorted());
+  expect(new Set(rows.slice(2))).toEqual(new Set(Object.keys(MARKS)));
   const sources = readdirSync(new URL("assembly/", ROOT), { recursive: true, encoding: "utf8" });
   const marked = sources.filter(
     (file) =>
       file.endsWith(".ts") &&
       readFileSync(new URL(`assembly/${file}`, ROOT), "utf8").includes("Differs:"),
   );
-  expect(marked.toSorted()).toEqual([...new Set(Object.values(MARKS).flat())].toSorted());
+  expect(new Set(marked)).toEqual(new Set(Object.values(MARKS).flat()));
 });
