@@ -1,5 +1,8 @@
-// What a typed map holds in its runtime: an fd, memory for keys and values on their way, and the door that must not be
-// used any more when these are gone. Apart from the map, so that it can be given back when the map was forgotten.
+// What a typed map holds in its runtime: memory for keys and values on their way, and the door that must not be used any
+// more when its fd is gone. Apart from the map, since refs and cursors need it, too.
+//
+// The fd is none of it. It is an entry of the fd table, which programs and other typed maps may go by: it stays until it is
+// closed, or the runtime ends. What the collector gives back is the memory alone.
 
 import type { BpfRuntime } from "./runtime.js";
 import { allocate } from "./syscall.js";
@@ -9,7 +12,7 @@ export const FMODE_READ = 1;
 export const FMODE_WRITE = 2;
 
 /**
- * Watches over maps and cursors that may be dropped without close(). Of what the host's `free` throws then nobody could be
+ * Watches over what may be dropped without close(). Of what the host's `free` throws then nobody could be
  * told, and it would end the process.
  */
 const forgotten = new FinalizationRegistry<() => void>((giveBack) => {
@@ -30,6 +33,56 @@ export function unwatch(owner: object): void {
   forgotten.unregister(owner);
 }
 
+/** Blocks of a runtime's memory. */
+class Blocks {
+  readonly #runtime: BpfRuntime;
+  readonly #blocks = new Set<number>();
+
+  constructor(runtime: BpfRuntime) {
+    this.#runtime = runtime;
+  }
+
+  take(bytes: number): number {
+    const ptr = allocate(this.#runtime, bytes);
+    this.#blocks.add(ptr);
+    return ptr;
+  }
+
+  give(ptr: number): void {
+    if (this.#blocks.delete(ptr)) this.#runtime.free(ptr);
+  }
+
+  giveAll(): void {
+    for (const ptr of this.#blocks) this.#runtime.free(ptr);
+    this.#blocks.clear();
+  }
+}
+
+/** The holdings of the typed maps that are open, by fd. It keeps nobody from being collected. */
+export class OpenHoldings {
+  readonly #byFd = new Map<number, Set<WeakRef<Holdings>>>();
+
+  add(fd: number, holdings: WeakRef<Holdings>): void {
+    const sameFd = this.#byFd.get(fd);
+    if (sameFd === undefined) this.#byFd.set(fd, new Set([holdings]));
+    else sameFd.add(holdings);
+  }
+
+  delete(fd: number, holdings: WeakRef<Holdings>): void {
+    const sameFd = this.#byFd.get(fd);
+    if (sameFd?.delete(holdings) && sameFd.size === 0) this.#byFd.delete(fd);
+  }
+
+  /** An fd was closed: what typed maps hold for it goes. */
+  releaseFd(fd: number): void {
+    for (const holdings of this.#byFd.get(fd) ?? []) holdings.deref()?.release();
+  }
+
+  releaseAll(): void {
+    for (const fd of this.#byFd.keys()) this.releaseFd(fd);
+  }
+}
+
 /** The possessions of one typed map. */
 export class Holdings {
   readonly runtime: BpfRuntime;
@@ -38,7 +91,8 @@ export class Holdings {
   readonly handle: number;
   /** FMODE_READ, FMODE_WRITE: what the fd was opened for. */
   readonly mode: number;
-  readonly #blocks = new Set<number>();
+  readonly #blocks: Blocks;
+  readonly #self = new WeakRef(this);
   #shut: (() => void) | undefined;
   #isOpen = true;
 
@@ -47,7 +101,14 @@ export class Holdings {
     this.fd = fd;
     this.handle = runtime.exports.bpf_map_by_fd(fd);
     this.mode = runtime.exports.fd_mode(fd);
-    runtime.holdings.add(this);
+    const blocks = new Blocks(runtime);
+    const self = this.#self;
+    this.#blocks = blocks;
+    runtime.holdings.add(fd, self);
+    watch(this, () => {
+      runtime.holdings.delete(fd, self);
+      blocks.giveAll();
+    });
   }
 
   get isOpen(): boolean {
@@ -59,7 +120,7 @@ export class Holdings {
     return this.#isOpen && this.runtime.exports.bpf_map_by_fd(this.fd) === this.handle;
   }
 
-  /** What to do at the end; it must not refer to the map, or that is never forgotten. */
+  /** What to do at the end. */
   onEnd(shut: () => void): void {
     this.#shut = shut;
   }
@@ -69,27 +130,27 @@ export class Holdings {
    * @throws {BpfError} ENOMEM
    */
   take(bytes: number): number {
-    const ptr = allocate(this.runtime, bytes);
-    this.#blocks.add(ptr);
-    return ptr;
+    return this.#blocks.take(bytes);
   }
 
   /** Gives a block of `take` back; anything else is passed over. */
   give(ptr: number): void {
-    if (this.#blocks.delete(ptr)) this.runtime.free(ptr);
+    this.#blocks.give(ptr);
   }
 
-  /** Gives everything back; the fd only when `closeFd`. */
-  release(closeFd = true): void {
+  /** Closes the fd, for all typed maps that go by it. */
+  close(): void {
+    if (this.ownsFd) this.runtime.close(this.fd);
+    this.release();
+  }
+
+  /** Gives everything back but the fd. */
+  release(): void {
     if (!this.#isOpen) return;
-    const { runtime } = this;
-    const ownsFd = !runtime.disposed && this.ownsFd;
     this.#isOpen = false;
-    runtime.holdings.delete(this);
+    unwatch(this);
+    this.runtime.holdings.delete(this.fd, this.#self);
     this.#shut?.();
-    if (runtime.disposed) return;
-    if (closeFd && ownsFd) runtime.exports.fd_close(this.fd);
-    for (const ptr of this.#blocks) runtime.free(ptr);
-    this.#blocks.clear();
+    this.#blocks.giveAll();
   }
 }

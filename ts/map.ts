@@ -11,7 +11,7 @@ import type { CoreExports } from "./core.js";
 import { MapCursor } from "./cursor.js";
 import { MapDoor, SHORTCUT } from "./door.js";
 import { BpfError } from "./errors.js";
-import { FMODE_READ, FMODE_WRITE, Holdings, unwatch, watch } from "./holdings.js";
+import { FMODE_READ, FMODE_WRITE, Holdings } from "./holdings.js";
 import { round8 } from "./numbers.js";
 import { ValueRef } from "./ref.js";
 import type { BpfRuntime } from "./runtime.js";
@@ -65,7 +65,7 @@ export abstract class TypedMap {
   readonly mapFlags: number;
   /** @internal A typed map with the same codecs for another fd, which it takes over. */
   reopen: ((fd: number) => TypedMap) | undefined;
-  /** @internal What the map holds in the runtime; given back by close(). */
+  /** @internal What the map holds in the runtime; given back by close(), or when it is forgotten. */
   protected readonly holdings: Holdings;
   /** @internal Memory for keys and values on their way. */
   protected readonly window: number;
@@ -80,10 +80,8 @@ export abstract class TypedMap {
     this.valueSize = info.valueSize;
     this.maxEntries = info.maxEntries;
     this.mapFlags = info.mapFlags;
-    const holdings = new Holdings(runtime, fd);
-    this.holdings = holdings;
+    this.holdings = new Holdings(runtime, fd);
     this.window = this.#takeWindow(windowBytes);
-    watch(this, () => holdings.release());
   }
 
   /** What the core says of the map now. */
@@ -116,10 +114,12 @@ export abstract class TypedMap {
     return !this.holdings.ownsFd;
   }
 
-  /** Closes the fd: the map ends unless something else refers to it. Closing twice is fine. */
+  /**
+   * Closes the fd, also for other typed maps of this fd: the map ends unless something else refers to it. Closing twice is
+   * fine. Without it the fd stays open until the runtime ends: the garbage collector closes none.
+   */
   close(): void {
-    unwatch(this);
-    this.holdings.release();
+    this.holdings.close();
   }
 
   /** The same as `close()`. */
@@ -183,7 +183,7 @@ export abstract class TypedMap {
     try {
       return this.holdings.take(bytes);
     } catch (error) {
-      this.runtime.holdings.delete(this.holdings);
+      this.holdings.release();
       throw error;
     }
   }

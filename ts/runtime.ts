@@ -21,7 +21,7 @@ import type {
   Task,
   TaskOptions,
 } from "./host.js";
-import type { Holdings } from "./holdings.js";
+import { OpenHoldings } from "./holdings.js";
 import { expectNotHeld, holdRange } from "./held-ranges.js";
 import type { TypedMap } from "./map.js";
 import type { KeyNeeded, MapCodecs, MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
@@ -82,7 +82,7 @@ export class BpfRuntime {
   /** @internal */
   readonly wakeups = new Wakeups();
   /** @internal What the typed maps that are open hold. */
-  readonly holdings = new Set<Holdings>();
+  readonly holdings = new OpenHoldings();
   /** The file system at /sys/fs/bpf, which BPF_OBJ_PIN and BPF_OBJ_GET work on. */
   readonly bpffs: Bpffs;
   readonly #module: WebAssembly.Module;
@@ -266,8 +266,8 @@ export class BpfRuntime {
   close(fd: number): number {
     if (!isFd(fd) || this.#disposed) return -EBADF;
     const ret = this.exports.fd_close(fd);
-    // A typed map whose fd is closed behind its back is closed too.
-    for (const holdings of this.holdings) if (holdings.fd === fd) holdings.release();
+    // The typed maps that go by the fd are closed, too.
+    this.holdings.releaseFd(fd);
     return ret;
   }
 
@@ -317,7 +317,7 @@ export class BpfRuntime {
   dispose(): void {
     if (this.#disposed) return;
     // The fds are the kernel's: they end with it, or stay with its other threads.
-    for (const holdings of this.holdings) holdings.release(false);
+    this.holdings.releaseAll();
     this.#disposed = true;
     if (this.#isAttached) this.exports.kernel_detach();
     else this.exports.kernel_exit();
@@ -434,8 +434,8 @@ export class BpfRuntime {
   }
 
   /**
-   * Wraps the map behind an fd, which the typed map takes over (its close() closes it). With `type` among the codecs the
-   * result is of that type's class.
+   * Wraps the map behind an fd. It stays the same fd: close() of the typed map closes it, and a typed map that is dropped
+   * leaves it open. With `type` among the codecs the result is of that type's class.
    * @throws {BpfError} EBADFD: not open; EINVAL: not a map
    * @throws {RangeError} the map is of another type; a codec of another size than the map's keys or values
    */

@@ -1,22 +1,14 @@
 // Who owns what: fds, buffers, runtimes.
 
 import { expect, test } from "vitest";
-import { setTimeout } from "node:timers/promises";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import * as bpf from "../../ts/bpf-compat.js";
 import { BpfClient } from "../support/bpf.js";
+import { collectUntil } from "../support/collect.js";
 import { attempt } from "./script.js";
 import { describeCompat } from "./support.js";
 
 const { MapType } = bpf;
 const HASH = { type: MapType.HASH, keySize: 4, valueSize: 4, maxEntries: 8 };
-
-function collectGarbage(): void {
-  setFlagsFromString("--expose-gc");
-  const collect: unknown = runInNewContext("gc");
-  if (typeof collect === "function") collect();
-}
 
 /** A map with its buffers. */
 function use(): bpf.MapRef {
@@ -88,10 +80,7 @@ describeCompat("a reference", {}, (build) => {
     const used = bpf.runtime.exports.mem_used();
     for (let n = 0; n < 20; n++) use();
     expect(bpf.runtime.exports.mem_used()).toBeGreaterThan(used);
-    for (let n = 0; n < 100 && bpf.runtime.exports.mem_used() > used; n++) {
-      collectGarbage();
-      await setTimeout(10);
-    }
+    expect(await collectUntil(() => bpf.runtime.exports.mem_used() <= used)).toBe(true);
     expect(bpf.runtime.exports.mem_used()).toBe(used);
   });
 

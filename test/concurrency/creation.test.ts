@@ -58,7 +58,6 @@ describe.skipIf(!isBuilt)("threads", () => {
     const codecs = { key: u32, value: u32 };
     const first = rt.createMap({ type: "hash", ...codecs, maxEntries: 4 });
     const { id } = first.info();
-    // Held, or the garbage collector would close them, too.
     const maps = Array.from({ length: FDS }, () => rt.mapFromId(id, codecs));
     const fds = maps.map(({ fd }) => fd);
     const answers = await inThreads(rt, { rounds: 0, fds });

@@ -1,12 +1,10 @@
 // The end of typed maps, and fds that may not do everything.
 
-import { setTimeout as sleep } from "node:timers/promises";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { BPF_F_RDONLY, BPF_F_WRONLY, bytes, struct, u32, u64 } from "../../ts/index.js";
 import type { HashMap, TypedMap } from "../../ts/index.js";
 import { describeEachBuild } from "../support/builds.js";
+import { collectAll, collectUntil } from "../support/collect.js";
 import { codeOf } from "../support/errors.js";
 
 type Numbers = HashMap<number, number, bigint, bigint>;
@@ -178,28 +176,60 @@ describeEachBuild("typed maps: the end", (build) => {
     expect(rt.exports.mem_used()).toBe(before);
   });
 
-  test("maps and cursors that were forgotten are given back by the collector", async () => {
-    setFlagsFromString("--expose-gc");
-    const collect = runInNewContext("gc") as () => void;
+  test("the windows of typed maps and cursors that were forgotten are given back, the fds are not", async () => {
     using rt = await build.createRuntime();
-    const kept = rt.createMap(hash).set(1, 1n).set(2, 2n);
-    // The core's own tables grow with the first maps.
-    for (const map of Array.from({ length: 25 }, () => rt.createMap(hash))) map.close();
+    const map = rt.createMap(hash).set(1, 1n).set(2, 2n);
     const before = rt.exports.mem_used();
-    (() => {
+    const forget = () => {
       for (let i = 0; i < 20; i++) {
-        rt.createMap({ ...hash, maxEntries: 50 }).set(1, 1n);
-        kept.keys().next();
+        const again = rt.mapFromFd(map.fd, { type: "hash", key: u32, value: u64 });
+        again.getMany(Uint32Array.of(1), new BigUint64Array(1));
+        again.keys().next();
       }
-    })();
+    };
+    forget();
     expect(rt.exports.mem_used()).toBeGreaterThan(before);
-    for (let turn = 0; turn < 50 && rt.exports.mem_used() !== before; turn++) {
-      collect();
-      await sleep(5);
-    }
-    expect(rt.exports.mem_used()).toBe(before);
-    expect([...rt.mapIds()].length).toBe(1);
-    expect(kept.get(1)).toBe(1n);
+    expect(await collectUntil(() => rt.exports.mem_used() === before)).toBe(true);
+    expect([map.closed, map.get(1), map.size]).toEqual([false, 1n, 2]);
+  });
+
+  test("an fd stays open, whoever forgets the typed maps that went by it", async () => {
+    using rt = await build.createRuntime();
+    const make = (): number => rt.createMap(hash).set(1, 42n).fd;
+    const fd = make();
+    await collectAll();
+    const again = rt.mapFromFd(fd, { type: "hash", key: u32, value: u64 });
+    expect(again.get(1)).toBe(42n);
+    expect(rt.close(fd)).toBe(0);
+    expect(again.closed).toBe(true);
+  });
+
+  test("cursors, refs and batches of a typed map that was forgotten go on", async () => {
+    using rt = await build.createRuntime();
+    const map = rt.createMap(hash).set(1, 1n).set(2, 2n);
+    const wrap = () => rt.mapFromFd(map.fd, { type: "hash", key: u32, value: u64 });
+    const cursor = wrap().cursor();
+    const ref = wrap().ref(1);
+    const walk = wrap().entries();
+    await collectAll();
+    expect([cursor.step(), cursor.step(), cursor.step()]).toEqual([true, true, false]);
+    expect(ref?.value).toBe(1n);
+    expect([...walk].length).toBe(2);
+  });
+
+  test("closing closes all typed maps of the fd", async () => {
+    using rt = await build.createRuntime();
+    const map = rt.createMap(hash).set(1, 1n);
+    const again = rt.mapFromFd(map.fd, { type: "hash", key: u32, value: u64 });
+    const other = rt.mapFromId(map.info().id, { type: "hash", key: u32, value: u64 });
+    again.close();
+    expect([map.closed, again.closed, other.closed]).toEqual([true, true, false]);
+    for (const [name, verb] of Object.entries(ALL))
+      expect([name, codeOf(() => verb(map))]).toEqual([name, "EBADF"]);
+    const next = rt.createMap(hash);
+    expect(next.fd).toBe(map.fd);
+    map.close();
+    expect([next.closed, other.get(1)]).toEqual([false, 1n]);
   });
 
   test("running out of memory is ENOMEM and leaves everything as it was", async () => {

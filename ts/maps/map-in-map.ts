@@ -137,8 +137,9 @@ abstract class MapOfMaps<K, KI, M extends TypedMap>
  * const inner = rt.createMap({ type: "array", value: u32, maxEntries: 2 });
  * const outer = rt.createMap({ type: "array_of_maps", inner, maxEntries: 4 });
  * outer.set(0, inner);
- * outer.get(0)?.get(1); // 0
  * outer.lookup(0) === inner.info().id; // true
+ * using found = outer.get(0);
+ * found?.get(1); // 0
  * ```
  */
 export class ArrayOfMaps<M extends TypedMap> extends MapOfMaps<number, number, M> {
