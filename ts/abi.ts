@@ -1,5 +1,8 @@
 // What both halves must agree on beyond the kernel's own constants (uapi.ts).
 
+/** What a kernel's state begins with, behind it the number of CPUs: u32. No kernel, no such word (assembly/kernel.ts). */
+export const KERNEL_MAGIC = 0x6b667062;
+
 /** What the map_get4 doors answer instead of a value: the two largest numbers of 32 bits, so that one comparison tells. */
 export const ABSENT = 0xfffffffe;
 /** Not found out here, or a value that has more bits: the other doors know. */

@@ -207,6 +207,7 @@ export interface CoreImports {
   wakeup(map: number): void;
 }
 
+/** @throws {TypeError} another module than the core */
 export function instantiate(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
@@ -216,5 +217,7 @@ export function instantiate(
   const instance = new WebAssembly.Instance(module, {
     env: { memory, malloc, free, callback, wakeup },
   });
-  return instance.exports as unknown as CoreExports;
+  const exports = instance.exports as unknown as Partial<CoreExports>;
+  if (exports.kernel_init === undefined) throw new TypeError("core: this is another module");
+  return exports as CoreExports;
 }

@@ -11,17 +11,8 @@ import { allocate } from "./syscall.js";
 export const FMODE_READ = 1;
 export const FMODE_WRITE = 2;
 
-/**
- * Watches over what may be dropped without close(). Of what the host's `free` throws then nobody could be
- * told, and it would end the process.
- */
-const forgotten = new FinalizationRegistry<() => void>((giveBack) => {
-  try {
-    giveBack();
-  } catch {
-    // As good as given back.
-  }
-});
+/** Watches over what may be dropped without close(). */
+const forgotten = new FinalizationRegistry<() => void>((giveBack) => giveBack());
 
 /** Has `giveBack` called when the collector finds `owner`. */
 export function watch(owner: object, giveBack: () => void): void {

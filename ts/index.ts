@@ -18,7 +18,7 @@ async function readCore(shared: boolean): Promise<WebAssembly.Module> {
  *
  * @throws {TypeError} an option of a wrong type
  * @throws {RangeError} an option outside its range
- * @throws {BpfError} ENOMEM: no room for the core's own state
+ * @throws {BpfError} ENOMEM: no room for the core's own state; ENODEV: the runtime to attach to has ended
  */
 export async function createRuntime(options: RuntimeOptions = {}): Promise<BpfRuntime> {
   return loadRuntime(options, readCore);

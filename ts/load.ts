@@ -1,12 +1,14 @@
 import { checkOptions } from "./options.js";
 import type { RuntimeOptions } from "./options.js";
+import { isArrayBuffer, isModule } from "./realm.js";
 import { BpfRuntime } from "./runtime.js";
 
 /** Compiles what the option `core` gives. */
 async function compile(core: NonNullable<RuntimeOptions["core"]>): Promise<WebAssembly.Module> {
-  if (core instanceof WebAssembly.Module) return core;
-  if (core instanceof ArrayBuffer || ArrayBuffer.isView(core)) return WebAssembly.compile(core);
-  if (core instanceof URL || typeof core === "string") return fetchModule(core);
+  if (typeof core === "string" || core instanceof URL) return fetchModule(core);
+  if (isArrayBuffer(core) || ArrayBuffer.isView(core))
+    return WebAssembly.compile(core as BufferSource);
+  if (isModule(core)) return core;
   throw new TypeError("core: expected bytes, a WebAssembly.Module or a URL");
 }
 
@@ -24,7 +26,6 @@ export async function loadRuntime(
   defaultCore: (shared: boolean) => Promise<WebAssembly.Module | URL>,
 ): Promise<BpfRuntime> {
   const checked = checkOptions(options);
-  const core =
-    options.attach?.module ?? options.core ?? (await defaultCore(options.shared ?? false));
+  const { attach, shared = false, core = attach?.module ?? (await defaultCore(shared)) } = options;
   return new BpfRuntime(await compile(core), checked);
 }

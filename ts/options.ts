@@ -1,7 +1,8 @@
 // Options of createRuntime: what they mean and whether they can be.
 
 import { CPUS_MAX } from "./abi.js";
-import { integer } from "./numbers.js";
+import { integer, isU32 } from "./numbers.js";
+import { isMemory, isModule, isSharedBuffer } from "./realm.js";
 
 /** A range of addresses that belongs to this core alone: base <= a < limit. */
 export interface Arena {
@@ -21,33 +22,39 @@ export interface SharedRuntime {
 /** Options of {@link createRuntime}. */
 export interface RuntimeOptions {
   /** Possible CPUs, 1..1024; default 1. Per-CPU values have this many slots. */
-  readonly cpus?: number;
-  /** An existing memory to live in; default: a memory of its own. */
-  readonly memory?: WebAssembly.Memory;
+  readonly cpus?: number | undefined;
+  /** The CPU on which operations run at first (`rt.cpu`); with `attach` the one that this thread is. Default 0. */
+  readonly cpu?: number | undefined;
+  /**
+   * An existing memory to live in; default: a memory of its own. Without `arena` and `malloc` the runtime grows it and uses
+   * the pages it added; where it may not grow (`maxBytes`, the memory's maximum) and holds nothing but zeros, all of it.
+   */
+  readonly memory?: WebAssembly.Memory | undefined;
   /** Live inside this range of `memory` only; never grows the memory. Out of room is ENOMEM. */
-  readonly arena?: Arena;
-  /** Take everything from the host's allocator in `memory`; needs `free`. */
-  readonly malloc?: (bytes: number) => number;
-  /** Counterpart of `malloc`. */
-  readonly free?: (ptr: number) => void;
+  readonly arena?: Arena | undefined;
+  /**
+   * Take everything from the host's allocator in `memory`; needs `free`. 0 means that there is no room, as does anything
+   * else that is no address, or an exception.
+   */
+  readonly malloc?: ((bytes: number) => number) | undefined;
+  /** Counterpart of `malloc`. What it throws is ignored: it is called where nobody could deal with it. */
+  readonly free?: ((ptr: number) => void) | undefined;
   /**
    * The memory has this many bytes from the start; default 48 MiB, or `maxBytes` if that is less. Until it is used it takes
    * addresses only. When a memory that is not shared has to grow, its buffer is detached, and from then on V8 compiles every
    * access to any typed array of the process with a check for that: who knows what the maps need says so here.
    */
-  readonly minBytes?: number;
-  /** The memory is never grown beyond this many bytes; default 4 GiB (shared: 1 GiB). */
-  readonly maxBytes?: number;
+  readonly minBytes?: number | undefined;
+  /** The memory is never grown beyond this many bytes; default 4 GiB (a shared one of its own: 1 GiB). */
+  readonly maxBytes?: number | undefined;
   /** Makes a run repeatable: hash seeds, bloom seeds, bpf_get_prandom_u32, `ktime` starts at 0. Default: random. */
-  readonly seed?: number | bigint;
+  readonly seed?: number | bigint | undefined;
   /** Use the build for shared memory (threads). */
-  readonly shared?: boolean;
-  /** Join the runtime of another thread (shared build) as one more of its CPUs; no other option but `cpu` goes with it. */
-  readonly attach?: SharedRuntime;
-  /** With `attach`: the CPU this thread is; default 0. */
-  readonly cpu?: number;
+  readonly shared?: boolean | undefined;
+  /** Join the runtime of another thread (shared build) as one more of its CPUs; only `cpu` goes with it. */
+  readonly attach?: SharedRuntime | undefined;
   /** Where the core comes from: bytes, a compiled module, or an address to fetch. Default: the package's own file. */
-  readonly core?: BufferSource | WebAssembly.Module | URL | string;
+  readonly core?: ArrayBuffer | ArrayBufferView | WebAssembly.Module | URL | string | undefined;
 }
 
 const PAGE_BYTES = 65536;
@@ -64,8 +71,8 @@ export interface CheckedOptions {
   readonly cpus: number;
   readonly memory: WebAssembly.Memory;
   readonly source: number;
-  readonly base: number;
-  readonly limit: number;
+  /** Where the core begins. It may grow the memory, so it comes after all that may fail. */
+  readonly takeRoom: () => Arena;
   readonly maxBytes: number;
   readonly seed: bigint;
   /** Where the clock starts, ns. */
@@ -84,123 +91,178 @@ export interface CheckedOptions {
 export function checkOptions(options: RuntimeOptions): CheckedOptions {
   if (typeof options !== "object" || options === null)
     throw new TypeError("options: expected an object");
-  if (options.attach !== undefined) return checkAttach(options.attach, options);
-  const cpus = integer("cpus", options.cpus ?? 1, 1, CPUS_MAX);
-  const shared = options.shared ?? false;
+  const { attach, cpu = 0, cpus = 1, shared = false, memory, seed } = options;
+  if (attach !== undefined) return checkAttach(attach, options);
   if (typeof shared !== "boolean") throw new TypeError("shared: expected a boolean");
-  const maxBytes = integer(
-    "maxBytes",
-    options.maxBytes ?? (shared ? SHARED_BYTES_DEFAULT : MEMORY_BYTES_MAX),
-    PAGE_BYTES,
-    MEMORY_BYTES_MAX,
-  );
-  const minBytes = integer(
-    "minBytes",
-    options.minBytes ?? Math.min(MIN_BYTES_DEFAULT, maxBytes),
-    PAGE_BYTES,
-    maxBytes,
-  );
+  const isOwnShared = shared && memory === undefined;
+  const { maxBytes = isOwnShared ? SHARED_BYTES_DEFAULT : MEMORY_BYTES_MAX } = options;
+  integer("cpus", cpus, 1, CPUS_MAX);
   return {
     cpus,
-    maxBytes,
-    seed: seedOf(options.seed),
-    ktime: options.seed === undefined ? BigInt(Math.round(performance.now() * 1e6)) : 0n,
+    cpu: integer("cpu", cpu, 0, cpus - 1),
+    maxBytes: integer("maxBytes", maxBytes, PAGE_BYTES, MEMORY_BYTES_MAX),
+    seed: seedOf(seed),
+    ktime: seed === undefined ? BigInt(Math.round(performance.now() * 1e6)) : 0n,
     root: 0,
-    cpu: 0,
-    ...place(options, shared, minBytes, maxBytes),
+    ...place(options, shared, maxBytes),
   };
 }
 
+const NO_HOST = { malloc: () => 0, free: () => {} };
+
+/** What the first runtime of a kernel decides for all. */
+const SETTLED = [
+  "cpus",
+  "memory",
+  "arena",
+  "malloc",
+  "free",
+  "minBytes",
+  "maxBytes",
+  "seed",
+  "shared",
+  "core",
+] as const;
+
 /** A thread more of an existing kernel. */
 function checkAttach(share: SharedRuntime, options: RuntimeOptions): CheckedOptions {
-  if (
-    !(share.memory instanceof WebAssembly.Memory) ||
-    !(share.module instanceof WebAssembly.Module)
-  ) {
+  if (!isMemory(share?.memory) || !isModule(share.module)) {
     throw new TypeError("attach: expected what rt.share() gives");
   }
+  for (const name of SETTLED) {
+    if (options[name] === undefined || (name === "shared" && options.shared)) continue;
+    throw new TypeError(`attach: ${name} is settled already, only cpu goes with it`);
+  }
   const cpus = integer("attach.cpus", share.cpus, 1, CPUS_MAX);
+  const { cpu = 0 } = options;
   return {
     cpus,
-    cpu: integer("cpu", options.cpu ?? 0, 0, cpus - 1),
+    cpu: integer("cpu", cpu, 0, cpus - 1),
     memory: share.memory,
-    root: integer("attach.root", share.root, 1, share.memory.buffer.byteLength - ROOT_BYTES),
+    root: checkRoot(share),
     source: SOURCE.grow,
-    base: 0,
-    limit: 0,
+    takeRoom: () => ({ base: 0, limit: 0 }),
     maxBytes: MEMORY_BYTES_MAX,
     seed: 0n,
     ktime: 0n,
-    malloc: () => 0,
-    free: () => {},
+    ...NO_HOST,
   };
 }
 
 /** Bytes at a kernel's root that are its own at the least. */
 export const ROOT_BYTES = 256;
 
-type Place = Pick<CheckedOptions, "memory" | "source" | "base" | "limit" | "malloc" | "free">;
+function checkRoot({ root, memory }: SharedRuntime): number {
+  integer("attach.root", root, 8, memory.buffer.byteLength - ROOT_BYTES);
+  if (root % 8 !== 0) throw new RangeError(`attach.root: no runtime begins at ${root}`);
+  return root;
+}
+
+type Place = Pick<CheckedOptions, "memory" | "source" | "takeRoom" | "malloc" | "free">;
 
 /** Where the core lives. */
-function place(
-  options: RuntimeOptions,
-  shared: boolean,
-  minBytes: number,
-  maxBytes: number,
-): Place {
-  const none = { malloc: () => 0, free: () => {} };
-  const { memory, arena, malloc, free } = options;
+function place(options: RuntimeOptions, shared: boolean, maxBytes: number): Place {
+  const { memory, arena, malloc, free, minBytes } = options;
   if (memory === undefined) {
     if (arena !== undefined || malloc !== undefined || free !== undefined) {
       throw new TypeError("arena and malloc need the memory they are in: option memory");
     }
-    const maximum = Math.floor(maxBytes / PAGE_BYTES);
-    const initial = Math.min(Math.ceil(minBytes / PAGE_BYTES), maximum);
-    const own = new WebAssembly.Memory({ initial, maximum, shared });
-    return { memory: own, source: SOURCE.grow, base: 64, limit: own.buffer.byteLength, ...none };
+    return { source: SOURCE.grow, ...NO_HOST, ...ownMemory(shared, maxBytes, minBytes) };
   }
-  if (!(memory instanceof WebAssembly.Memory))
-    throw new TypeError("memory: expected a WebAssembly.Memory");
-  if (options.minBytes !== undefined)
+  if (!isMemory(memory)) throw new TypeError("memory: expected a WebAssembly.Memory");
+  if (minBytes !== undefined)
     throw new TypeError("minBytes is for a memory that the runtime makes itself");
-  const isShared = !(memory.buffer instanceof ArrayBuffer);
-  if (isShared !== shared) {
+  if (isSharedBuffer(memory.buffer) !== shared) {
     throw new TypeError(
-      `memory is ${isShared ? "" : "not "}shared: set the option shared accordingly`,
+      `memory is ${shared ? "not " : ""}shared: set the option shared accordingly`,
     );
   }
-  if (arena !== undefined && malloc !== undefined)
-    throw new TypeError("arena and malloc exclude each other");
-  if (arena !== undefined)
-    return { memory, source: SOURCE.arena, ...checkArena(arena, memory), ...none };
-  if (malloc === undefined && free === undefined)
-    return { memory, source: SOURCE.grow, ...takeOver(memory), ...none };
-  if (typeof malloc !== "function") throw new TypeError("malloc: expected a function");
-  if (typeof free !== "function")
-    throw new TypeError("free: expected a function (malloc's counterpart)");
-  return { memory, source: SOURCE.malloc, base: 0, limit: 0, malloc, free };
+  const isHosts = malloc !== undefined || free !== undefined;
+  if (arena !== undefined && isHosts) throw new TypeError("arena and malloc exclude each other");
+  if (arena !== undefined) {
+    const room = checkArena(arena, memory);
+    return { memory, source: SOURCE.arena, takeRoom: () => room, ...NO_HOST };
+  }
+  if (isHosts) return { memory, ...hostHeap(options, memory) };
+  return { memory, source: SOURCE.grow, takeRoom: () => takeOver(memory, maxBytes), ...NO_HOST };
+}
+
+/** A memory that the runtime makes itself. */
+function ownMemory(
+  shared: boolean,
+  maxBytes: number,
+  minBytes: number = Math.min(MIN_BYTES_DEFAULT, maxBytes),
+): Pick<Place, "memory" | "takeRoom"> {
+  integer("minBytes", minBytes, PAGE_BYTES, maxBytes);
+  const maximum = Math.floor(maxBytes / PAGE_BYTES);
+  const initial = Math.min(Math.ceil(minBytes / PAGE_BYTES), maximum);
+  const memory = new WebAssembly.Memory({ initial, maximum, shared });
+  return { memory, takeRoom: () => ({ base: 64, limit: memory.buffer.byteLength }) };
 }
 
 /**
- * A memory given without arena or malloc: only pages that the core adds itself are its own. A memory that cannot grow is
- * taken over whole if nobody has written to it yet.
+ * A memory given without arena or malloc: only pages that the core adds itself are its own. One that may not grow is taken
+ * over whole if nobody has written to it yet.
+ * @throws {RangeError} there is no room
  */
-function takeOver(memory: WebAssembly.Memory): { base: number; limit: number } {
+function takeOver(memory: WebAssembly.Memory, maxBytes: number): Arena {
+  const size = memory.buffer.byteLength;
+  const page = size + PAGE_BYTES <= maxBytes ? addPage(memory) : undefined;
+  // Address 0 is NULL.
+  if (page !== undefined)
+    return { base: Math.max(page, 64), limit: Math.min(page + PAGE_BYTES, ADDRESS_MAX) };
+  if (size === 0) throw new RangeError("memory has no page and may not grow");
+  if (size > maxBytes) throw new RangeError(`maxBytes: memory has ${size} bytes already`);
+  if (new BigUint64Array(memory.buffer).every((word) => word === 0n))
+    return { base: 64, limit: Math.min(size, ADDRESS_MAX) };
+  throw new RangeError("memory cannot grow and is in use: give an arena or malloc");
+}
+
+/** @returns the address of the new page; undefined: the memory may not grow */
+function addPage(memory: WebAssembly.Memory): number | undefined {
   try {
-    memory.grow(1);
-    const limit = memory.buffer.byteLength;
-    return { base: limit - PAGE_BYTES, limit };
+    return memory.grow(1) * PAGE_BYTES;
   } catch {
-    const words = new BigUint64Array(memory.buffer);
-    if (words.every((word) => word === 0n)) return { base: 64, limit: memory.buffer.byteLength };
-    throw new RangeError("memory cannot grow and is in use: give an arena or malloc");
+    return undefined;
   }
+}
+
+/** The host's allocator: neither function may throw through the core, which would stay locked. */
+function hostHeap(
+  { malloc, free }: RuntimeOptions,
+  memory: WebAssembly.Memory,
+): Omit<Place, "memory"> {
+  if (typeof malloc !== "function") throw new TypeError("malloc: expected a function");
+  if (typeof free !== "function")
+    throw new TypeError("free: expected a function (malloc's counterpart)");
+  if (memory.buffer.byteLength === 0)
+    throw new RangeError("memory: malloc has no memory to allocate from, grow it first");
+  return {
+    source: SOURCE.malloc,
+    takeRoom: () => ({ base: 0, limit: 0 }),
+    malloc: (bytes) => {
+      try {
+        const ptr = malloc(bytes);
+        // Addresses from a Wasm export are signed.
+        return isU32(ptr) || (ptr | 0) === ptr ? ptr : 0;
+      } catch {
+        return 0;
+      }
+    },
+    free: (ptr) => {
+      try {
+        free(ptr);
+      } catch {
+        // The host's to know.
+      }
+    },
+  };
 }
 
 /** The core uses no addresses from here on: they stand for errors. */
 const ADDRESS_MAX = 0xfffff000;
 
-function checkArena(arena: Arena, memory: WebAssembly.Memory): { base: number; limit: number } {
+function checkArena(arena: Arena, memory: WebAssembly.Memory): Arena {
   if (typeof arena !== "object" || arena === null)
     throw new TypeError("arena: expected { base, limit }");
   const size = memory.buffer.byteLength;

@@ -59,7 +59,7 @@ export class ValueRef<V, VI = V> {
     this.#mem = mem;
     this.#codec = codec;
     this.#places = placesOf(codec);
-    this.#isShared = !(mem.memory.buffer instanceof ArrayBuffer);
+    this.#isShared = mem.isShared;
   }
 
   /** @internal Aims at another value of the same map. */

@@ -1,4 +1,4 @@
-import { ATTR_WINDOW } from "./abi.js";
+import { ATTR_WINDOW, KERNEL_MAGIC } from "./abi.js";
 import { Bpffs } from "./bpffs.js";
 import { CgroupAttachment } from "./cgroup-storage.js";
 import type { AttachmentContext, CgroupAttachmentOptions } from "./cgroup-storage.js";
@@ -34,9 +34,9 @@ import { MmapWindow } from "./mmap.js";
 import type { MmapOptions } from "./mmap.js";
 import { integer, isFd, isU32 } from "./numbers.js";
 import { ROOT_BYTES, SOURCE } from "./options.js";
-import type { CheckedOptions, SharedRuntime } from "./options.js";
+import type { Arena, CheckedOptions, SharedRuntime } from "./options.js";
 import { findFdById, mapFdById, mapInfo, mapNextId, objPath } from "./syscall.js";
-import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENOENT, ENOMEM, PAGE_SIZE } from "./uapi.js";
+import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENODEV, ENOENT, ENOMEM, PAGE_SIZE } from "./uapi.js";
 import type {
   OuterSpec,
   PlainSpec,
@@ -98,6 +98,8 @@ export class BpfRuntime {
   constructor(module: WebAssembly.Module, options: CheckedOptions) {
     this.cpus = options.cpus;
     this.memory = options.memory;
+    // A memory without a page cannot be imported.
+    const early = this.memory.buffer.byteLength === 0 ? options.takeRoom() : undefined;
     this.exports = instantiate(module, options.memory, {
       malloc: options.malloc,
       free: options.free,
@@ -106,7 +108,7 @@ export class BpfRuntime {
     });
     this.#module = module;
     this.#isAttached = options.root !== 0;
-    this.#root = this.#isAttached ? this.#attach(options) : this.#init(options);
+    this.#root = this.#isAttached ? this.#attach(options) : this.#init(options, early);
     if (this.#root === 0)
       throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
     this.views = new LiveViews(this.memory);
@@ -114,20 +116,28 @@ export class BpfRuntime {
     this.bpffs = new Bpffs(this);
   }
 
-  #init(options: CheckedOptions): number {
-    const { memory, source, base, limit, maxBytes, cpus, seed } = options;
+  #init(options: CheckedOptions, early: Arena | undefined): number {
+    const { memory, source, maxBytes, cpus, seed } = options;
+    const room = early ?? options.takeRoom();
+    const { base, limit } = room;
     const isArena = source === SOURCE.arena;
-    if (isArena) expectNotHeld(memory, options);
+    if (isArena) expectNotHeld(memory, room);
     const root = this.exports.kernel_init(source, base, limit, BigInt(maxBytes), cpus, seed) >>> 0;
     if (root === 0) return 0;
-    const range = isArena ? options : { base: root, limit: root + ROOT_BYTES };
+    const range = isArena ? room : { base: root, limit: root + ROOT_BYTES };
     this.#releaseRange = holdRange(memory, range, this);
     this.exports.set_ktime(options.ktime);
+    this.exports.set_cpu(options.cpu);
     return root;
   }
 
-  #attach(options: CheckedOptions): number {
-    return this.exports.kernel_attach(options.root, options.cpu) === 1 ? options.root : 0;
+  #attach({ memory, root, cpu, cpus }: CheckedOptions): number {
+    const [magic, present] = new Uint32Array(memory.buffer, root, 2);
+    if (magic !== KERNEL_MAGIC) {
+      throw new BpfError("createRuntime", -ENODEV, "the runtime to attach to has ended");
+    }
+    if (present !== cpus) throw new RangeError(`attach.cpus: the runtime has ${present} CPUs`);
+    return this.exports.kernel_attach(root, cpu) === 1 ? root : 0;
   }
 
   /**
@@ -138,7 +148,7 @@ export class BpfRuntime {
    */
   share(): SharedRuntime {
     this.mustLive("share");
-    if (this.memory.buffer instanceof ArrayBuffer) {
+    if (!this.views.isShared) {
       throw new TypeError("share: make the runtime with the option shared");
     }
     return { module: this.#module, memory: this.memory, cpus: this.cpus, root: this.#root };

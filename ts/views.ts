@@ -6,6 +6,7 @@
 
 import { viewsOf } from "./codec.js";
 import type { MemoryViews } from "./codec.js";
+import { isSharedBuffer } from "./realm.js";
 
 /** A WebAssembly.Memory, as far as views are concerned. */
 export interface HasBuffer {
@@ -15,6 +16,8 @@ export interface HasBuffer {
 /** A mutable {@link MemoryViews}. */
 export class LiveViews implements MemoryViews {
   readonly memory: HasBuffer;
+  /** Can other threads see the memory? */
+  readonly isShared: boolean;
   u8!: Uint8Array;
   i8!: Int8Array;
   u16!: Uint16Array;
@@ -29,6 +32,7 @@ export class LiveViews implements MemoryViews {
 
   constructor(memory: HasBuffer) {
     this.memory = memory;
+    this.isShared = isSharedBuffer(memory.buffer);
     this.refresh();
   }
 

@@ -34,8 +34,8 @@ export class Build {
 
   /** The package's createRuntime on this build. A memory of its own begins small, so that tests meet its growth. */
   async createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-    const isOwn = options.memory === undefined && options.attach === undefined;
-    const small = isOwn ? { minBytes: 4 * 65536 } : {};
+    if (options.attach !== undefined) return createRuntime(options);
+    const small = options.memory === undefined ? { minBytes: 4 * 65536 } : {};
     return createRuntime({ ...small, ...options, core: this.core, shared: this.name === "shared" });
   }
 }

@@ -32,17 +32,29 @@ export class FirstFit {
     return this.#firstFit(size) || (this.#grow(size) ? this.#firstFit(size) : 0);
   };
 
+  /** What it finds wrong, check() says: what it throws nobody would see. */
   readonly free = (ptr: number): void => {
+    try {
+      this.#release(ptr);
+    } catch (error) {
+      this.#problem ??= error;
+    }
+  };
+
+  #problem: unknown;
+
+  #release(ptr: number): void {
     if (ptr === 0) return;
     const block = ptr - HEADER;
     if (this.#at(block + 4) !== 1) throw new Error(`free(${ptr}): no block`);
     this.#expectCanaries(block);
     this.#set(block + 4, 0);
     this.usedCount--;
-  };
+  }
 
-  /** Throws when a block's surroundings were written to. */
+  /** Throws when a block's surroundings were written to, or no block was given back. */
   check(): void {
+    if (this.#problem !== undefined) throw this.#problem;
     for (const { base, limit } of this.#regions) {
       let block = base;
       for (; block < limit; block += this.#at(block) + 2 * HEADER) {

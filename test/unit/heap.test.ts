@@ -36,6 +36,8 @@ class ToyMalloc {
   #next = 1025;
   /** Blocks that may still be handed out. */
   budget = Number.POSITIVE_INFINITY;
+  /** What was given back and is no block; what free throws, nobody would see. */
+  readonly wrong: number[] = [];
 
   constructor(memory: WebAssembly.Memory) {
     this.memory = memory;
@@ -53,9 +55,9 @@ class ToyMalloc {
 
   readonly free = (ptr: number): void => {
     const bytes = this.blocks.get(ptr);
-    if (bytes === undefined) throw new Error(`free of ${ptr}, which is no block`);
+    if (bytes === undefined) this.wrong.push(ptr);
+    else new Uint8Array(this.memory.buffer).fill(CANARY, ptr, ptr + bytes);
     this.blocks.delete(ptr);
-    new Uint8Array(this.memory.buffer).fill(CANARY, ptr, ptr + bytes);
   };
 
   /** Bytes outside all blocks that are no canaries. */
@@ -259,6 +261,7 @@ describeEachBuild("memory", (build) => {
       expect(host.damage()).toEqual([]);
       rt.dispose();
       expect(host.blocks.size).toBe(0);
+      expect(host.wrong).toEqual([]);
       expect(damage(memory, 0, memory.buffer.byteLength)).toEqual([]);
     });
 
@@ -293,6 +296,51 @@ describeEachBuild("memory", (build) => {
       expect(host.blocks.size).toBeGreaterThan(blocks - 5);
       rt.dispose();
       expect(host.blocks.size).toBe(0);
+      expect(host.wrong).toEqual([]);
+    });
+
+    const attr = new Uint8Array(u32s(uapi.BPF_MAP_TYPE_HASH, 4, 4, 4, 0));
+    const LIES: readonly (readonly [string, (bytes: number) => unknown])[] = [
+      ["an exception", () => expect.fail("the host's malloc")],
+      ["undefined", () => undefined],
+      ["no number", () => "65536"],
+      ["a bigint", () => 65536n],
+      ["no integer", () => 65536.5],
+      ["NaN", () => Number.NaN],
+      ["more than 32 bits", () => 2 ** 32 + 65536],
+    ];
+
+    it.each(LIES)("has no room when it answers %s", async (_name, lie) => {
+      const host = new ToyMalloc(canaryMemory(build, 100));
+      let isHonest = false;
+      const malloc = (bytes: number): number =>
+        isHonest ? host.malloc(bytes) : (lie(bytes) as number);
+      const options = { memory: host.memory, malloc, free: host.free };
+      await expect(build.createRuntime(options)).rejects.toThrow("ENOMEM");
+      isHonest = true;
+      const rt = await build.createRuntime(options);
+      isHonest = false;
+      expect(rt.bpf(uapi.BPF_MAP_CREATE, attr)).toBe(-uapi.ENOMEM);
+      expect(rt.alloc(8)).toBe(0);
+      // The core's locks are free again.
+      isHonest = true;
+      expect(rt.bpf(uapi.BPF_MAP_CREATE, attr)).toBe(3);
+      rt.dispose();
+      expect([host.blocks.size, host.wrong, host.damage()]).toEqual([0, [], []]);
+    });
+
+    it("may throw when it gets something back", async () => {
+      const { memory, malloc } = new ToyMalloc(canaryMemory(build, 100));
+      let calls = 0;
+      const free = (): void => {
+        calls++;
+        throw new Error("the host's free");
+      };
+      const rt = await build.createRuntime({ memory, malloc, free });
+      const fd = rt.bpf(uapi.BPF_MAP_CREATE, attr);
+      expect([rt.close(fd), rt.bpf(uapi.BPF_MAP_CREATE, attr), calls > 0]).toEqual([0, fd, true]);
+      rt.dispose();
+      expect(rt.disposed).toBe(true);
     });
 
     /** BPF_MAP_CREATE without a client's buffers. */

@@ -117,7 +117,7 @@ describeEachBuild("numbers that are none", (build) => {
     await expect(join({}, 2)).rejects.toThrow(RangeError);
     await expect(join({ cpus: 2 ** 32 + 2 }, 0)).rejects.toThrow("attach.cpus: expected");
     await expect(join({ root: rt.memory.buffer.byteLength }, 0)).rejects.toThrow("attach.root");
-    await expect(join({ cpus: 3 }, 2)).rejects.toThrow("createRuntime");
+    await expect(join({ cpus: 3 }, 2)).rejects.toThrow("has 2 CPUs");
     (await join({}, 1)).dispose();
   });
 });

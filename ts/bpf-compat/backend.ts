@@ -48,14 +48,7 @@ export interface BatchOperands {
 export class Backend {
   readonly runtime: BpfRuntime;
   readonly views: LiveViews;
-  /** Of what the host's `free` throws nobody could be told, and it would end the process. */
-  readonly #net = new FinalizationRegistry<Releasable>((held) => {
-    try {
-      held.release();
-    } catch {
-      // As good as released.
-    }
-  });
+  readonly #net = new FinalizationRegistry<Releasable>((held) => held.release());
   #attrPtr = 0;
 
   constructor(runtime: BpfRuntime) {

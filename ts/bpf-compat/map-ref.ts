@@ -67,7 +67,7 @@ export interface MapRef extends MapInfo {
    * @throws {Error} the reference was closed
    */
   readonly fd: number;
-  /** Closes the fd; again does nothing. A reference that is no longer used closes itself some day. */
+  /** Closes the fd; again does nothing. A reference owns its fd, as in npm `bpf`: one that nobody has any more closes it. */
   close(): void;
   toString(): string;
 }

@@ -49,7 +49,7 @@ export class RingWaiter {
   /** Resolves when the count is another than `count`, after the time, or at end(). */
   async sleep(count: number, timeoutMs: number): Promise<void> {
     const { views } = this.#runtime;
-    const isShared = !(views.i32.buffer instanceof ArrayBuffer);
+    const { isShared } = views;
     if (this.count !== count) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let stop = (): void => {};
