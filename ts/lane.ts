@@ -10,6 +10,7 @@ import type { LiveViews } from "./views.js";
 /** A typed array that holds keys or values one behind the other. */
 export type NumericArray =
   | Uint8Array
+  | Uint8ClampedArray
   | Int8Array
   | Uint16Array
   | Int16Array
@@ -29,6 +30,7 @@ type ArrayConstructor = new (
 const CONSTRUCTORS: ReadonlyMap<string | undefined, ArrayConstructor> = new Map(
   [
     Uint8Array,
+    Uint8ClampedArray,
     Int8Array,
     Uint16Array,
     Int16Array,

@@ -289,6 +289,10 @@ describeEachBuild("typed maps: typed arrays", (build) => {
     const shifted = new Uint8Array(17).subarray(1);
     expect(map.getMany(Uint8Array.of(9, 1, 0, 0, 0, 2, 0, 0, 0).subarray(1), shifted)).toBe(2);
     expect([shifted[0], shifted[8]]).toEqual([10, 20]);
+    const clamped = new Uint8ClampedArray(16);
+    map.setMany(Uint8ClampedArray.of(1, 0, 0, 0), Uint8ClampedArray.of(255, 1, 0, 0, 0, 0, 0, 0));
+    expect(map.getMany(Uint8ClampedArray.of(1, 0, 0, 0, 2, 0, 0, 0), clamped)).toBe(2);
+    expect([...clamped.subarray(0, 9)]).toEqual([255, 1, 0, 0, 0, 0, 0, 0, 20]);
   });
 
   test.each([
