@@ -7,7 +7,7 @@ export { CgroupAttachment } from "./cgroup-storage.js";
 export type { CgroupAttachmentOptions } from "./cgroup-storage.js";
 export { BatchedMap, ErasableMap } from "./batched-map.js";
 export type { CoreExports } from "./core.js";
-export type { MapOf } from "./create-map.js";
+export type { KeyedMapOf, MapOf } from "./create-map.js";
 export { MapCursor } from "./cursor.js";
 export type { Bpffs, BpffsEntry } from "./bpffs.js";
 export type { StorageOf, StorageSpec, StorageTypeName } from "./create-storage.js";
@@ -21,6 +21,7 @@ export type { NumericArray } from "./lane.js";
 export { ElementMap, KeyedMap, TypedMap } from "./map.js";
 export type {
   IndexedTypeName,
+  KeyedCodecs,
   KeyNeeded,
   MapCodecs,
   MapOptions,

@@ -56,15 +56,6 @@ export abstract class ErasableMap<K, KI, V, VI> extends BatchedMap<K, KI, V, VI>
   }
 
   /**
-   * Deletes a key.
-   * @returns was it there?
-   * @throws {BpfError} EPERM: frozen
-   */
-  delete(key: KI): boolean {
-    return this.deleteElem(key);
-  }
-
-  /**
    * Deletes all elements.
    * @throws {BpfError} EPERM: frozen, or the fd is not open for reading and writing
    */

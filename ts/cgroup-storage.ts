@@ -12,7 +12,7 @@ export interface CgroupAttachmentOptions {
   readonly map: { readonly fd: number } | number;
   readonly cgroup: Cgroup;
   /** The program's attach type (enum bpf_attach_type); default 0. Maps with 8-byte keys share values among types. */
-  readonly attachType?: number;
+  readonly attachType?: number | undefined;
 }
 
 /** The part of the runtime that knows for which attachment a program runs. */

@@ -1,5 +1,6 @@
 // createMap and mapFromFd: from a blueprint, or an fd, to a typed map. The table of typed classes, one row a type.
 
+import type { BatchedMap } from "./batched-map.js";
 import { u32 } from "./codec.js";
 import type { AnyCodec, Codec, Infer, InferInput } from "./codec.js";
 import { createSpecial, isSpecialType, specialFromFd, specialTypeName } from "./create-special.js";
@@ -27,6 +28,12 @@ export interface MapOf<KC, VC> {
   percpu_array: PerCpuArrayMap<Infer<VC>, InferInput<VC>>;
   lpm_trie: LpmTrie<Infer<KC>, InferInput<KC>, Infer<VC>, InferInput<VC>>;
 }
+
+/**
+ * The typed class of a map whose type is not named, for codecs of key and value: what all maps with keys have in common.
+ * Values of per-CPU types are arrays, which only the name of the type can tell.
+ */
+export type KeyedMapOf<KC, VC> = BatchedMap<Infer<KC>, InferInput<KC>, Infer<VC>, InferInput<VC>>;
 
 // Which codecs a class takes is settled by MapOf, for callers; here they are all alike.
 type LooseCodec = Codec<never, never> & Codec<number>;

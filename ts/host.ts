@@ -27,33 +27,33 @@ const PID_MAX = 4194304;
 /** Options of {@link BpfRuntime.socket}. */
 export interface SocketOptions {
   /** AF_*: a name or the number; default `"inet"`. */
-  readonly family?: keyof typeof FAMILIES | number;
+  readonly family?: keyof typeof FAMILIES | number | undefined;
   /** SOCK_*: a name or the number; default `"stream"`. */
-  readonly type?: keyof typeof TYPES | number;
+  readonly type?: keyof typeof TYPES | number | undefined;
   /** net.core.optmem_max of the socket: what storages may charge to it stays below, bytes; default 131072. */
-  readonly optmemMax?: number;
+  readonly optmemMax?: number | undefined;
 }
 
 /** Options of {@link BpfRuntime.cgroup}. */
 export interface CgroupOptions {
   /** Default: a child of the root. */
-  readonly parent?: Cgroup;
+  readonly parent?: Cgroup | undefined;
   /** The hierarchy it is in; default the parent's, else 2. */
-  readonly version?: 1 | 2;
+  readonly version?: 1 | 2 | undefined;
 }
 
 /** Options of {@link BpfRuntime.task}. */
 export interface TaskOptions {
   /** Default: the next number that is free. One that is taken: another pidfd of that task. */
-  readonly pid?: number;
+  readonly pid?: number | undefined;
   /** Default: the root. */
-  readonly cgroup?: Cgroup;
+  readonly cgroup?: Cgroup | undefined;
 }
 
 /** Options of {@link BpfRuntime.inode}. */
 export interface InodeOptions {
   /** The one inode that all anonymous files (eventfd, timerfd, maps) share; default false. */
-  readonly anonymous?: boolean;
+  readonly anonymous?: boolean | undefined;
 }
 
 /** An fd of a host object. */
@@ -241,10 +241,11 @@ export class Inode extends HostObject {
 export function createSocket(runtime: BpfRuntime, options: SocketOptions = {}): Socket {
   runtime.mustLive("socket");
   checkObject("socket", options);
-  const family = nameOrNumber("family", options.family ?? "inet", FAMILIES);
-  const type = nameOrNumber("type", options.type ?? "stream", TYPES);
-  const optmemMax = integer("optmemMax", options.optmemMax ?? OPTMEM_MAX, 0, 0x7fffffff);
-  const fd = runtime.exports.socket_create(family, type, optmemMax);
+  const { family = "inet", type = "stream", optmemMax = OPTMEM_MAX } = options;
+  const familyNumber = nameOrNumber("family", family, FAMILIES);
+  const typeNumber = nameOrNumber("type", type, TYPES);
+  integer("optmemMax", optmemMax, 0, 0x7fffffff);
+  const fd = runtime.exports.socket_create(familyNumber, typeNumber, optmemMax);
   return new Socket(runtime, check(fd, "socket"));
 }
 
@@ -253,7 +254,8 @@ export function createCgroup(runtime: BpfRuntime, options: CgroupOptions = {}): 
   runtime.mustLive("mkdir");
   checkObject("cgroup", options);
   const parent = checkCgroup("parent", options.parent, runtime);
-  const version = integer("version", options.version ?? parent?.version ?? 2, 1, 2) as 1 | 2;
+  const { version = parent?.version ?? 2 } = options;
+  integer("version", version, 1, 2);
   if (parent !== undefined && parent.version !== version) {
     throw new RangeError(`version: the parent is in the hierarchy of version ${parent.version}`);
   }
@@ -275,7 +277,7 @@ export function createTask(runtime: BpfRuntime, options: TaskOptions = {}): Task
 export function createInode(runtime: BpfRuntime, options: InodeOptions = {}): Inode {
   runtime.mustLive("open");
   checkObject("inode", options);
-  const anonymous = options.anonymous ?? false;
+  const { anonymous = false } = options;
   if (typeof anonymous !== "boolean") {
     throw new TypeError(`anonymous: expected a boolean, got ${typeof anonymous}`);
   }

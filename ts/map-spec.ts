@@ -26,15 +26,15 @@ export interface MapOptions {
   /** Most elements the map can hold. */
   readonly maxEntries: number;
   /** BPF_F_* flags; default 0. */
-  readonly mapFlags?: number;
+  readonly mapFlags?: number | undefined;
   /** The same as `mapFlags`. */
-  readonly flags?: number;
+  readonly flags?: number | undefined;
   /** At most 15 bytes of letters, digits, `_` and `.`. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** BPF_F_NUMA_NODE's node; 0 is the only one. */
-  readonly numaNode?: number;
+  readonly numaNode?: number | undefined;
   /** Type-specific: the number of hash functions of a bloom filter. */
-  readonly mapExtra?: number;
+  readonly mapExtra?: number | undefined;
 }
 
 /** Blueprint of a map: options and codecs. */
@@ -45,7 +45,7 @@ export interface MapSpec<
 > extends MapOptions {
   readonly type: T;
   /** Codec of the keys; types indexed by number may leave it out. */
-  readonly key?: KC;
+  readonly key?: KC | undefined;
   /** Codec of the values; per-CPU types: of one CPU's. */
   readonly value: VC;
 }
@@ -57,16 +57,23 @@ export interface MapCodecs<
   VC extends AnyCodec = AnyCodec,
 > {
   /** What type the map has to be; says which class wraps it. */
-  readonly type?: T;
+  readonly type?: T | undefined;
   /** Codec of the keys; types indexed by number may leave it out. */
-  readonly key?: KC;
+  readonly key?: KC | undefined;
   /** Codec of the values; per-CPU types: of one CPU's. */
+  readonly value: VC;
+}
+
+/** Codecs for an existing map with keys whose type is not named. */
+export interface KeyedCodecs<KC extends AnyCodec, VC extends AnyCodec> {
+  readonly type?: undefined;
+  readonly key: KC;
   readonly value: VC;
 }
 
 /** The part of a spec that depends on the type: keys of types that are not indexed need a codec. */
 export type KeyNeeded<T extends string, KC> = T extends IndexedTypeName
-  ? { readonly key?: Codec<number> }
+  ? { readonly key?: Codec<number> | undefined }
   : { readonly key: KC };
 
 /** Attributes of BPF_MAP_CREATE. */
@@ -77,9 +84,9 @@ export interface MapAttr {
   readonly maxEntries: number;
   readonly mapFlags: number;
   readonly name: string;
-  readonly numaNode?: number;
+  readonly numaNode?: number | undefined;
   readonly innerMapFd?: number;
-  readonly mapExtra?: number;
+  readonly mapExtra?: number | undefined;
   readonly btf?: { readonly fd: number; readonly keyTypeId: number; readonly valueTypeId: number };
 }
 
@@ -114,9 +121,8 @@ export function commonAttr(
   options: MapOptions,
 ): Pick<MapAttr, "maxEntries" | "mapFlags" | "name" | "numaNode" | "mapExtra"> {
   const { maxEntries, name = "", numaNode = 0, mapExtra = 0 } = options;
-  const mapFlags = options.mapFlags ?? options.flags ?? 0;
+  const mapFlags = flagsOf(options);
   word("maxEntries", maxEntries);
-  word("mapFlags", mapFlags);
   word("mapExtra", mapExtra);
   if (!Number.isInteger(numaNode)) throw new TypeError("numaNode: expected an integer");
   if (typeof name !== "string") throw new TypeError(`name: expected a string, got ${typeof name}`);
@@ -129,6 +135,16 @@ export function commonAttr(
     throw new RangeError(`name: expected at most 15 characters, got ${name.length}`);
   }
   return { maxEntries, mapFlags, name, numaNode, mapExtra };
+}
+
+/** `flags` and `mapFlags` are one option. */
+function flagsOf({ flags, mapFlags }: MapOptions): number {
+  if (flags !== undefined) word("flags", flags);
+  if (mapFlags !== undefined) word("mapFlags", mapFlags);
+  if (flags !== undefined && mapFlags !== undefined && flags !== mapFlags) {
+    throw new RangeError("flags, mapFlags: they are the same option, give one of them");
+  }
+  return mapFlags ?? flags ?? 0;
 }
 
 function word(name: string, value: unknown): void {

@@ -12,7 +12,7 @@ import { MapCursor } from "./cursor.js";
 import { MapDoor, SHORTCUT } from "./door.js";
 import { BpfError } from "./errors.js";
 import { FMODE_READ, FMODE_WRITE, Holdings } from "./holdings.js";
-import { round8 } from "./numbers.js";
+import { isFlags, round8 } from "./numbers.js";
 import { ValueRef } from "./ref.js";
 import type { BpfRuntime } from "./runtime.js";
 import { takeShortcuts } from "./shortcuts.js";
@@ -189,11 +189,6 @@ export abstract class TypedMap {
   }
 }
 
-/** The flags of an operation as the core takes them. */
-function isFlags(flags: number): boolean {
-  return flags >>> 0 === flags;
-}
-
 /**
  * Maps of elements with keys: the kernel's verbs.
  *
@@ -231,14 +226,9 @@ export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
     if ((mode & FMODE_READ) === 0) door.denyReads();
     if ((mode & FMODE_WRITE) === 0) door.denyWrites();
     this.holdings.onEnd(() => door.shut());
-    this.batching = this.#newBatches();
-  }
-
-  /** Apart from the constructor: what stands there beside a closure over `this` would refer to the map, too (onEnd). */
-  #newBatches(): Batches<K, KI, V, VI> {
-    return new Batches({
+    this.batching = new Batches({
       holdings: this.holdings,
-      door: this.door,
+      door,
       maxEntries: this.maxEntries,
       failed: (syscall, ret, count) => this.failed(syscall, ret, count),
     });
@@ -258,12 +248,25 @@ export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
     for (const element of this.cursor()) yield element.key;
   }
 
+  /**
+   * Deletes exactly this key.
+   * @returns was it there?
+   * @throws {BpfError} EPERM: frozen; EINVAL: an array; E2BIG: an array of maps that has no such index
+   */
+  delete(key: KI): boolean {
+    const ret = this.door.delete(key);
+    if (ret === 0) return true;
+    if (ret === -uapi.ENOENT) return false;
+    throw this.failed("bpf_map_delete_elem", ret);
+  }
+
   // ---- as the kernel ----
 
   /**
    * BPF_MAP_LOOKUP_ELEM: a copy of the value; no use in the sense of LRU.
    * @param flags 0 or BPF_F_LOCK
    * @throws {BpfError} EINVAL: bad flags; EPERM: the fd is not open for reading
+   * @throws {TypeError} flags that are no number
    */
   lookup(key: KI, flags = 0): V | undefined {
     const { door } = this;
@@ -288,6 +291,7 @@ export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
    * BPF_MAP_UPDATE_ELEM.
    * @param flags BPF_ANY, BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK
    * @throws {BpfError} EEXIST, ENOENT, E2BIG (LPM_TRIE: ENOSPC), EINVAL, EPERM
+   * @throws {TypeError} flags that are no number
    */
   update(key: KI, value: VI, flags = 0): void {
     this.door.encodeValue(value);
@@ -365,14 +369,6 @@ export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
     const count = this.core.map_count(this.door.handle);
     if (count < 0) throw this.failed("bpf_map_sum_elem_count", count);
     return count;
-  }
-
-  /** @internal Was the key there? */
-  protected deleteElem(key: KI): boolean {
-    const ret = this.door.delete(key);
-    if (ret === 0) return true;
-    if (ret === -uapi.ENOENT) return false;
-    throw this.failed("bpf_map_delete_elem", ret);
   }
 
   /** @internal */

@@ -6,11 +6,11 @@ import { EBADF } from "./uapi.js";
 /** Options of `rt.mmap`. */
 export interface MmapOptions {
   /** First byte of the map to show; a multiple of 4096. Default 0. */
-  readonly offset?: number;
+  readonly offset?: number | undefined;
   /** Bytes to show; default: all from `offset` on. */
-  readonly length?: number;
+  readonly length?: number | undefined;
   /** The window is only read. Default false. */
-  readonly readonly?: boolean;
+  readonly readonly?: boolean | undefined;
 }
 
 /** Addresses above this are -errno. */
@@ -41,11 +41,14 @@ export class MmapWindow {
   constructor(runtime: BpfRuntime, fd: number, options: MmapOptions = {}) {
     runtime.mustLive("mmap");
     const { exports, memory } = runtime;
-    const offset = integer("offset", options.offset ?? 0, 0, Number.MAX_SAFE_INTEGER);
+    const { offset = 0, readonly = false } = options;
+    integer("offset", offset, 0, Number.MAX_SAFE_INTEGER);
+    if (typeof readonly !== "boolean") throw new TypeError("readonly: expected a boolean");
     if (!isFd(fd)) throw new BpfError("mmap", -EBADF);
     const rest = Math.max(1, exports.map_mmap_bytes(fd) - offset);
-    this.length = integer("length", options.length ?? rest, 0, Number.MAX_SAFE_INTEGER);
-    this.readonly = options.readonly ?? false;
+    const { length = rest } = options;
+    this.length = integer("length", length, 0, Number.MAX_SAFE_INTEGER);
+    this.readonly = readonly;
     // Before, or it would be lost when another thread closes the fd behind.
     this.#handle = exports.bpf_map_by_fd(fd);
     this.ptr = exports.map_mmap(fd, offset, this.length, this.readonly ? 0 : 1) >>> 0;

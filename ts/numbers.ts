@@ -20,6 +20,17 @@ export function isU32(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) >>> 0 === value;
 }
 
+/**
+ * Can it be flags of an operation? Where not it is EINVAL.
+ * @throws {TypeError} no number
+ */
+export function isFlags(flags: number): boolean {
+  if (typeof flags !== "number") {
+    throw new TypeError(`flags: expected a number, got ${typeof flags}`);
+  }
+  return flags >>> 0 === flags;
+}
+
 /** A number that could be an fd. */
 export function isFd(value: unknown): value is number {
   return isU32(value) && value <= 0x7fffffff;

@@ -6,7 +6,7 @@ import type { AnyCodec, BytesCodec, Infer, InferInput } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { instantiate } from "./core.js";
 import { adoptFd, createMap, mapFromFd } from "./create-map.js";
-import type { MapOf } from "./create-map.js";
+import type { KeyedMapOf, MapOf } from "./create-map.js";
 import { createStorage, isStorageSpec } from "./create-storage.js";
 import type { StorageOf, StorageSpec, StorageTypeName } from "./create-storage.js";
 import { BpfError, check } from "./errors.js";
@@ -24,7 +24,14 @@ import type {
 import { OpenHoldings } from "./holdings.js";
 import { expectNotHeld, holdRange } from "./held-ranges.js";
 import type { TypedMap } from "./map.js";
-import type { KeyNeeded, MapCodecs, MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
+import type {
+  KeyedCodecs,
+  KeyNeeded,
+  MapCodecs,
+  MapOptions,
+  MapSpec,
+  MapTypeName,
+} from "./map-spec.js";
 import type { BloomFilter } from "./maps/bloom-filter.js";
 import type { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
 import type { PerfEventArray } from "./maps/perf-event-array.js";
@@ -445,7 +452,8 @@ export class BpfRuntime {
 
   /**
    * Wraps the map behind an fd. It stays the same fd: close() of the typed map closes it, and a typed map that is dropped
-   * leaves it open. With `type` among the codecs the result is of that type's class.
+   * leaves it open. With `type` among the codecs the result is of that type's class; without it, it has what all maps with
+   * keys have in common (name the type of a per-CPU map: its values are arrays).
    * @throws {BpfError} EBADFD: not open; EINVAL: not a map
    * @throws {RangeError} the map is of another type; a codec of another size than the map's keys or values
    */
@@ -453,6 +461,10 @@ export class BpfRuntime {
     fd: number,
     codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
   ): MapOf<KC, VC>[T];
+  mapFromFd<KC extends AnyCodec, VC extends AnyCodec>(
+    fd: number,
+    codecs: KeyedCodecs<KC, VC>,
+  ): KeyedMapOf<KC, VC>;
   mapFromFd(fd: number, codecs: MapCodecs | SpecialParts): TypedMap;
   mapFromFd(fd: number, codecs: MapCodecs | SpecialParts): TypedMap {
     return mapFromFd(this, fd, codecs);
@@ -467,6 +479,10 @@ export class BpfRuntime {
     id: number,
     codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
   ): MapOf<KC, VC>[T];
+  mapFromId<KC extends AnyCodec, VC extends AnyCodec>(
+    id: number,
+    codecs: KeyedCodecs<KC, VC>,
+  ): KeyedMapOf<KC, VC>;
   mapFromId(id: number, codecs: MapCodecs | SpecialParts): TypedMap;
   mapFromId(id: number, codecs: MapCodecs | SpecialParts): TypedMap {
     return adoptFd(this, mapFdById(this, id), codecs);
@@ -481,6 +497,10 @@ export class BpfRuntime {
     name: string,
     codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
   ): MapOf<KC, VC>[T];
+  mapFromName<KC extends AnyCodec, VC extends AnyCodec>(
+    name: string,
+    codecs: KeyedCodecs<KC, VC>,
+  ): KeyedMapOf<KC, VC>;
   mapFromName(name: string, codecs: MapCodecs | SpecialParts): TypedMap;
   mapFromName(name: string, codecs: MapCodecs | SpecialParts): TypedMap {
     for (const id of this.mapIds()) {
@@ -508,6 +528,10 @@ export class BpfRuntime {
     path: string,
     codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
   ): MapOf<KC, VC>[T];
+  open<KC extends AnyCodec, VC extends AnyCodec>(
+    path: string,
+    codecs: KeyedCodecs<KC, VC>,
+  ): KeyedMapOf<KC, VC>;
   open(path: string, codecs: MapCodecs | SpecialParts): TypedMap;
   open(path: string, codecs: MapCodecs | SpecialParts): TypedMap {
     return adoptFd(this, check(objPath(this, BPF_OBJ_GET, path, 0, 0), "bpf_obj_get"), codecs);

@@ -22,13 +22,13 @@ export type SpecialTypeName = keyof typeof SPECIAL_TYPES;
 
 /** Codecs for an existing map of these types, and for maps of maps the template. */
 export interface SpecialParts {
-  readonly type?: SpecialTypeName;
+  readonly type?: SpecialTypeName | undefined;
   /** Codec of the keys (hash_of_maps). */
-  readonly key?: AnyCodec;
+  readonly key?: AnyCodec | undefined;
   /** Codec of the values (queue, stack, bloom_filter), of the records (ringbuf; without one they are bytes). */
-  readonly value?: AnyCodec;
+  readonly value?: AnyCodec | undefined;
   /** A map like the inner ones (array_of_maps, hash_of_maps). */
-  readonly inner?: TypedMap;
+  readonly inner?: TypedMap | undefined;
 }
 
 /** Blueprint of a queue, stack or bloom filter. */
@@ -50,7 +50,7 @@ export interface RingSpec<
 > extends MapOptions {
   readonly type: T;
   /** Codec of the records; without one they are bytes. */
-  readonly value?: VC;
+  readonly value?: VC | undefined;
 }
 
 /** Blueprint of a map of maps. */
@@ -61,7 +61,7 @@ export interface OuterSpec<
 > extends MapOptions {
   readonly type: T;
   /** Codec of the keys (hash_of_maps). */
-  readonly key?: KC;
+  readonly key?: KC | undefined;
   /** The template: a map made with createMap, like which all inner maps look. It may be closed afterwards. */
   readonly inner: M;
 }

@@ -5,6 +5,7 @@ import {
   bpftoolDump,
   bpftoolShow,
   bytes,
+  createRuntime,
   cstring,
   ipv4,
   lpmKey,
@@ -17,6 +18,7 @@ import {
 import type {
   ArrayMap,
   BatchCursor,
+  BatchedMap,
   BpftoolMap,
   BpfRuntime,
   HashMap,
@@ -202,6 +204,9 @@ export function refs(
 }
 
 export function opening(): void {
+  const byNumber = rt.mapFromId(1, { key: u32, value: u64 });
+  const byName = rt.mapFromName("x", { key: u32, value: u64 });
+  const byPath = rt.open("/sys/fs/bpf/x", { key: u32, value: u64 });
   const typed = rt.mapFromFd(3, { type: "lru_hash", key: Flow, value: u64 });
   const value = typed.get({ src: "10.0.0.1", port: 1 });
   assertType<Equal<typeof value, bigint | undefined>>();
@@ -210,9 +215,25 @@ export function opening(): void {
   const byId = rt.mapFromId(1, { type: "hash", key: u32, value: bytes(4) });
   const blob = byId.get(1);
   assertType<Equal<typeof blob, Uint8Array | undefined>>();
-  const untyped = rt.mapFromFd(3, { key: u32, value: u64 });
+  const keyed = rt.mapFromFd(3, { key: u32, value: u64 });
+  assertType<Equal<typeof keyed, BatchedMap<number, number, bigint, bigint>>>();
+  const found = keyed.set(1, 2n).get(1);
+  assertType<Equal<typeof found, bigint | undefined>>();
+  const wasThere = keyed.has(1) && keyed.delete(1);
+  assertType<Equal<typeof wasThere, boolean>>();
+  keyed.update(1, 2n, 0);
+  for (const [key] of keyed) keyed.nextKey(key);
+  keyed.close();
+  // @ts-expect-error -- the value is a bigint
+  keyed.set(1, 1);
+  // @ts-expect-error -- not all maps with keys can be cleared
+  keyed.clear();
+  assertType<Equal<typeof keyed, typeof byNumber>>();
+  assertType<Equal<typeof keyed, typeof byName>>();
+  assertType<Equal<typeof keyed, typeof byPath>>();
+  const untyped = rt.mapFromFd(3, { value: u64 });
   assertType<Equal<typeof untyped, TypedMap>>();
-  // @ts-expect-error -- the class of the map is not known without its type
+  // @ts-expect-error -- the class of the map is not known without its type, or the codec of its keys
   untyped.get(1);
 }
 
@@ -271,4 +292,20 @@ export function refusals(cursor: BatchCursor): void {
   percpu.set(1, 5);
   // @ts-expect-error -- a value has no single address
   percpu.ref(1);
+}
+
+export async function options(
+  number: number | undefined,
+  flag: boolean | undefined,
+): Promise<void> {
+  // Undefined is as good as not given, for all options.
+  const made = await createRuntime({ cpus: number, seed: number, shared: flag, core: undefined });
+  const flags = { flags: number, mapFlags: number, name: undefined, numaNode: number };
+  made.createMap({ type: "array", key: undefined, value: u32, maxEntries: 1, ...flags });
+  made.socket({ optmemMax: number, family: undefined });
+  made.cgroup({ parent: undefined, version: undefined });
+  made.task({ pid: number, cgroup: undefined });
+  made.inode({ anonymous: flag });
+  made.mmap(3, { offset: number, length: number, readonly: flag });
+  struct({ a: u32 }, { packed: flag });
 }

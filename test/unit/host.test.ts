@@ -158,6 +158,10 @@ describeEachBuild("host objects", (build) => {
     expect(() => rt.task({ pid: 1.5 })).toThrow(RangeError);
     expect(() => rt.task({ cgroup: bad(7) })).toThrow(TypeError);
     expect(() => rt.inode({ anonymous: bad(1) })).toThrow(TypeError);
+    for (const name of ["family", "type", "optmemMax"])
+      expect(() => rt.socket({ [name]: null })).toThrow(`${name}: expected a n`);
+    expect(() => rt.cgroup({ version: bad(null) })).toThrow(TypeError);
+    expect(() => rt.inode({ anonymous: bad(null) })).toThrow(TypeError);
     rt.dispose();
     other.dispose();
   });

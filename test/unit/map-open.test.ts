@@ -37,6 +37,9 @@ describeEachBuild("typed maps: making and opening", (build) => {
       [{ ...spec, maxEntries: -1 }, "maxEntries: expected an integer"],
       [{ ...spec, maxEntries: 1.5 }, "maxEntries: expected an integer"],
       [{ ...spec, mapFlags: NaN }, "mapFlags: expected an integer"],
+      [{ ...spec, flags: -1 }, "flags: expected an integer"],
+      [{ ...spec, flags: 1, mapFlags: -1 }, "mapFlags: expected an integer"],
+      [{ ...spec, flags: 1, mapFlags: 64 }, "flags, mapFlags: they are the same option"],
       [{ ...spec, name: "sixteen_letters_" }, "name: expected at most 15"],
       [{ ...spec, name: "a b" }, "name: expected letters"],
       [{ ...spec, name: 5 }, "name: expected a string"],
@@ -59,6 +62,19 @@ describeEachBuild("typed maps: making and opening", (build) => {
     expect(map.closed).toBe(true);
     const drops = rt.createMap({ type: "percpu_array", value: u64, maxEntries: 2 });
     expect(rt.mapFromFd(drops.fd, { value: u64 })).toBeInstanceOf(PerCpuArrayMap);
+  });
+
+  test("codecs of key and value alone give the verbs of all maps with keys", async () => {
+    using rt = await build.createRuntime();
+    for (const type of ["hash", "lru_hash", "array"] as const) {
+      const { fd } = rt.createMap({ ...spec, type });
+      const map = rt.mapFromFd(fd, { key: u32, value: u64 }).set(1, 5n);
+      expect([map.get(1), map.has(1), map.peek(1), map.lookup(1)]).toEqual([5n, true, 5n, 5n]);
+      expect([...map.keys()]).toContain(1);
+      if (type === "array") expect(codeOf(() => map.delete(1))).toBe("EINVAL");
+      else expect([map.delete(1), map.delete(1)]).toEqual([true, false]);
+      map.close();
+    }
   });
 
   test("wrong codecs, types and fds are refused, and the fd stays the caller's", async () => {

@@ -103,6 +103,8 @@ describeEachBuild("rt.mmap", (build) => {
     expect(() => rt.mmap(3, { offset: -1 })).toThrow(RangeError);
     expect(() => rt.mmap(3, { length: 1.5 })).toThrow(RangeError);
     expect(() => rt.mmap(3, { length: "1" as never })).toThrow(TypeError);
+    expect(() => rt.mmap(3, { offset: null as never })).toThrow(TypeError);
+    expect(() => rt.mmap(3, { readonly: 1 as never })).toThrow(TypeError);
   });
 
   it("shows the values themselves, 8 bytes apart", () => {

@@ -33,14 +33,38 @@ describeEachBuild("numbers that are none", (build) => {
     using rt = await boot();
     const ring = rt.createMap({ type: "ringbuf", maxEntries: 4096 });
     const record = ring.reserve(8);
-    for (const flags of [TWO_32, 4, 0.5, -1, NaN, text("1")]) {
+    for (const flags of [TWO_32, 4, 0.5, -1, NaN]) {
       expect(codeOf(() => ring.output(new Uint8Array(200), flags))).toBe("EINVAL");
       expect(codeOf(() => record?.submit(flags))).toBe("EINVAL");
       expect(codeOf(() => record?.discard(flags))).toBe("EINVAL");
     }
+    expect(() => record?.submit(text("1"))).toThrow("flags: expected a number, got string");
     expect(ring.poll()).toBe(false);
     record?.submit(3);
     expect(ring.drain(() => {})).toBe(1);
+  });
+
+  it("are no flags of an operation, and say so", async () => {
+    using rt = await boot();
+    const map = rt.createMap({ type: "hash", key: u32, value: u32, maxEntries: 2 }).set(1, 1);
+    const queue = rt.createMap({ type: "queue", value: u32, maxEntries: 2 });
+    const storage = rt.createMap({ type: "sk_storage", value: u32 });
+    const socket = rt.socket();
+    for (const flags of [text("1"), 1n as unknown as number, null as unknown as number]) {
+      const refused: readonly (() => unknown)[] = [
+        () => map.update(1, 2, flags),
+        () => map.lookup(1, flags),
+        () => map.lookupInto(1, 0, flags),
+        () => map.lookupAndDelete(1, flags),
+        () => queue.push(1, flags),
+        () => storage.update(socket, 1, flags),
+      ];
+      for (const call of refused) {
+        expect(call).toThrow(TypeError);
+        expect(call).toThrow(`flags: expected a number, got ${typeof flags}`);
+      }
+    }
+    expect([map.get(1), queue.pop(), storage.get(socket)]).toEqual([1, undefined, undefined]);
   });
 
   it("are no size of a stream, and leave the open ones alone", async () => {

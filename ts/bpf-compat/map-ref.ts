@@ -23,15 +23,15 @@ import { MapWindow } from "./window.js";
 /** What may be chosen for every map. */
 export interface MapDefOptional {
   /** {@link MapFlags} or'ed together; default 0. */
-  flags?: number;
+  flags?: number | undefined;
   /** Letters, digits, `_` and `.`; cut to 15 bytes. */
-  name?: string;
+  name?: string | undefined;
   /** NUMA node of the map's memory; this library has node 0. */
-  numaNode?: number;
+  numaNode?: number | undefined;
   /** Maps of maps: what inner maps look like, as parameters or as a map (also by its fd). */
-  innerMap?: MapDef | MapRef | number;
+  innerMap?: MapDef | MapRef | number | undefined;
   /** Network device to offload the map to; this library has none. */
-  ifindex?: number;
+  ifindex?: number | undefined;
 }
 
 /** Parameters of {@link createMap}. */
@@ -214,7 +214,7 @@ export function createMap(desc: MapDef): MapRef {
  */
 export function createMapRef(
   fd: number,
-  options?: { parameters?: MapDef; transfer?: boolean },
+  options?: { parameters?: MapDef | undefined; transfer?: boolean | undefined },
 ): MapRef {
   const { backend } = host;
   const info = backend.mapInfo(fd);

@@ -47,7 +47,7 @@ export type UnionInput<M> = {
 /** Options of `struct` and `union`. */
 export interface LayoutOptions {
   /** `__attribute__((packed))`: no gaps between members, alignment 1. Default false. */
-  readonly packed?: boolean;
+  readonly packed?: boolean | undefined;
 }
 
 /** Place of a member in a struct. */

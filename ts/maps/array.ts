@@ -23,6 +23,14 @@ export abstract class ArrayLikeMap<V, VI> extends BatchedMap<number, number, V, 
     return this.maxEntries;
   }
 
+  /**
+   * The values of an array are there from the start to the end: nothing can be deleted.
+   * @throws {BpfError} EINVAL
+   */
+  override delete(_index: never): never {
+    throw this.failed("bpf_map_delete_elem", -uapi.EINVAL);
+  }
+
   /** @internal */
   protected override explain(ret: number): string | undefined {
     if (ret !== -uapi.E2BIG) return super.explain(ret);

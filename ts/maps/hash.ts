@@ -7,6 +7,7 @@ import type { Codec } from "../codec.js";
 import { BpfError } from "../errors.js";
 import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
 import type { MapIdentity } from "../map.js";
+import { isFlags } from "../numbers.js";
 import { ValueRef } from "../ref.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
@@ -24,7 +25,7 @@ export abstract class HashLikeMap<K, KI, V, VI> extends ErasableMap<K, KI, V, VI
     this.mustAllow(syscall, FMODE_READ | FMODE_WRITE);
     const { door } = this;
     door.encodeKey(key);
-    const legal = flags === 0 || flags === uapi.BPF_F_LOCK;
+    const legal = isFlags(flags) && (flags & ~uapi.BPF_F_LOCK) === 0;
     const ret = legal
       ? this.core.map_lookup_and_delete(door.handle, door.keyPtr, door.valuePtr, flags)
       : -uapi.EINVAL;

@@ -6,7 +6,7 @@ import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
 import type { Cgroup, HostObject, Inode, Socket, Task } from "../host.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
-import { round8 } from "../numbers.js";
+import { isFlags, round8 } from "../numbers.js";
 import { ValueRef } from "../ref.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
@@ -150,10 +150,9 @@ export abstract class LocalStorage<O extends HostObject, V, VI = V> extends Type
       this.#value.write(runtime.views, at, value, "value");
     }
     const { storage_update } = runtime.exports;
-    const ret =
-      flags >>> 0 === flags
-        ? storage_update(handle, owner.ptr, owner.serial, at, flags)
-        : -uapi.EINVAL;
+    const ret = isFlags(flags)
+      ? storage_update(handle, owner.ptr, owner.serial, at, flags)
+      : -uapi.EINVAL;
     if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
   }
 

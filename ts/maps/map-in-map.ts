@@ -85,14 +85,6 @@ abstract class MapOfMaps<K, KI, M extends TypedMap>
     return this.idOf(key) !== undefined;
   }
 
-  /**
-   * Takes an inner map out; true if there was one.
-   * @throws {BpfError} E2BIG: no such index; EPERM: frozen
-   */
-  delete(key: KI): boolean {
-    return this.deleteElem(key);
-  }
-
   /** Keys and ids of the inner maps. */
   *ids(): IterableIterator<[K, number]> {
     for (const element of this.cursor()) yield [element.key, element.value];

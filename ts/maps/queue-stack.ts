@@ -4,6 +4,7 @@ import type { Codec } from "../codec.js";
 import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
+import { isFlags } from "../numbers.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
 
@@ -28,10 +29,9 @@ abstract class QueueLikeMap<V, VI> extends TypedMap implements Iterable<V> {
     const { views, exports } = this.runtime;
     views.reach(this.window, this.#value.size);
     this.#value.write(views, this.window, value, "value");
-    const ret =
-      flags >>> 0 === flags
-        ? exports.map_update(this.holdings.handle, 0, this.window, flags)
-        : -uapi.EINVAL;
+    const ret = isFlags(flags)
+      ? exports.map_update(this.holdings.handle, 0, this.window, flags)
+      : -uapi.EINVAL;
     if (ret !== 0) throw this.failed("bpf_map_push_elem", ret);
     return this;
   }

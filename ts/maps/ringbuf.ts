@@ -9,7 +9,7 @@ import type { Codec } from "../codec.js";
 import { BpfError } from "../errors.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
-import { integer } from "../numbers.js";
+import { integer, isFlags } from "../numbers.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
 import type { LiveViews } from "../views.js";
@@ -227,8 +227,7 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
   }
 
   #checkFlags(syscall: string, flags: number): void {
-    const isLegal = Number.isInteger(flags) && flags >= 0 && flags <= ALL_FLAGS;
-    if (!isLegal) throw this.failed(syscall, -uapi.EINVAL);
+    if (!isFlags(flags) || flags > ALL_FLAGS) throw this.failed(syscall, -uapi.EINVAL);
   }
 
   #reserve(byteLength: number): number {
