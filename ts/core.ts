@@ -1,5 +1,24 @@
 // The raw exports of core.wasm, and how an instance of it comes to life. The only file that knows the module's shape.
 
+/// <reference lib="esnext.disposable" preserve="true" />
+
+// For programs that are compiled without the library "dom", the only one that declares WebAssembly, in Node's stead too.
+// With it these are parts of the same interfaces.
+declare global {
+  namespace WebAssembly {
+    interface Memory extends GrowingMemory {}
+    interface Module {}
+    interface Table {}
+  }
+  interface URL {}
+}
+
+/** What a memory is at the least. */
+interface GrowingMemory {
+  readonly buffer: ArrayBufferLike;
+  grow(delta: number): number;
+}
+
 /** Addresses, handles and fds are i32 here: above 2^31 they come back negative (`>>> 0` mends that). */
 export interface CoreExports {
   readonly memory: WebAssembly.Memory;
