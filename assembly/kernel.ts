@@ -3,7 +3,7 @@
 // Wasm globals hold what belongs to one instance only: where the root is, the current CPU, this instance's scratch
 // area. Several instances attached to one root (shared memory) are the CPUs of one kernel.
 
-import { ATTR_WINDOW, CPUS_MAX } from "../ts/abi";
+import { ATTR_WINDOW, CPUS_MAX, KERNEL_MAGIC } from "../ts/abi";
 import { PAGE_SIZE } from "../ts/uapi";
 import {
   HEAP_GROW,
@@ -23,7 +23,6 @@ import {
 } from "./lib/heap";
 import { SHARED } from "./lib/lock";
 
-const KERNEL_MAGIC: u32 = 0x6b667062;
 const KERNEL_SIZE: u32 = 256;
 const ROOT_ALIGN: u32 = 64;
 
