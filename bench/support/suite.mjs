@@ -55,7 +55,7 @@ export const PLANS = {
     window: 1 << 17,
     entries: 2 ** 32,
     heavy: 3,
-    patience: 12_000,
+    patience: 8_000,
   },
   smoke: { warm: 1, rounds: 3, warmup: 1, window: 1 << 12, entries: 20_000, heavy: 2, patience: 0 },
 };
