@@ -61,9 +61,11 @@ const KINDS = {
 
 describe.skipIf(!isBuilt).each(Object.entries(KINDS))("threads on one %s", (_, kind) => {
   it.each([
+    ["lookup", ROUNDS],
     ["next", ROUNDS],
     ["drain", BATCHES],
     ["dump", BATCHES],
+    ["walk", BATCHES],
   ])("that change it beside %s leave it whole", async (action, rounds) => {
     const rt = await runtime();
     const map = rt.createMap({ key: u32, value: u32, maxEntries: KEYS, ...kind });

@@ -96,6 +96,8 @@ function meet() {
 }
 
 const handle = fd === undefined ? 0 : core.bpf_map_by_fd(fd);
+/** The map of `fd`, for those that walk. */
+const whole = fd === undefined ? undefined : rt.mapFromFd(fd, { key: u32, value: u32 });
 const SPECS = [
   { type: "hash", key: u32, value: u32, maxEntries: 5 },
   { type: "array", value: u32, maxEntries: 5 },
@@ -105,6 +107,11 @@ const SPECS = [
 
 /** @type {Record<string, (round: number) => void>} */
 const ACTIONS = {
+  /** A program's lookup, without a lock: `churn` puts even values in. */
+  lookup() {
+    const value = whole.get(below(KEYS));
+    expect(value === undefined || (value % 2 === 0 && value < rounds), `a value: ${value}`);
+  },
   /** Puts keys in and takes them out. */
   churn(round) {
     words[0] = below(KEYS);
@@ -116,6 +123,16 @@ const ACTIONS = {
     words[0] = below(KEYS);
     const ret = core.map_get_next_key(handle, room, room + 4);
     expect(ret !== 0 || words[1] < KEYS, `next key: ${words[1]}`);
+  },
+  /** A cursor, and the values behind it, whether or not they are there any more. */
+  walk() {
+    let steps = 0;
+    for (const { key } of whole.cursor()) {
+      expect(key < KEYS, `a cursor's key: ${key}`);
+      steps++;
+    }
+    // What is put back behind the cursor may be met again.
+    expect(steps <= 4 * KEYS, `a cursor of ${steps} steps`);
   },
   drain: () => batch(bpfmaps.BPF_MAP_LOOKUP_AND_DELETE_BATCH),
   dump: () => batch(bpfmaps.BPF_MAP_LOOKUP_BATCH),
