@@ -3,11 +3,8 @@
 
 import { BPF_F_LOCK, EFAULT, ENOENT } from "../ts/uapi";
 import { BatchAttr, BpfMap, NO_LOCK, copyOut } from "./map";
-import { SCRATCH_BATCH, scratchPtr } from "./kernel";
+import { BATCH_KEY_MAX, SCRATCH_BATCH, scratchPtr } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
-
-/** Longest key of a type that has these batches: an LPM trie's. */
-const KEY_MAX: u32 = 264;
 
 /** elem_flags of all batches: BPF_F_LOCK at most, and only with a lock to take. */
 export function batchFlagsLegal(map: BpfMap, elemFlags: u64): bool {
@@ -52,8 +49,8 @@ export function genericLookupBatch(map: BpfMap, attr: BatchAttr, userCount: usiz
   if (attr.inBatch != 0 && !isUserRange(attr.inBatch, keySize)) return -EFAULT;
   // Keys of our own: the user's arrays may overlap.
   const key = scratchPtr() + SCRATCH_BATCH;
-  const next = key + KEY_MAX;
-  assert(keySize <= KEY_MAX);
+  const next = key + BATCH_KEY_MAX;
+  assert(keySize <= BATCH_KEY_MAX);
   copyBytes(key, <usize>attr.inBatch, keySize);
   let last = attr.inBatch == 0 ? 0 : key;
   let done: u32 = 0;

@@ -50,9 +50,11 @@ export const SCRATCH_KEY: u32 = 240;
 const SCRATCH_WINDOW: u32 = ATTR_WINDOW;
 /** The keys of running callbacks (callback.ts, 128 bytes). */
 export const SCRATCH_KEYS: u32 = SCRATCH_WINDOW + PAGE_SIZE;
-/** A batch's two keys (batch.ts, 264 bytes each). */
+/** A batch's two keys (batch.ts). */
 export const SCRATCH_BATCH: u32 = SCRATCH_KEYS + 128;
-const SCRATCH_SIZE: u32 = SCRATCH_BATCH + 2 * 264;
+/** Room for the longest key of a type with generic batches, an LPM trie's. */
+export const BATCH_KEY_MAX: u32 = 264;
+const SCRATCH_SIZE: u32 = SCRATCH_BATCH + 2 * BATCH_KEY_MAX;
 if (SCRATCH_KEY + 16 > SCRATCH_WINDOW) ERROR("SCRATCH_KEY must end in front of the window");
 
 @unmanaged

@@ -377,7 +377,7 @@ export function mmapWindow(
 
 // ---- handles ------------------------------------------------------------------------------------------------------
 
-//   handle = generation << 20 | index, generation 1..2047: a positive number in JavaScript, too
+//   handle = generation << 20 | index, generation 1..2047: neither negative in JavaScript nor an address that isErr
 //   entry:  | handle (0: free) | map, or next free index | generation | handle, if small |      entry 0 is never used
 //     small: an inline table with 4-byte keys, so that one comparison tells programs' commonest maps
 const HANDLE_ENTRY: u32 = 16;

@@ -1,3 +1,4 @@
+import { round8 } from "../numbers.js";
 import { allocBytes } from "./bytes.js";
 import type { Bytes } from "./bytes.js";
 
@@ -65,7 +66,7 @@ export const u32type: TypeConversion<number> = {
  * @param valueSize the map's value size, bytes; the slots are that rounded up to a multiple of 8
  */
 export function perCpuType<X>(type: TypeConversion<X>, valueSize: number): TypeConversion<X[]> {
-  const stride = roundUp8(valueSize);
+  const stride = round8(valueSize);
   const slot = (buf: Bytes, cpu: number): Bytes =>
     buf.subarray(cpu * stride, cpu * stride + valueSize);
   return {
@@ -78,8 +79,4 @@ export function perCpuType<X>(type: TypeConversion<X>, valueSize: number): TypeC
       values.forEach((value, cpu) => type.format(slot(buf, cpu), value));
     },
   };
-}
-
-export function roundUp8(bytes: number): number {
-  return Math.ceil(bytes / 8) * 8;
 }

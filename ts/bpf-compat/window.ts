@@ -1,6 +1,7 @@
 // The buffers of one map in the core's memory: a key, the next key, a value, and one for batches. They are taken at the
 // first use, used for every call, and given back when the map's reference is closed or collected.
 
+import { round8 } from "../numbers.js";
 import {
   BPF_MAP_DELETE_ELEM,
   BPF_MAP_FREEZE,
@@ -14,7 +15,6 @@ import type { Backend, Releasable } from "./backend.js";
 import { allocBytes, checkBytes } from "./bytes.js";
 import type { Bytes } from "./bytes.js";
 import { MapType } from "./constants.js";
-import { roundUp8 } from "./conversion.js";
 import { checkStatus } from "./errors.js";
 import type { MapInfo } from "./map-ref.js";
 
@@ -61,9 +61,9 @@ export class MapWindow implements Releasable {
     this.backend = backend;
     this.keySize = info.keySize;
     this.valueSize = PERCPU_TYPES.has(info.type)
-      ? roundUp8(info.valueSize) * backend.runtime.cpus
+      ? round8(info.valueSize) * backend.runtime.cpus
       : info.valueSize;
-    this.#cursorSize = roundUp8(Math.max(4, info.keySize));
+    this.#cursorSize = round8(Math.max(4, info.keySize));
   }
 
   release(): void {
@@ -129,7 +129,7 @@ export class MapWindow implements Releasable {
     const operation = "bpf_map_get_next_key";
     this.#reserve(operation);
     const keyPtr = key === undefined ? 0 : this.#putKey(key, operation);
-    const nextPtr = this.#ptr + roundUp8(this.keySize);
+    const nextPtr = this.#ptr + round8(this.keySize);
     const status = this.backend.elem(BPF_MAP_GET_NEXT_KEY, fd, keyPtr, nextPtr, 0);
     if (status === -ENOENT) return undefined;
     checkStatus(operation, status);
@@ -159,7 +159,7 @@ export class MapWindow implements Releasable {
     const inPtr = this.#reserveBatch(count, operation);
     const outPtr = inPtr + this.#cursorSize;
     const keysPtr = outPtr + this.#cursorSize;
-    const valuesPtr = keysPtr + roundUp8(count * this.keySize);
+    const valuesPtr = keysPtr + round8(count * this.keySize);
     backend.put(inPtr, cursor.bytes);
     backend.put(outPtr, cursor.bytes);
     const status = backend.batch(cmd, {
@@ -202,7 +202,7 @@ export class MapWindow implements Releasable {
     const { backend } = this;
     const count = keys.length;
     const keysPtr = this.#reserveBatch(count, operation) + 2 * this.#cursorSize;
-    const valuesPtr = keysPtr + roundUp8(count * this.keySize);
+    const valuesPtr = keysPtr + round8(count * this.keySize);
     keys.forEach((key, i) => backend.put(keysPtr + i * this.keySize, key));
     values.forEach((value, i) => backend.put(valuesPtr + i * this.valueSize, value));
     const operands = {
@@ -230,20 +230,17 @@ export class MapWindow implements Releasable {
 
   #reserve(operation: string): void {
     if (this.#ptr !== 0) return;
-    this.#ptr = this.backend.alloc(
-      2 * roundUp8(this.keySize) + roundUp8(this.valueSize),
-      operation,
-    );
+    this.#ptr = this.backend.alloc(2 * round8(this.keySize) + round8(this.valueSize), operation);
   }
 
   #valuePtr(): number {
-    return this.#ptr + 2 * roundUp8(this.keySize);
+    return this.#ptr + 2 * round8(this.keySize);
   }
 
   /** Two cursors, then `count` keys, then `count` values. */
   #reserveBatch(count: number, operation: string): number {
     const bytes =
-      2 * this.#cursorSize + roundUp8(count * this.keySize) + roundUp8(count * this.valueSize);
+      2 * this.#cursorSize + round8(count * this.keySize) + round8(count * this.valueSize);
     if (bytes > this.#batchBytes) {
       this.#releaseBatch();
       this.#batchPtr = this.backend.alloc(bytes, operation);

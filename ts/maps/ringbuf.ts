@@ -1,7 +1,7 @@
 // RINGBUF and USER_RINGBUF as typed maps.
 //
 // The consumer reads the ring where it lies: producer position, then record headers, then bytes. In shared memory with
-// Atomics, since the producer may be another thread; V8 calls them, so elsewhere plain accesses save half of the time.
+// Atomics, since the producer may be another thread; V8 does not inline them, hence plain accesses elsewhere.
 // Format and protocol: assembly/ringbuf.ts.
 
 import { ByteWords, isBytes } from "../byte-words.js";
@@ -41,7 +41,6 @@ abstract class RingMap<V> extends TypedMap {
   /** Address of the data. */
   protected readonly data: number;
   protected readonly views: LiveViews;
-  readonly #isShared: boolean;
 
   constructor(runtime: BpfRuntime, identity: MapIdentity, value: Codec<V, never> | undefined) {
     super(runtime, identity, SHORT);
@@ -53,7 +52,6 @@ abstract class RingMap<V> extends TypedMap {
     this.pages = runtime.exports.ringbuf_pages(this.handle) >>> 0;
     this.data = this.pages + 2 * uapi.PAGE_SIZE;
     this.views = runtime.views;
-    this.#isShared = !(runtime.memory.buffer instanceof ArrayBuffer);
     this.views.reach(this.data + 2 * identity.info.maxEntries - 1);
   }
 
@@ -71,14 +69,14 @@ abstract class RingMap<V> extends TypedMap {
 
   /** A word that the other side writes. */
   protected load32(at: number): number {
-    const { i32 } = this.views;
-    return this.#isShared ? Atomics.load(i32, at >>> 2) : (i32[at >>> 2] as number);
+    const { i32, isShared } = this.views;
+    return isShared ? Atomics.load(i32, at >>> 2) : (i32[at >>> 2] as number);
   }
 
   /** A word that the other side reads. */
   protected store32(at: number, word: number): void {
-    const { i32 } = this.views;
-    if (this.#isShared) Atomics.store(i32, at >>> 2, word | 0);
+    const { i32, isShared } = this.views;
+    if (isShared) Atomics.store(i32, at >>> 2, word | 0);
     else i32[at >>> 2] = word;
   }
 
@@ -87,7 +85,7 @@ abstract class RingMap<V> extends TypedMap {
     const { views } = this;
     const index = at >>> 2;
     views.reach(at);
-    if (!this.#isShared)
+    if (!views.isShared)
       return (views.u32[index + 1] as number) * TWO_32 + (views.u32[index] as number);
     while (true) {
       const high = Atomics.load(views.u32, index + 1);
