@@ -1,18 +1,16 @@
 // Threads that do different things with the same maps: whatever they see, nothing traps, and the maps are whole afterwards.
 
-import { existsSync } from "node:fs";
-import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import { BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_F_ZERO_SEED, u32 } from "../../ts/index.js";
-import { BUILDS, type Runtime } from "../support/builds.js";
+import type { Runtime } from "../support/builds.js";
+import { canThread, inThread, sharedRuntime } from "../support/threads.js";
 
 const KEYS = 64;
 const ROUNDS = 200_000;
 const BATCHES = 5000;
 const MAPS = 3000;
 
-const isBuilt = existsSync(new URL("../../dist/index.js", import.meta.url));
-if (!isBuilt) console.log("commands between threads: skipped, dist/ is not built");
+const isBuilt = canThread("commands between threads");
 
 /** What a thread does (support/race-worker.mjs), and how often. */
 interface Part {
@@ -32,25 +30,17 @@ interface Answer {
 /** Runs each part in a thread of its own; nothing went wrong in any. @returns what each has done */
 async function together(rt: Runtime, parts: readonly Part[]): Promise<(readonly number[])[]> {
   const gate = new Int32Array(new SharedArrayBuffer(4));
-  const run = (part: Part, cpu: number): Promise<Answer> =>
-    new Promise((resolve, reject) => {
-      const worker = new Worker(new URL("../support/race-worker.mjs", import.meta.url), {
-        workerData: { kernel: rt.share(), cpu, threads: parts.length, gate, ...part },
-      });
-      worker.once("message", resolve);
-      worker.once("error", reject);
-    });
-  const answers = await Promise.all(parts.map((part, i) => run(part, i + 1)));
+  const answers = await Promise.all(
+    parts.map((part, i) => {
+      const data = { threads: parts.length, gate, ...part };
+      return inThread<Answer>(rt, "race-worker.mjs", i + 1, data);
+    }),
+  );
   expect(answers.flatMap(({ wrong }) => wrong)).toEqual([]);
   return answers.map(({ done }) => done);
 }
 
-async function runtime(): Promise<Runtime> {
-  const shared = BUILDS.find((build) => build.name === "shared");
-  const rt = await shared?.createRuntime({ cpus: 4, maxBytes: 1 << 26 });
-  if (rt === undefined) throw new Error("no shared build");
-  return rt;
-}
+const runtime = (): Promise<Runtime> => sharedRuntime({ cpus: 4, maxBytes: 1 << 26 });
 
 const KINDS = {
   "inline hash": { type: "hash" },

@@ -1,17 +1,15 @@
 // Threads that make and close maps: the tables of fds, handles and regions stay whole, and an fd is closed once.
 
-import { existsSync } from "node:fs";
-import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import { u32 } from "../../ts/index.js";
-import { BUILDS, type Runtime } from "../support/builds.js";
+import type { Runtime } from "../support/builds.js";
+import { canThread, inThread, sharedRuntime } from "../support/threads.js";
 
 const THREADS = 3;
 const ROUNDS = 6000;
 const FDS = 20_000;
 
-const isBuilt = existsSync(new URL("../../dist/index.js", import.meta.url));
-if (!isBuilt) console.log("creation between threads: skipped, dist/ is not built");
+const isBuilt = canThread("creation between threads");
 
 interface Answer {
   readonly wrong: readonly string[];
@@ -21,23 +19,14 @@ interface Answer {
 
 /** What each thread posts. */
 function inThreads(rt: Runtime, data: object): Promise<Answer[]> {
-  const run = (cpu: number): Promise<Answer> =>
-    new Promise((resolve, reject) => {
-      const worker = new Worker(new URL("../support/create-worker.mjs", import.meta.url), {
-        workerData: { kernel: rt.share(), cpu, ...data },
-      });
-      worker.once("message", resolve);
-      worker.once("error", reject);
-    });
-  return Promise.all(Array.from({ length: THREADS }, (_, i) => run(i + 1)));
+  return Promise.all(
+    Array.from({ length: THREADS }, (_, i) =>
+      inThread<Answer>(rt, "create-worker.mjs", i + 1, data),
+    ),
+  );
 }
 
-async function runtime(): Promise<Runtime> {
-  const shared = BUILDS.find((build) => build.name === "shared");
-  const rt = await shared?.createRuntime({ cpus: THREADS + 1, maxBytes: 1 << 26 });
-  if (rt === undefined) throw new Error("no shared build");
-  return rt;
-}
+const runtime = (): Promise<Runtime> => sharedRuntime({ cpus: THREADS + 1, maxBytes: 1 << 26 });
 
 describe.skipIf(!isBuilt)("threads", () => {
   it("that make and close maps at the same time find theirs whole", async () => {

@@ -1,11 +1,9 @@
 // A ring buffer between threads: nothing lost, nothing torn, and what finds no room is counted.
 // RING_RECORDS=5000000 moves five million records; the default is smaller.
 
-import { existsSync } from "node:fs";
-import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BpfRuntime, RingBuffer } from "../../ts/index.js";
-import { BUILDS } from "../support/builds.js";
+import { canThread, inThread, sharedRuntime } from "../support/threads.js";
 
 const RECORDS = Number(process.env["RING_RECORDS"] ?? 300_000);
 const RING_BYTES = 1 << 18;
@@ -40,29 +38,20 @@ class Checker {
   }
 }
 
-const isBuilt = existsSync(new URL("../../dist/index.js", import.meta.url));
-if (!isBuilt) console.log("ring buffer between threads: skipped, dist/ is not built");
+const isBuilt = canThread("ring buffer between threads");
 
 describe.skipIf(!isBuilt)("ring buffer between threads", () => {
   let rt: BpfRuntime;
   let ring: RingBuffer;
 
   beforeEach(async () => {
-    const shared = BUILDS.find((build) => build.name === "shared");
-    if (shared === undefined) throw new Error("no shared build");
-    rt = await shared.createRuntime({ cpus: 4, maxBytes: 1 << 24 });
+    rt = await sharedRuntime({ cpus: 4, maxBytes: 1 << 24 });
     ring = rt.createMap({ type: "ringbuf", maxEntries: RING_BYTES });
   });
   afterEach(() => rt.dispose());
 
   const produce = (cpu: number, records: number, mayLose: boolean): Promise<ProducerReport> =>
-    new Promise((resolve, reject) => {
-      const worker = new Worker(new URL("../support/ring-producer.mjs", import.meta.url), {
-        workerData: { kernel: rt.share(), cpu, mapId: ring.info().id, records, mayLose },
-      });
-      worker.once("message", resolve);
-      worker.once("error", reject);
-    });
+    inThread(rt, "ring-producer.mjs", cpu, { mapId: ring.info().id, records, mayLose });
 
   /** Reads until the producers are done and the ring is empty. */
   const consume = async (
