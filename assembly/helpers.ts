@@ -107,9 +107,10 @@ function forProgram(ret: i32): i32 {
 /** Address of the value on the current CPU, or 0. LRU types: the entry is now referenced. */
 export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
   const entry = Handles.entry(handle);
-  if (!Handles.isSmall(entry, handle)) return lookupAny(handle, key);
-  // lookupAny for the commonest maps, without a call. Of NULL, key - 1 is the largest number; 2^14 words are a page.
-  if ((((key - 1) >> 2) + 1) >> 14 >= <u32>memory.size()) return 0;
+  // NULL - 1 is the largest number.
+  if (!Handles.isSmall(entry, handle) || key - 1 >= kernel().wordsEnd)
+    return lookupAny(handle, key);
+  // lookupAny for the commonest maps, without a call.
   const map = Handles.mapAt(entry);
   // Another thread may just have ended it.
   if (SHARED && map == 0) return 0;
@@ -119,6 +120,8 @@ export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
 }
 
 function lookupAny(handle: u32, key: u32): usize {
+  // Memory never shrinks.
+  kernel().wordsEnd = ((<u32>memory.size()) << 16) - 4;
   const map = mapByHandle(handle);
   if (map == 0 || !isKeyOf(changetype<BpfMap>(map), key)) return 0;
   return changetype<BpfMap>(map).lookupElem(key);

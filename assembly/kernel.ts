@@ -75,7 +75,8 @@ export class Kernel {
   fdHint: u32;
   // map.ts: handles and ids
   handles: u32;
-  handleCapacity: u32;
+  /** Of a handle, where its entry is. */
+  handleMask: u32;
   handleFree: u32;
   handleFreeTail: u32;
   nextMapId: u32;
@@ -92,6 +93,8 @@ export class Kernel {
   nextBtfId: u32;
   // host.ts
   host: u32;
+  /** Addresses below can be read, 4 bytes of them: of the memory as it was when somebody looked (memoryEnd). */
+  wordsEnd: u32;
 }
 if (offsetof<Kernel>() > 256) ERROR("Kernel must fit KERNEL_SIZE");
 

@@ -377,15 +377,18 @@ export function mmapWindow(
 
 // ---- handles ------------------------------------------------------------------------------------------------------
 
-//   handle = generation << 20 | index, generation 1..2047: neither negative in JavaScript nor an address that isErr
-//   entry:  | handle (0: free) | map, or next free index | generation | handle, if small |      entry 0 is never used
+//   handle: | generation, lower 7 bits | offset of its entry, 24 bits of which 4 are the generation's upper ones |
+//     generation 1..2047: so it is neither negative in JavaScript nor an address that isErr; the first ones are no small
+//     numbers, so that a handle where an address belongs does little harm
+//   entry:  | handle (0: free) | map, or next free entry | generation | handle, if small |      entry 0 is never used
 //     small: an inline table with 4-byte keys, so that one comparison tells programs' commonest maps
 const HANDLE_ENTRY: u32 = 16;
-const HANDLE_INDEX_MASK: u32 = 0xfffff;
+const HANDLE_BYTES_MAX: u32 = HANDLE_ENTRY << 20;
 const ENTRY_MAP: u32 = 4;
 const ENTRY_GENERATION: u32 = 8;
 const ENTRY_SMALL: u32 = 12;
-const HANDLES_MIN: u32 = 64;
+const GENERATIONS: u32 = 2047;
+const HANDLE_BYTES_MIN: u32 = HANDLE_ENTRY * 64;
 const MAP_ID_MAX: u32 = 0x7fffffff;
 
 /** Inlined where they are used. */
@@ -394,9 +397,9 @@ export class Handles {
   @inline
   static entry(handle: u32): u32 {
     const k = kernel();
-    // The capacity first: it is written last.
-    const index = handle & (k.handleCapacity - 1);
-    return k.handles + index * HANDLE_ENTRY;
+    // The mask first: it is written last.
+    const at = handle & k.handleMask;
+    return k.handles + at;
   }
 
   /** mapByHandle. */
@@ -432,12 +435,12 @@ export function mapOfType(handle: u32, type: u32): usize {
 function takeHandle(map: BpfMap): bool {
   const k = kernel();
   if (k.handleFree == 0 && !growHandles()) return false;
-  const index = k.handleFree;
-  const entry = k.handles + index * HANDLE_ENTRY;
+  const at = k.handleFree;
+  const entry = k.handles + at;
   k.handleFree = load<u32>(entry, ENTRY_MAP);
   if (k.handleFree == 0) k.handleFreeTail = 0;
-  const generation = (load<u32>(entry, ENTRY_GENERATION) % 2047) + 1;
-  map.handle = (generation << 20) | index;
+  const generation = (load<u32>(entry, ENTRY_GENERATION) % GENERATIONS) + 1;
+  map.handle = ((generation & 127) << 24) | at | (generation >> 7);
   if (map.isInline) map.inlineHandle = map.handle;
   if (map.isPlain) map.plainHandle = map.handle;
   if (map.lockOffset == NO_LOCK) map.storeHandle = map.inlineHandle;
@@ -453,16 +456,15 @@ function dropHandle(handle: u32): void {
   const entry = Handles.entry(handle);
   store<u32>(entry, 0, ENTRY_SMALL);
   store<u32>(entry, 0);
-  queueHandle(handle & HANDLE_INDEX_MASK);
+  queueHandle(handle & kernel().handleMask);
 }
 
-function queueHandle(index: u32): void {
+function queueHandle(at: u32): void {
   const k = kernel();
-  store<u32>(k.handles + index * HANDLE_ENTRY, 0, ENTRY_MAP);
-  if (k.handleFreeTail != 0)
-    store<u32>(k.handles + k.handleFreeTail * HANDLE_ENTRY, index, ENTRY_MAP);
-  else k.handleFree = index;
-  k.handleFreeTail = index;
+  store<u32>(k.handles + at, 0, ENTRY_MAP);
+  if (k.handleFreeTail != 0) store<u32>(k.handles + k.handleFreeTail, at, ENTRY_MAP);
+  else k.handleFree = at;
+  k.handleFreeTail = at;
 }
 
 /** Makes the table of handles of a new kernel. */
@@ -473,19 +475,19 @@ export function handlesInit(): bool {
   return true;
 }
 
-/** The capacity is a power of two. */
+/** The table's size is a power of two. */
 function growHandles(): bool {
   const k = kernel();
-  const old = k.handleCapacity;
-  const capacity = max(old * 2, HANDLES_MIN);
-  if (capacity > HANDLE_INDEX_MASK + 1) return false;
-  const table = allocZeroed(<u64>capacity * HANDLE_ENTRY);
+  const old: u32 = k.handles == 0 ? 0 : k.handleMask + HANDLE_ENTRY;
+  const bytes = max(old * 2, HANDLE_BYTES_MIN);
+  if (bytes > HANDLE_BYTES_MAX) return false;
+  const table = allocZeroed(bytes);
   if (table == 0) return false;
-  memory.copy(table, k.handles, old * HANDLE_ENTRY);
+  memory.copy(table, k.handles, old);
   freeReplaced(k.handles);
   k.handles = <u32>table;
-  k.handleCapacity = capacity;
-  for (let index = max<u32>(old, 1); index < capacity; index++) queueHandle(index);
+  k.handleMask = bytes - HANDLE_ENTRY;
+  for (let at = max(old, HANDLE_ENTRY); at < bytes; at += HANDLE_ENTRY) queueHandle(at);
   return true;
 }
 
@@ -518,8 +520,8 @@ function takeId(): u32 {
 export function mapAfterId(start: u32): usize {
   const k = kernel();
   let found: usize = 0;
-  for (let index: u32 = 1; index < k.handleCapacity; index++) {
-    const map = mapByHandle(load<u32>(k.handles + index * HANDLE_ENTRY));
+  for (let at = HANDLE_ENTRY; at <= k.handleMask; at += HANDLE_ENTRY) {
+    const map = mapByHandle(load<u32>(k.handles + at));
     if (map == 0 || changetype<BpfMap>(map).id <= start) continue;
     if (found == 0 || changetype<BpfMap>(map).id < changetype<BpfMap>(found).id) found = map;
   }

@@ -94,7 +94,7 @@ describeEachBuild("helpers", (build) => {
       const rig = maker.make(type);
       rt.close(rig.fd);
       const next = maker.make(type);
-      const wrong = [0n, rig.handle, next.handle ^ 0x100000n, next.handle | (1n << 32n), ~0n, 1n];
+      const wrong = [0n, rig.handle, next.handle ^ 0x1000000n, next.handle | (1n << 32n), ~0n, 1n];
       for (const helper of HELPERS.filter(({ types }) => types?.includes(type))) {
         for (const handle of wrong) {
           const result = call(helper.id, handle, ...rig.operands(helper.name));
