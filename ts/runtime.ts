@@ -507,9 +507,14 @@ export class BpfRuntime {
       const fd = findFdById(this, id);
       // Another thread has ended it meanwhile.
       if (fd === -ENOENT) continue;
-      if (mapInfo(this, check(fd, "bpf_map_get_fd_by_id")).name === name)
-        return adoptFd(this, fd, codecs);
-      this.close(fd);
+      check(fd, "bpf_map_get_fd_by_id");
+      let isWanted = false;
+      try {
+        isWanted = mapInfo(this, fd).name === name;
+      } finally {
+        if (!isWanted) this.close(fd);
+      }
+      if (isWanted) return adoptFd(this, fd, codecs);
     }
     throw new BpfError("bpf_map_get_next_id", -ENOENT, `no map is called ${JSON.stringify(name)}`);
   }

@@ -52,6 +52,18 @@ describeEachBuild("typed maps: making and opening", (build) => {
     expect([...rt.mapIds()]).toEqual([]);
   });
 
+  test("a search by name that fails leaves no fd open", async () => {
+    using rt = await build.createRuntime({ maxBytes: 4 * 65536 });
+    const { name, fd } = rt.createMap(spec);
+    const blocks: number[] = [];
+    for (let size = 65536; size >= 8; size /= 2) {
+      for (let ptr = rt.alloc(size); ptr !== 0; ptr = rt.alloc(size)) blocks.push(ptr);
+    }
+    expect(codeOf(() => rt.mapFromName(name, { key: u32, value: u64 }))).toBe("ENOMEM");
+    for (const ptr of blocks) rt.free(ptr);
+    expect(rt.mapFromName(name, { key: u32, value: u64 }).fd).toBe(fd + 1);
+  });
+
   test("an fd becomes the map it is, and type says which", async () => {
     using rt = await build.createRuntime();
     const map = rt.createMap({ ...spec, type: "lru_hash" }).set(1, 5n);
