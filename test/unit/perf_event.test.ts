@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { describeEachBuild } from "../support/builds.js";
+import { codeOf } from "../support/errors.js";
 import { Machine, u32Bytes } from "../support/machine.js";
 
 const { BPF_F_CURRENT_CPU, BPF_MAP_TYPE_PERF_EVENT_ARRAY } = uapi;
@@ -135,5 +136,41 @@ describeEachBuild("perf event array", (build) => {
     expect(events.lost).toBe(100 - kept);
     events.close();
     expect(() => events.drain(() => {})).toThrow("EBADF");
+  });
+
+  it("an open that fails leaves the streams and their records as they are", () => {
+    m.runtime.cpu = 0;
+    const events = m.runtime.createMap({ type: "perf_event_array", maxEntries: 2 });
+    events.open(4096);
+    events.output(new Uint8Array(4));
+    const before = m.usedBytes();
+    expect(codeOf(() => events.open(4097))).toBe("EINVAL");
+    events.freeze();
+    expect(codeOf(() => events.open(4096))).toBe("EPERM");
+    expect(m.usedBytes()).toBe(before);
+    expect(events.drain(() => {})).toBe(1);
+  });
+
+  it("the streams end with the map, whoever closes its fd", () => {
+    m.runtime.createMap({ type: "perf_event_array", maxEntries: 2 }).close();
+    const before = m.usedBytes();
+    const events = m.runtime.createMap({ type: "perf_event_array", maxEntries: 2 });
+    events.open(4096);
+    expect(m.runtime.close(events.fd)).toBe(0);
+    expect(events.closed).toBe(true);
+    expect(m.usedBytes()).toBe(before);
+  });
+
+  it("a drain ends when its callback makes other streams: those it was reading are gone", () => {
+    m.runtime.cpu = 0;
+    const events = m.runtime.createMap({ type: "perf_event_array", maxEntries: 2 });
+    events.open(4096);
+    events.output(new Uint8Array(4));
+    events.output(new Uint8Array(4));
+    for (let n = 0; n < 5; n++) events.output(new Uint8Array(1000));
+    expect(events.lost).toBe(2);
+    expect(events.drain(() => events.open(8192))).toBe(1);
+    expect(events.drain(() => {})).toBe(0);
+    expect(events.lost).toBe(2);
   });
 });

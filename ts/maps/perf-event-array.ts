@@ -28,7 +28,7 @@ interface Stream {
 
 /**
  * BPF_MAP_TYPE_PERF_EVENT_ARRAY: programs write records to the stream of their CPU with bpf_perf_event_output, this side
- * reads them all. `open` makes the streams.
+ * reads them all. `open` makes the streams, which end with the map.
  *
  * @example
  * ```ts
@@ -40,36 +40,54 @@ interface Stream {
  * ```
  */
 export class PerfEventArray extends TypedMap {
-  readonly #streams: Stream[] = [];
+  /** Replaced as a whole: a drain sees by it that the streams it reads are gone. */
+  #streams: readonly Stream[] = [];
+  /** Lost samples that are no longer counted in a stream. */
   #reported = 0;
 
   /** @internal */
   constructor(runtime: BpfRuntime, identity: MapIdentity) {
     super(runtime, identity, WINDOW_BYTES);
+    this.holdings.onEnd(() => this.#replaceStreams([]));
   }
 
   /**
-   * Makes a stream for each CPU that the map has an index for, in place of what is there.
+   * Makes a stream for each CPU that the map has an index for. They take the place of the streams that are there, whose
+   * records are lost; after an error those are still there.
    * @param byteLength room of each stream: a power of two, at least 4096
    * @throws {BpfError} EINVAL: another size; ENOMEM; EPERM: frozen
    */
   open(byteLength = 65536): void {
     this.mustAllow("perf_event_open", FMODE_WRITE);
     if (!isU32(byteLength)) throw this.failed("perf_event_open", -uapi.EINVAL);
-    this.#closeStreams();
-    const { exports } = this.runtime;
+    const streams: Stream[] = [];
     const count = Math.min(this.runtime.cpus, this.maxEntries);
-    for (let cpu = 0; cpu < count; cpu++) {
-      const fd = check(exports.perf_event_create(cpu, byteLength), "perf_event_open");
-      this.#streams.push({ cpu, fd, pages: exports.perf_event_pages(fd) >>> 0 });
-      const { views } = this.runtime;
-      views.reach(this.window + 4);
-      views.u32[this.window >>> 2] = cpu;
-      views.i32[(this.window >>> 2) + 1] = fd;
-      const { handle } = this.holdings;
-      const ret = exports.map_update(handle, this.window, this.window + 4, uapi.BPF_ANY);
-      if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
+    try {
+      for (let cpu = 0; cpu < count; cpu++) streams.push(this.#newStream(cpu, byteLength));
+      for (const stream of streams) this.#put(stream);
+    } catch (error) {
+      for (const { fd } of streams) this.runtime.close(fd);
+      throw error;
     }
+    this.#reported = this.lost;
+    this.#replaceStreams(streams);
+  }
+
+  #newStream(cpu: number, byteLength: number): Stream {
+    const { exports } = this.runtime;
+    const fd = check(exports.perf_event_create(cpu, byteLength), "perf_event_open");
+    return { cpu, fd, pages: exports.perf_event_pages(fd) >>> 0 };
+  }
+
+  /** Puts a stream at the index of its CPU. */
+  #put({ cpu, fd }: Stream): void {
+    const { exports, views } = this.runtime;
+    const { handle } = this.holdings;
+    views.reach(this.window, WINDOW_BYTES);
+    views.u32[this.window >>> 2] = cpu;
+    views.i32[(this.window >>> 2) + 1] = fd;
+    const ret = exports.map_update(handle, this.window, this.window + 4, uapi.BPF_ANY);
+    if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
   }
 
   /**
@@ -93,18 +111,18 @@ export class PerfEventArray extends TypedMap {
   /**
    * Hands over the records that are there, CPU after CPU, oldest first.
    * @param callback gets copies; like the kernel's they are padded, to 4 more than a multiple of 8, with what lay in
-   *   the stream before. False ends it.
+   *   the stream before. False ends it, as does closing the map or `open`.
    * @returns the number of records
    */
   drain(callback: (cpu: number, record: Uint8Array) => boolean | void): number {
     this.mustBeOpen("perf_buffer__consume");
     let count = 0;
-    let goOn = true;
-    for (const stream of this.#streams) {
+    const streams = this.#streams;
+    for (const stream of streams) {
       for (let record = this.#next(stream); record !== undefined; record = this.#next(stream)) {
         count++;
-        goOn = callback(stream.cpu, record) !== false;
-        if (!goOn || !this.holdings.isOpen) return count;
+        const goOn = callback(stream.cpu, record) !== false;
+        if (!goOn || streams !== this.#streams) return count;
       }
     }
     return count;
@@ -120,15 +138,9 @@ export class PerfEventArray extends TypedMap {
     );
   }
 
-  /** Closes the map and its streams. Closing twice is fine. */
-  override close(): void {
-    if (!this.runtime.disposed) this.#closeStreams();
-    super.close();
-  }
-
-  #closeStreams(): void {
+  #replaceStreams(streams: readonly Stream[]): void {
     for (const { fd } of this.#streams) this.runtime.close(fd);
-    this.#streams.length = 0;
+    this.#streams = streams;
   }
 
   /** Takes the next sample of a stream; lost records are added up on the way. */
