@@ -2,14 +2,13 @@
 // Kernel: kernel/bpf/syscall.c generic_map_*_batch (behaviour checked against 6.18).
 
 import { BPF_F_LOCK, EFAULT, ENOENT } from "../ts/uapi";
-import { BatchAttr, BpfMap, NO_LOCK, copyOut } from "./map";
+import { BatchAttr, BpfMap, copyOut, lockMissing } from "./map";
 import { BATCH_KEY_MAX, SCRATCH_BATCH, scratchPtr } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
 
 /** elem_flags of all batches: BPF_F_LOCK at most, and only with a lock to take. */
 export function batchFlagsLegal(map: BpfMap, elemFlags: u64): bool {
-  if ((elemFlags & ~(<u64>BPF_F_LOCK)) != 0) return false;
-  return (elemFlags & BPF_F_LOCK) == 0 || map.lockOffset != NO_LOCK;
+  return (elemFlags & ~(<u64>BPF_F_LOCK)) == 0 && !lockMissing(map, elemFlags);
 }
 
 /** Updates or deletes in order until the first error; count is what was done. */

@@ -5,7 +5,7 @@
 // knows what it has. All others are for any type. Those for numbers are in fast_number.ts.
 
 import { ASK_AT } from "../ts/abi";
-import { BPF_F_LOCK, EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
+import { EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
 import { BpfHtab, htabUse, isHtab } from "./hashtab";
 import { htabDelete, htabUpdate } from "./htab_update";
@@ -14,7 +14,8 @@ import { InlineTable, inlineLookup, inlineSteps } from "./htab_inline";
 import { find, hashKey } from "./htab_table";
 import { upper4 } from "./lib/hash";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
-import { BpfMap, NO_LOCK, isErr, mapByHandle } from "./map";
+import { SHARED } from "./lib/lock";
+import { BpfMap, NO_LOCK, isErr, lockMissing, mapByHandle } from "./map";
 
 function key64(low: u32, high: u32): u64 {
   return ((<u64>high) << 32) | low;
@@ -152,12 +153,12 @@ export function map_peek(handle: u32, key: usize): usize {
 }
 
 /** The map of a handle, for a command with these flags that writes or does not; -errno as an address. */
-function mapFor(handle: u32, flags: u32, writes: bool): usize {
+export function mapFor(handle: u32, flags: u32, writes: bool): usize {
   const ptr = mapByHandle(handle);
   if (ptr == 0) return <usize>-EINVAL;
   const map = changetype<BpfMap>(ptr);
   if (writes && map.frozen) return <usize>-EPERM;
-  return flags & BPF_F_LOCK && map.lockOffset == NO_LOCK ? <usize>-EINVAL : ptr;
+  return lockMissing(map, flags) ? <usize>-EINVAL : ptr;
 }
 
 /** Copies the value (all CPUs' slots) to `value`. */
@@ -216,7 +217,7 @@ export function map_count(handle: u32): f64 {
 
 /** `__sync_fetch_and_add` on the 64 bits at an 8-aligned address, the amount in two halves; atomic in the shared build. */
 export function value_add64(ptr: usize, low: u32, high: u32): void {
-  if (ASC_FEATURE_THREADS) atomic.add<u64>(ptr, key64(low, high));
+  if (SHARED) atomic.add<u64>(ptr, key64(low, high));
   else store<u64>(ptr, load<u64>(ptr) + key64(low, high));
 }
 

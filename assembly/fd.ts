@@ -5,6 +5,7 @@ import { EBADF, EINVAL, EMFILE, ENOMEM } from "../ts/uapi";
 import { allocZeroed, freeReplaced, kernel, kernelLockWord } from "./kernel";
 import { fdRelease } from "./fd_release";
 import { Btf } from "./btf";
+import { loadAcquire } from "./lib/atomic";
 import { lock, unlock } from "./lib/lock";
 import { refcountInc } from "./lib/refcount";
 import { BpfMap } from "./map";
@@ -73,8 +74,7 @@ function takeFd(kind: u32, mode: u32, object: usize): i32 {
  */
 export function entryOf(fd: i32): u64 {
   if (fd < 0 || <u32>fd >= kernel().fdCapacity) return 0;
-  const at = entryPtr(fd);
-  return ASC_FEATURE_THREADS ? atomic.load<u64>(at) : load<u64>(at);
+  return loadAcquire<u64>(entryPtr(fd));
 }
 
 /** Of an entry. */

@@ -1,7 +1,7 @@
 // The doors of the typed API to storages: owners are objects, not fds, so that they work as long as the object lives. The
 // caller has an fd of the map that may read and write, and objects of the map's kind.
 
-import { EINVAL, ENOENT, EPERM } from "../ts/uapi";
+import { ENOENT } from "../ts/uapi";
 import {
   LocalStorage,
   deleteStorage,
@@ -9,9 +9,10 @@ import {
   findElem,
   updateStorage,
 } from "./bpf_local_storage";
+import { mapFor } from "./fast";
 import { HostObject, hostBySerial, hostLockWord } from "./host";
 import { lock, unlock } from "./lib/lock";
-import { mapByHandle } from "./map";
+import { isErr, mapByHandle } from "./map";
 
 /** Address of the owner's value, 0 when it has none. */
 export function storage_find(handle: u32, ptr: u32, serial: u32): usize {
@@ -30,10 +31,9 @@ export function storage_find(handle: u32, ptr: u32, serial: u32): usize {
  * @returns 0; -ENOENT: the owner is gone, or is going and takes no new values; else as an update by bpf(2)
  */
 export function storage_update(handle: u32, ptr: u32, serial: u32, value: usize, flags: u32): i32 {
-  const mapPtr = mapByHandle(handle);
-  if (mapPtr == 0) return -EINVAL;
+  const mapPtr = mapFor(handle, 0, true);
+  if (isErr(mapPtr)) return <i32>mapPtr;
   const map = changetype<LocalStorage>(mapPtr);
-  if (map.frozen) return -EPERM;
   lock(hostLockWord());
   const owner = hostBySerial(map.ownerKind, ptr, serial);
   const isThere = owner != 0 && !changetype<HostObject>(owner).dying;
@@ -44,10 +44,9 @@ export function storage_update(handle: u32, ptr: u32, serial: u32, value: usize,
 
 /** @returns 0; -ENOENT: there is none, or the owner is gone */
 export function storage_delete(handle: u32, ptr: u32, serial: u32): i32 {
-  const mapPtr = mapByHandle(handle);
-  if (mapPtr == 0) return -EINVAL;
+  const mapPtr = mapFor(handle, 0, true);
+  if (isErr(mapPtr)) return <i32>mapPtr;
   const map = changetype<LocalStorage>(mapPtr);
-  if (map.frozen) return -EPERM;
   lock(hostLockWord());
   const owner = hostBySerial(map.ownerKind, ptr, serial);
   const ret = owner == 0 ? -ENOENT : deleteStorage(map, owner);

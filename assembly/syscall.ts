@@ -52,8 +52,8 @@ import {
   BatchAttr,
   BpfMap,
   MapCreateAttr,
-  NO_LOCK,
   isErr,
+  lockMissing,
 } from "./map";
 import { mapCreate } from "./map_create";
 import { getNextId, mapFreeze, mapGetFdById, objGetInfoByFd } from "./map_obj";
@@ -205,8 +205,7 @@ function userKey(map: BpfMap, key: u64): usize {
 function onElem(map: BpfMap, cmd: i32, attr: ElemAttr): i32 {
   const value = attr.value;
   const flags = attr.flags;
-  // BPF_F_LOCK needs a lock in the value.
-  if ((flags & BPF_F_LOCK) != 0 && map.lockOffset == NO_LOCK) return -EINVAL;
+  if (lockMissing(map, flags)) return -EINVAL;
   const isFirst = cmd == BPF_MAP_GET_NEXT_KEY && attr.key == 0;
   const key = isFirst ? 0 : userKey(map, attr.key);
   if (isErr(key)) return <i32>key;
