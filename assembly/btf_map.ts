@@ -35,40 +35,34 @@ import {
 import { Btf, btfType, kindAt, kindOf, sizeOf, skipModifiers, typeData, vlenOf } from "./btf";
 import { FIELDS_OF_MAPS, FIELD_SPIN_LOCK, findFields, foundFields } from "./btf_fields";
 import { FD_BTF, fdTake } from "./fd";
-import { BpfMap, MapCreateAttr, isErr } from "./map";
+import { BpfMap, MapCreateAttr, isErr, isOneOf } from "./map";
 
-/** Sets of map types have a bit for each; there are less than 64. */
-const TYPE: u64 = 1;
 const LOCAL_STORAGES: u64 =
-  (TYPE << BPF_MAP_TYPE_SK_STORAGE) |
-  (TYPE << BPF_MAP_TYPE_INODE_STORAGE) |
-  (TYPE << BPF_MAP_TYPE_TASK_STORAGE) |
-  (TYPE << BPF_MAP_TYPE_CGRP_STORAGE);
+  (1 << BPF_MAP_TYPE_SK_STORAGE) |
+  (1 << BPF_MAP_TYPE_INODE_STORAGE) |
+  (1 << BPF_MAP_TYPE_TASK_STORAGE) |
+  (1 << BPF_MAP_TYPE_CGRP_STORAGE);
 /** These take no BTF. */
 const WITHOUT_BTF: u64 =
-  (TYPE << BPF_MAP_TYPE_PERF_EVENT_ARRAY) |
-  (TYPE << BPF_MAP_TYPE_STACK_TRACE) |
-  (TYPE << BPF_MAP_TYPE_ARRAY_OF_MAPS) |
-  (TYPE << BPF_MAP_TYPE_HASH_OF_MAPS);
+  (1 << BPF_MAP_TYPE_PERF_EVENT_ARRAY) |
+  (1 << BPF_MAP_TYPE_STACK_TRACE) |
+  (1 << BPF_MAP_TYPE_ARRAY_OF_MAPS) |
+  (1 << BPF_MAP_TYPE_HASH_OF_MAPS);
 /** Types that look at their BTF themselves may be without a key type. */
 const MAY_LACK_KEY: u64 =
   LOCAL_STORAGES |
   WITHOUT_BTF |
-  (TYPE << BPF_MAP_TYPE_CGROUP_STORAGE) |
-  (TYPE << BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE) |
-  (TYPE << BPF_MAP_TYPE_ARRAY) |
-  (TYPE << BPF_MAP_TYPE_PERCPU_ARRAY) |
-  (TYPE << BPF_MAP_TYPE_LPM_TRIE) |
-  (TYPE << BPF_MAP_TYPE_BLOOM_FILTER);
+  (1 << BPF_MAP_TYPE_CGROUP_STORAGE) |
+  (1 << BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE) |
+  (1 << BPF_MAP_TYPE_ARRAY) |
+  (1 << BPF_MAP_TYPE_PERCPU_ARRAY) |
+  (1 << BPF_MAP_TYPE_LPM_TRIE) |
+  (1 << BPF_MAP_TYPE_BLOOM_FILTER);
 const MAY_HAVE_LOCK: u64 =
   LOCAL_STORAGES |
-  (TYPE << BPF_MAP_TYPE_HASH) |
-  (TYPE << BPF_MAP_TYPE_ARRAY) |
-  (TYPE << BPF_MAP_TYPE_CGROUP_STORAGE);
-
-function isTypeIn(types: u64, type: u32): bool {
-  return <bool>((types >> type) & 1);
-}
+  (1 << BPF_MAP_TYPE_HASH) |
+  (1 << BPF_MAP_TYPE_ARRAY) |
+  (1 << BPF_MAP_TYPE_CGROUP_STORAGE);
 
 /** Step 15 of a creation. The map holds the BTF from here on. @returns 0 or -errno */
 export function checkBtf(map: BpfMap, attr: MapCreateAttr): i32 {
@@ -86,7 +80,7 @@ export function checkBtf(map: BpfMap, attr: MapCreateAttr): i32 {
 
 function checkSizes(map: BpfMap, btf: Btf): i32 {
   const key = map.btfKeyTypeId;
-  const isKey = key == 0 ? isTypeIn(MAY_LACK_KEY, map.mapType) : hasSize(btf, key, map.keySize);
+  const isKey = key == 0 ? isOneOf(map, MAY_LACK_KEY) : hasSize(btf, key, map.keySize);
   return isKey && hasSize(btf, map.btfValueTypeId, map.valueSize) ? 0 : -EINVAL;
 }
 
@@ -102,7 +96,7 @@ function checkFields(map: BpfMap, btf: Btf): i32 {
   if (ret == -ENOMEM) return ret;
   if (ret != 0 || kinds == 0) return 0;
   if (map.mapFlags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)) return -EACCES;
-  if (kinds != FIELD_SPIN_LOCK || !isTypeIn(MAY_HAVE_LOCK, map.mapType)) return -EOPNOTSUPP;
+  if (kinds != FIELD_SPIN_LOCK || !isOneOf(map, MAY_HAVE_LOCK)) return -EOPNOTSUPP;
   // A struct with a lock may lie anywhere, but atomic accesses are aligned.
   if (fields.lockOffset & 3) return -EOPNOTSUPP;
   map.lockOffset = fields.lockOffset;
@@ -110,16 +104,15 @@ function checkFields(map: BpfMap, btf: Btf): i32 {
 }
 
 function checkTypes(map: BpfMap, btf: Btf): i32 {
-  const type = map.mapType;
-  if (isTypeIn(WITHOUT_BTF, type)) return -ENOTSUPP;
-  return fitsType(map, btf, type) ? 0 : -EINVAL;
+  if (isOneOf(map, WITHOUT_BTF)) return -ENOTSUPP;
+  return fitsType(map, btf) ? 0 : -EINVAL;
 }
 
 /** What the map's type asks of its key (and ARRAY of its value). */
-function fitsType(map: BpfMap, btf: Btf, type: u32): bool {
+function fitsType(map: BpfMap, btf: Btf): bool {
   const key = skipModifiers(btf, map.btfKeyTypeId);
-  if (isTypeIn(LOCAL_STORAGES, type)) return isWholeInt(btf, key, 4);
-  switch (type) {
+  if (isOneOf(map, LOCAL_STORAGES)) return isWholeInt(btf, key, 4);
+  switch (map.mapType) {
     case BPF_MAP_TYPE_ARRAY:
     case BPF_MAP_TYPE_PERCPU_ARRAY:
       return key == 0 ? isGlobalData(map, btf) : isWholeInt(btf, key, 4);
