@@ -21,7 +21,7 @@ import {
   ENOMEM,
   EOPNOTSUPP,
 } from "../ts/uapi";
-import { BpfMap, MapCreateAttr, attrLegal } from "./map";
+import { BpfMap, KMALLOC_MAX_SIZE, MapCreateAttr, attrLegal } from "./map";
 import { allocZeroed, free, random64 } from "./kernel";
 import { fetchOr } from "./lib/atomic";
 import { isUserRange } from "./lib/bytes";
@@ -34,8 +34,6 @@ const BLOOM_FLAGS: u32 =
   BPF_F_WRONLY |
   BPF_F_RDONLY_PROG |
   BPF_F_WRONLY_PROG;
-/** The kernel's KMALLOC_MAX_SIZE. */
-const VALUE_SIZE_MAX: u32 = 4194304;
 /** Hash functions when map_extra is 0. */
 const HASHES_DEFAULT: u32 = 5;
 
@@ -47,7 +45,7 @@ export class BpfBloomFilter extends BpfMap {
 
   /** E2BIG: value too large, before anything else. */
   static allocCheck(attr: MapCreateAttr): i32 {
-    return attr.valueSize > VALUE_SIZE_MAX ? -E2BIG : 0;
+    return attr.valueSize > KMALLOC_MAX_SIZE ? -E2BIG : 0;
   }
 
   /** EINVAL: sizes, flags, more than 15 hash functions. */

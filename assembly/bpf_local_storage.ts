@@ -60,10 +60,10 @@ import { BpfMap, MapCreateAttr, NO_LOCK, mapOfType } from "./map";
 import { copyMapValue, copyMapValueLocked, copyValueOut, isErr, updateFlagsLegal } from "./map";
 
 /** The kernel's sizes, which the memory charge of sockets counts: an element without its value, the storage itself. */
-export const KERNEL_ELEM_BYTES: u32 = 72;
-export const KERNEL_STORAGE_BYTES: u32 = 176;
-/** Largest value: an element fits a kmalloc of 64 KiB. */
-const VALUE_SIZE_MAX: u32 = 65407;
+const KERNEL_ELEM_BYTES: u32 = 72;
+const KERNEL_STORAGE_BYTES: u32 = 176;
+/** Largest value, bytes: with the kernel's headers it fits a kmalloc of 64 KiB. */
+export const STORAGE_VALUE_MAX: u32 = 65407;
 /** Elements are promised memory up to this much in all, bytes. */
 const RESERVE_MAX: u64 = 64 << 20;
 
@@ -201,7 +201,7 @@ export function storageAllocCheck(attr: MapCreateAttr): i32 {
   if ((attr.mapFlags & ~BPF_F_CLONE) != BPF_F_NO_PREALLOC) return -EINVAL;
   if (attr.maxEntries != 0 || attr.keySize != 4 || attr.valueSize == 0) return -EINVAL;
   if (attr.btfKeyTypeId == 0 || attr.btfValueTypeId == 0) return -EINVAL;
-  return attr.valueSize > VALUE_SIZE_MAX ? -E2BIG : 0;
+  return attr.valueSize > STORAGE_VALUE_MAX ? -E2BIG : 0;
 }
 
 /** BpfMap#init. @returns 0 or -ENOMEM */

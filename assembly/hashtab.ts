@@ -36,6 +36,7 @@ import {
   BATCH_UPDATE,
   BatchAttr,
   BpfMap,
+  KMALLOC_MAX_SIZE,
   MapCreateAttr,
 } from "./map";
 import { copyOut, copyValueOut, flagsAllowed } from "./map";
@@ -83,8 +84,8 @@ const HTAB_FLAGS: u32 =
   BPF_F_RDONLY_PROG |
   BPF_F_WRONLY_PROG |
   BPF_F_ZERO_SEED;
-/** keySize + valueSize stays below this (4 MiB less the kernel's element header). */
-const ELEM_BYTES_MAX: u64 = 4194304 - 48;
+/** keySize + valueSize stays below this: the kernel has a header of 48 bytes in front of them. */
+const ELEM_BYTES_MAX: u64 = KMALLOC_MAX_SIZE - 48;
 const BUCKETS_MAX: u32 = 0xffffffff / 16;
 
 export class BpfHtab extends BpfMap {
@@ -451,7 +452,7 @@ export function lockOf(h: BpfHtab): usize {
 }
 
 /** Of a value as the table has it: its address, of per-CPU types that of one CPU's slot. */
-export function valueOn(h: BpfHtab, value: usize, cpuIndex: u32): usize {
+function valueOn(h: BpfHtab, value: usize, cpuIndex: u32): usize {
   return h.isPercpu ? load<u32>(value) + cpuIndex * h.cpuStride : value;
 }
 

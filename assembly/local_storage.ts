@@ -9,8 +9,6 @@
 //   key of 16 bytes    { u64 id; u32 attach type; u32 pad }
 //
 //   Value, in the pool:  | free list | element, 0: free | value, or one value (padded to 8) a CPU |
-//
-// An update of a shared value takes a new one and gives the old one back, as in the kernel.
 
 import {
   BPF_EXIST,
@@ -29,6 +27,7 @@ import {
   ENOMEM,
 } from "../ts/uapi";
 import { PERCPU_VALUE_MAX } from "./arraymap";
+import { STORAGE_VALUE_MAX } from "./bpf_local_storage";
 import { FD_CGROUP, FD_MAP, fdObjectOf, fdTake } from "./fd";
 import { Cgroup, hostBySerial, hostLockWord } from "./host";
 import { allocZeroed, cpu, free, kernel } from "./kernel";
@@ -40,7 +39,6 @@ import { DEAD } from "./lib/region";
 import { BpfMap, MapCreateAttr, flagsAllowed, isErr, mapByHandle, mapGet } from "./map";
 import { copyMapValue, copyMapValueLocked, copyOut, copyValueOut, mapPut } from "./map";
 
-const VALUE_SIZE_MAX: u32 = 65407;
 const FLAGS: u32 =
   BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG;
 /** Header of a value in the pool; the element is at 4. */
@@ -73,7 +71,7 @@ export class CgroupStorage extends BpfMap {
   static checkAttr(attr: MapCreateAttr): i32 {
     const isPercpu = attr.mapType == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
     if ((attr.keySize != 8 && attr.keySize != 16) || attr.valueSize == 0) return -EINVAL;
-    if (attr.valueSize > (isPercpu ? PERCPU_VALUE_MAX : VALUE_SIZE_MAX)) return -E2BIG;
+    if (attr.valueSize > (isPercpu ? PERCPU_VALUE_MAX : STORAGE_VALUE_MAX)) return -E2BIG;
     return flagsAllowed(attr.mapFlags, FLAGS) && attr.maxEntries == 0 ? 0 : -EINVAL;
   }
 
@@ -110,24 +108,17 @@ export class CgroupStorage extends BpfMap {
     if (flags & ~allowed) return -EINVAL;
     lock(hostLockWord());
     const found = this.findKey(key);
-    const ret = found == 0 ? -ENOENT : this.replaceValue(changetype<Storage>(found), value, flags);
+    if (found != 0) this.replaceValue(changetype<Storage>(found), value, flags);
     unlock(hostLockWord());
-    return ret;
+    return found == 0 ? -ENOENT : 0;
   }
 
-  /** Differs: in place, where the kernel swaps in another value. */
-  private replaceValue(storage: Storage, value: usize, flags: u64): i32 {
+  /** Differs: a shared value is overwritten where it is; the kernel swaps in another one. */
+  private replaceValue(storage: Storage, value: usize, flags: u64): void {
     const at = storage.value + VALUE_HDR;
-    if (this.cpuStride != 0) {
-      copyBytes(at, value, this.userValueSize());
-      return 0;
-    }
-    if (flags & BPF_F_LOCK) {
-      copyMapValueLocked(this, at, value);
-      return 0;
-    }
-    copyMapValue(this, at, value);
-    return 0;
+    if (this.cpuStride != 0) copyBytes(at, value, this.userValueSize());
+    else if (flags & BPF_F_LOCK) copyMapValueLocked(this, at, value);
+    else copyMapValue(this, at, value);
   }
 
   override deleteElem(key: usize): i32 {

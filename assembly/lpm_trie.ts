@@ -84,13 +84,13 @@ import {
 } from "./lpm_node";
 import { nextElem } from "./lpm_walk";
 import { BATCH_DELETE, BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr } from "./map";
-import { attrLegal, copyValueOut } from "./map";
+import { KMALLOC_MAX_SIZE, attrLegal, copyValueOut } from "./map";
 
 /** struct bpf_lpm_trie_key without data: the prefix length. */
 export const KEY_HDR: u32 = 4;
 const DATA_MAX: u32 = 256;
-/** KMALLOC_MAX_SIZE - DATA_MAX - the kernel's node header. */
-const VALUE_MAX: u32 = 4194304 - 256 - 24;
+/** In the kernel a node is its header (24 bytes), the data and the value. */
+const VALUE_MAX: u32 = KMALLOC_MAX_SIZE - DATA_MAX - 24;
 const LPM_FLAGS: u32 =
   BPF_F_NO_PREALLOC |
   BPF_F_NUMA_NODE |

@@ -29,6 +29,9 @@ import { NO_LOCK, RegionOwner } from "./lib/region";
 
 export { NO_LOCK } from "./lib/region";
 
+/** The most that the kernel allocates in one piece, bytes: a bound of many types' values. */
+export const KMALLOC_MAX_SIZE: u32 = 4194304;
+
 /** Batch commands a type has (BpfMap#batchOps). */
 export const BATCH_LOOKUP: u32 = 1;
 export const BATCH_LOOKUP_AND_DELETE: u32 = 2;

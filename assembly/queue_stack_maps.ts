@@ -27,15 +27,13 @@ import {
   ENOENT,
   ENOMEM,
 } from "../ts/uapi";
-import { BpfMap, MapCreateAttr, attrLegal } from "./map";
+import { BpfMap, KMALLOC_MAX_SIZE, MapCreateAttr, attrLegal } from "./map";
 import { allocGrow, free } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 
 const QUEUE_STACK_FLAGS: u32 =
   BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG;
-/** The kernel's KMALLOC_MAX_SIZE. */
-const VALUE_SIZE_MAX: u32 = 4194304;
 
 export class BpfQueueStack extends BpfMap {
   slots: u32;
@@ -47,7 +45,7 @@ export class BpfQueueStack extends BpfMap {
   /** EINVAL: sizes, flags. E2BIG: value too large, or the ring is. */
   static allocCheck(attr: MapCreateAttr): i32 {
     if (!attrLegal(attr, 0, QUEUE_STACK_FLAGS)) return -EINVAL;
-    if (attr.valueSize > VALUE_SIZE_MAX) return -E2BIG;
+    if (attr.valueSize > KMALLOC_MAX_SIZE) return -E2BIG;
     return attr.maxEntries >= <u32>0xffffffff / attr.valueSize ? -E2BIG : 0;
   }
 
