@@ -71,6 +71,10 @@ export class Heap {
 export const HEAP_SIZE: u32 = TABLES_AT + FL_COUNT * 4 + FL_COUNT * SL_COUNT * 4;
 if (offsetof<Heap>("freeBytes") + 4 != TABLES_AT) ERROR("the tables of Heap start at TABLES_AT");
 
+function lockOf(heap: Heap): usize {
+  return changetype<usize>(heap) + offsetof<Heap>("lockWord");
+}
+
 /** Of zeroed memory. */
 export function heapInit(heap: Heap, source: u32, maxBytes: u64): void {
   heap.source = source;
@@ -112,12 +116,12 @@ export function heapAlloc(heap: Heap, bytes: u64, align: u32): usize {
     if (heap.failAfter == 0) return 0;
     if (heap.failAfter > 0) heap.failAfter--;
   }
-  lock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
+  lock(lockOf(heap));
   const size = max(round8(<u32>bytes), 8);
   const block =
     heap.source == HEAP_MALLOC ? mallocBlock(heap, size, align) : takeBlock(heap, size, align);
   if (block != 0) heap.usedBytes += blockBytes(block);
-  unlock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
+  unlock(lockOf(heap));
   return block;
 }
 
@@ -149,12 +153,12 @@ function keepPromise(heap: Heap): void {
 export function heapFree(heap: Heap, ptr: usize): void {
   if (ptr == 0) return;
   const block = <u32>ptr;
-  lock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
+  lock(lockOf(heap));
   assert(!isFree(block));
   heap.usedBytes -= blockBytes(block);
   if (heap.source == HEAP_MALLOC) freeMallocBlock(block - offsetof<MallocHdr>());
   else giveBlock(heap, block);
-  unlock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
+  unlock(lockOf(heap));
 }
 
 /**
@@ -185,9 +189,9 @@ function heapGrow(heap: Heap, bytes: u64): bool {
   const old = memory.grow(pages);
   if (old < 0) return false;
   const limit = (<u64>(<u32>old + pages)) << 16;
-  lock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
+  lock(lockOf(heap));
   const ok = heapAddSegment(heap, (<u32>old) << 16, <u32>min(limit, ADDRESS_MAX));
-  unlock(changetype<usize>(heap) + offsetof<Heap>("lockWord"));
+  unlock(lockOf(heap));
   return ok;
 }
 

@@ -24,7 +24,7 @@ class Sums {
 }
 
 /**
- * @param sums address of 16 bytes to count in
+ * @param sums address of the 12 bytes of a Sums to count in
  * @returns 0, or the number of the first invariant that does not hold (the numbers below)
  */
 export function heapCheck(heap: Heap, sums: usize): i32 {
