@@ -21,11 +21,10 @@ import {
 import { ENUMS, RECORDS, isModifier, isOneOf } from "./btf_kinds";
 import { btfVerify } from "./btf_verify";
 import { FD_BTF, FD_TOKEN, FMODE_READ, FMODE_WRITE, fdGet, fdInstall } from "./fd";
-import { allocZeroed, free, kernel } from "./kernel";
+import { allocZeroed, free, kernel, kernelLockWord } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { refcountDecAndTest, refcountIncNotZero } from "./lib/refcount";
-import { kernelLockWord } from "./kernel";
 
 /** No blob may be larger, bytes. */
 const BTF_MAX_SIZE: u32 = 16 << 20;

@@ -12,7 +12,7 @@ import { E2BIG, EFAULT, EINVAL } from "../ts/uapi";
 import { isUserRange } from "./lib/bytes";
 import { bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit } from "./ringbuf";
 
-export const DYNPTR_BYTES: u32 = 16;
+const DYNPTR_BYTES: u32 = 16;
 /** Largest memory a dynptr can name, bytes. */
 export const DYNPTR_SIZE_MAX: u32 = 0xffffff;
 /** Types: memory of the program (or a sample of a USER_RINGBUF), a reserved record. */

@@ -5,8 +5,7 @@ import { EFAULT, EINVAL, ENOENT, ENOSPC } from "../ts/uapi";
 import { BpfHtab, lockOf } from "./hashtab";
 import { removeValue } from "./htab_update";
 import { bucketOf, firstFrom, hashAt, keyAt, nextInBucket, valueAt } from "./htab_table";
-import { BatchAttr } from "./map";
-import { copyOut } from "./map";
+import { BatchAttr, copyOut } from "./map";
 import { isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 

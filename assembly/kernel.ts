@@ -96,7 +96,7 @@ export class Kernel {
   /** Addresses below can be read, 4 bytes of them: of the memory as it was when somebody looked (memoryEnd). */
   wordsEnd: u32;
 }
-if (offsetof<Kernel>() > 256) ERROR("Kernel must fit KERNEL_SIZE");
+if (offsetof<Kernel>() > KERNEL_SIZE) ERROR("Kernel must fit KERNEL_SIZE");
 
 let root: usize = 0;
 let currentCpu: u32 = 0;
