@@ -238,9 +238,10 @@ describe("bpfmaps flows", () => {
       child.once("close", resolve);
     });
     child.stdin.on("error", () => undefined); // the pipe breaks when the child ends: expected
-    child.stdin.write(sample.subarray(0, 100_001)); // in mid-packet, and stays open
+    // More than the pipe holds: once it is written, the child is reading, and listens to signals. It ends in mid-packet,
+    // and the pipe stays open.
     await new Promise((resolve) => {
-      setTimeout(resolve, 1000);
+      child.stdin.write(sample.subarray(0, 900_001), resolve);
     });
     child.kill("SIGINT");
     expect(await exited).toBe(0);
