@@ -7,7 +7,7 @@ import { createSpecial, isSpecialType, specialFromFd, specialTypeName } from "./
 import { storageFromFd } from "./create-storage.js";
 import { BpfError, check } from "./errors.js";
 import type { MapIdentity, TypedMap } from "./map.js";
-import { MAP_TYPES, commonAttr, mapCreateAttr } from "./map-spec.js";
+import { MAP_TYPES, checkSize, codecOf, commonAttr, mapCreateAttr } from "./map-spec.js";
 import type { MapCodecs, MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
 import { ArrayMap, PerCpuArrayMap } from "./maps/array.js";
 import { HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap } from "./maps/hash.js";
@@ -71,7 +71,7 @@ export function createMap(runtime: BpfRuntime, spec: MapSpec | SpecialSpec): Typ
   }
   const mapType = MAP_TYPES[spec.type];
   const key = keyCodec(spec.type, spec.key);
-  const value = codec("value", spec.value);
+  const value = codecOf("value", spec.value);
   const common = commonAttr(spec);
   const mapFlags = common.mapFlags | (FLAGS_NEEDED[spec.type] ?? 0);
   const attr = { ...common, mapFlags, mapType, keySize: key.size, valueSize: value.size };
@@ -100,8 +100,9 @@ export function mapFromFd(
     throw new TypeError("mapFromFd: expected an object of codecs");
   }
   const info = mapInfo(runtime, fd);
-  if (specialTypeName(info.type) !== undefined) {
-    return specialFromFd(runtime, fd, info, codecs as SpecialParts);
+  const special = specialTypeName(info.type);
+  if (special !== undefined) {
+    return specialFromFd(runtime, { fd, info }, special, codecs as SpecialParts);
   }
   const storage = storageFromFd(runtime, fd, info.type, codecs.value);
   if (storage !== undefined) return storage;
@@ -110,16 +111,10 @@ export function mapFromFd(
     throw new RangeError(`type: the map is of type ${name}, not ${codecs.type}`);
   }
   const key = keyCodec(name, codecs.key);
-  const value = codec("value", codecs.value);
-  checkSize("key", key, info.keySize);
-  checkSize("value", value, info.valueSize);
+  const value = codecOf("value", codecs.value);
+  checkSize("key", key.size, info.keySize);
+  checkSize("value", value.size, info.valueSize);
   return wrap(runtime, fd, name, key, value);
-}
-
-function checkSize(name: string, { size }: AnyCodec, bytes: number): void {
-  if (size !== bytes) {
-    throw new RangeError(`${name}: the map's ${name}s have ${bytes} bytes, the codec has ${size}`);
-  }
 }
 
 /** mapFromFd for an fd that is closed when it fails. */
@@ -162,12 +157,5 @@ function wrap(
 }
 
 function keyCodec(type: MapTypeName, key: AnyCodec | undefined): AnyCodec {
-  return key === undefined && INDEXED.includes(type) ? u32 : codec("key", key);
-}
-
-function codec(name: string, value: AnyCodec | undefined): AnyCodec {
-  if (typeof value !== "object" || value === null || typeof value.read !== "function") {
-    throw new TypeError(`${name}: expected a codec`);
-  }
-  return value;
+  return key === undefined && INDEXED.includes(type) ? u32 : codecOf("key", key);
 }

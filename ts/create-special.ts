@@ -2,10 +2,10 @@
 
 import { u32 } from "./codec.js";
 import type { AnyCodec, Codec } from "./codec.js";
-import { BpfError, check } from "./errors.js";
+import { check } from "./errors.js";
 import { TypedMap } from "./map.js";
 import type { MapIdentity } from "./map.js";
-import { commonAttr, mapCreateAttr } from "./map-spec.js";
+import { checkSize, codecOf, commonAttr, mapCreateAttr } from "./map-spec.js";
 import type { MapOptions } from "./map-spec.js";
 import { BloomFilter } from "./maps/bloom-filter.js";
 import { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
@@ -15,7 +15,6 @@ import { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
 import type { BpfRuntime } from "./runtime.js";
 import { SPECIAL_TYPES } from "./special-spec.js";
 import type { SpecialParts, SpecialTypeName } from "./special-spec.js";
-import type { MapInfo } from "./syscall.js";
 import { mapInfo } from "./syscall.js";
 import * as uapi from "./uapi.js";
 
@@ -58,28 +57,18 @@ export function createSpecial(
 /** See {@link BpfRuntime.mapFromFd}. */
 export function specialFromFd(
   runtime: BpfRuntime,
-  fd: number,
-  info: MapInfo,
+  identity: MapIdentity,
+  type: SpecialTypeName,
   parts: SpecialParts,
 ): TypedMap {
-  const type = specialTypeName(info.type);
-  if (type === undefined) {
-    const detail = `no typed class for map type ${info.type}`;
-    throw new BpfError("bpf_obj_get_info_by_fd", -uapi.EINVAL, detail);
-  }
+  const { info } = identity;
   if (parts.type !== undefined && parts.type !== type) {
     throw new RangeError(`type: the map is of type ${type}, not ${parts.type}`);
   }
   const [keySize, valueSize] = sizesOf(type, parts);
   checkSize("key", keySize, info.keySize);
   checkSize("value", valueSize, info.valueSize);
-  return construct(runtime, { fd, info }, type, parts);
-}
-
-function checkSize(name: string, size: number, bytes: number): void {
-  if (size !== bytes) {
-    throw new RangeError(`${name}: the map's ${name}s have ${bytes} bytes, the codec has ${size}`);
-  }
+  return construct(runtime, identity, type, parts);
 }
 
 /** Bytes of key and value that the parts stand for. */
@@ -138,8 +127,5 @@ function opener({ reopen }: TypedMap): (fd: number) => TypedMap {
 }
 
 function codec(name: string, value: AnyCodec | undefined): LooseCodec {
-  if (typeof value !== "object" || value === null || typeof value.read !== "function") {
-    throw new TypeError(`${name}: expected a codec`);
-  }
-  return value as LooseCodec;
+  return codecOf(name, value) as LooseCodec;
 }

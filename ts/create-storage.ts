@@ -5,7 +5,7 @@ import { check } from "./errors.js";
 import { Cgroup, Inode, Socket, Task } from "./host.js";
 import type { HostObject } from "./host.js";
 import type { MapIdentity, TypedMap } from "./map.js";
-import { commonAttr, mapCreateAttr } from "./map-spec.js";
+import { checkSize, codecOf, commonAttr, mapCreateAttr } from "./map-spec.js";
 import type { MapOptions } from "./map-spec.js";
 import { CgrpStorage, InodeStorage, SkStorage, TaskStorage } from "./maps/local-storage.js";
 import type { BpfRuntime } from "./runtime.js";
@@ -76,7 +76,7 @@ export function isStorageSpec(spec: unknown): spec is StorageSpec {
 /** See {@link BpfRuntime.createMap}. */
 export function createStorage(runtime: BpfRuntime, spec: StorageSpec): TypedMap {
   const type = STORAGE_TYPES[spec.type];
-  const value = valueCodec(spec.value);
+  const value = codecOf("value", spec.value);
   const common = commonAttr({ ...spec, maxEntries: 0, numaNode: 0, mapExtra: 0 });
   const btfFd = loadBtf(runtime, value.size);
   try {
@@ -113,13 +113,8 @@ export function storageFromFd(
 ): TypedMap | undefined {
   const type = Object.values(STORAGE_TYPES).find((one) => one.mapType === mapType);
   if (type === undefined) return undefined;
-  const value = valueCodec(codec);
-  const { valueSize } = mapInfo(runtime, fd);
-  if (value.size !== valueSize) {
-    throw new RangeError(
-      `value: the map's values have ${valueSize} bytes, the codec has ${value.size}`,
-    );
-  }
+  const value = codecOf("value", codec);
+  checkSize("value", value.size, mapInfo(runtime, fd).valueSize);
   return wrapStorage(runtime, fd, type, value);
 }
 
@@ -131,13 +126,6 @@ function wrapStorage(
 ): TypedMap {
   const identity = { fd, info: mapInfo(runtime, fd) };
   return new StorageClass(runtime, identity, value as Codec<never, never>, ownerClass);
-}
-
-function valueCodec(value: AnyCodec | undefined): AnyCodec {
-  if (typeof value !== "object" || value === null || typeof value.read !== "function") {
-    throw new TypeError("value: expected a codec");
-  }
-  return value;
 }
 
 // ---- BTF: an int for the key, bytes for the value -----------------------------------------------------------------------

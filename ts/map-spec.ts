@@ -137,6 +137,24 @@ export function commonAttr(
   return { maxEntries, mapFlags, name, numaNode, mapExtra };
 }
 
+/**
+ * What was given as a codec, seen to be one.
+ * @throws {TypeError} it is none
+ */
+export function codecOf(name: string, value: AnyCodec | undefined): AnyCodec {
+  if (typeof value !== "object" || value === null || typeof value.read !== "function") {
+    throw new TypeError(`${name}: expected a codec`);
+  }
+  return value;
+}
+
+/** @throws {RangeError} a codec of `size` bytes is not for a map whose keys or values (`name`) have `bytes` */
+export function checkSize(name: "key" | "value", size: number, bytes: number): void {
+  if (size !== bytes) {
+    throw new RangeError(`${name}: the map's ${name}s have ${bytes} bytes, the codec has ${size}`);
+  }
+}
+
 /** `flags` and `mapFlags` are one option. */
 function flagsOf({ flags, mapFlags }: MapOptions): number {
   if (flags !== undefined) word("flags", flags);

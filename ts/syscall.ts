@@ -1,6 +1,7 @@
 // Commands of bpf(2) that the typed side uses, as calls with numbers and buffers.
 
 import { BpfError, check } from "./errors.js";
+import { isFd, isU32 } from "./numbers.js";
 import type { BpfRuntime } from "./runtime.js";
 import * as uapi from "./uapi.js";
 
@@ -23,9 +24,7 @@ export interface MapInfo {
  * @throws {BpfError} EBADFD: not open; EINVAL: not a map
  */
 export function mapInfo(rt: BpfRuntime, fd: number): MapInfo {
-  if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fffffff) {
-    throw new BpfError("bpf_obj_get_info_by_fd", -uapi.EBADFD);
-  }
+  if (!isFd(fd)) throw new BpfError("bpf_obj_get_info_by_fd", -uapi.EBADFD);
   const ptr = allocate(rt, uapi.BPF_MAP_INFO_SIZE);
   try {
     const at = new Uint8Array(rt.memory.buffer, ptr, uapi.BPF_MAP_INFO_SIZE);
@@ -96,7 +95,7 @@ export function mapFdById(rt: BpfRuntime, id: number): number {
 
 /** MAP_GET_FD_BY_ID. @returns the new fd or -errno */
 export function findFdById(rt: BpfRuntime, id: number): number {
-  if (!Number.isInteger(id) || id < 0 || id > 0xffffffff) return -uapi.ENOENT;
+  if (!isU32(id)) return -uapi.ENOENT;
   const attr = new Uint8Array(12);
   new DataView(attr.buffer).setUint32(0, id, true);
   return rt.bpf(uapi.BPF_MAP_GET_FD_BY_ID, attr);
