@@ -22,7 +22,7 @@ import { renderReport, renderReportJson } from "./report.js";
 import type { FlowsOptions, FlowsReport } from "./report.js";
 import { integerOption, UsageError } from "./usage.js";
 
-export const flowsHelp = `Usage: bpfmaps flows [options] [FILE | -]
+const flowsHelp = `Usage: bpfmaps flows [options] [FILE | -]
 
 Counts packets and bytes per source address in a BPF map, as the example program of the
 kernel's documentation does, and prints the top talkers.

@@ -60,7 +60,7 @@ const protocolNames = new Map([
 ]);
 
 /** An IP protocol's usual name, or its number. */
-export function formatProtocol(protocol: number): string {
+function formatProtocol(protocol: number): string {
   return protocolNames.get(protocol) ?? String(protocol);
 }
 

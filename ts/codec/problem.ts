@@ -7,7 +7,7 @@
 const MAX_QUOTED = 48;
 
 /** Shows a value in an error message: short, and with its JavaScript type recognisable. */
-export function describe(value: unknown): string {
+function describe(value: unknown): string {
   switch (typeof value) {
     case "bigint":
       return `${value}n`;
