@@ -1,5 +1,5 @@
 // The fd table: one per kernel, like one process. Maps, BTF objects and host objects share the numbers; the lowest free
-// number is used. 0, 1 and 2 are open files from the start that are nothing of ours.
+// number is used. 0, 1 and 2 are taken from the start, as in a process: open files that are no objects of this kernel.
 
 import { EBADF, EINVAL, EMFILE, ENOMEM } from "../ts/uapi";
 import { allocZeroed, freeReplaced, kernel, kernelLockWord } from "./kernel";
@@ -77,17 +77,17 @@ export function entryOf(fd: i32): u64 {
   return loadAcquire<u64>(entryPtr(fd));
 }
 
-/** Of an entry. */
+/** FD_*: the kind of the object in an entry. */
 export function entryKind(entry: u64): u32 {
   return <u32>entry & 0xffff;
 }
 
-/** Of an entry: FMODE_* bits, how the fd was opened. */
+/** FMODE_* bits in an entry: how the fd was opened. */
 export function entryMode(entry: u64): u32 {
   return <u32>entry >> 16;
 }
 
-/** Of an entry. */
+/** The object in an entry. */
 export function entryObject(entry: u64): usize {
   return <usize>(entry >> 32);
 }
@@ -108,7 +108,10 @@ export function fdMode(fd: i32): u32 {
   return entryMode(entryOf(fd));
 }
 
-/** Takes the number out of the table; the object's reference passes to the caller. @returns its entry, 0 when it was not open */
+/**
+ * Takes the number out of the table; the object's reference passes to the caller.
+ * @returns its entry, 0 when it was not open
+ */
 export function fdRemove(fd: i32): u64 {
   lock(kernelLockWord());
   const entry = entryOf(fd);

@@ -75,7 +75,7 @@ export class Kernel {
   fdHint: u32;
   // map.ts: handles and ids
   handles: u32;
-  /** Of a handle, where its entry is. */
+  /** The bits of a handle that are the offset of its entry. */
   handleMask: u32;
   handleFree: u32;
   handleFreeTail: u32;
@@ -93,7 +93,7 @@ export class Kernel {
   nextBtfId: u32;
   // host.ts
   host: u32;
-  /** Addresses below can be read, 4 bytes of them: of the memory as it was when somebody looked (memoryEnd). */
+  /** Up to this address 4 bytes can be read. The memory may have grown since helpers.ts looked at its size. */
   wordsEnd: u32;
 }
 if (offsetof<Kernel>() > KERNEL_SIZE) ERROR("Kernel must fit KERNEL_SIZE");
@@ -120,7 +120,7 @@ export function cpu(): u32 {
   return currentCpu;
 }
 
-/** Another CPU than 0..nrCpus-1 is passed over. */
+/** Does nothing for an index that is no CPU. */
 export function setCpu(index: u32): void {
   if (index < kernel().nrCpus) currentCpu = index;
 }
@@ -133,12 +133,12 @@ export function scratchPtr(): usize {
 /**
  * Makes a kernel.
  * @param source   HEAP_GROW, HEAP_ARENA or HEAP_MALLOC
- * @param base     HEAP_GROW: memory that may be used right away (base == limit: none); HEAP_ARENA: the arena; bytes
- * @param limit    the end of that memory; HEAP_MALLOC: like base of no importance
+ * @param base     address of the memory to begin with (HEAP_GROW; base == limit: none), or of the arena; HEAP_MALLOC: unused
+ * @param limit    the end of that memory; HEAP_MALLOC: unused
  * @param maxBytes HEAP_GROW: bound of the memory's size, bytes
  * @param nrCpus   possible CPUs, 1..CPUS_MAX: sizes of per-CPU values are computed with 32 bits
  * @param seed     start of the random numbers
- * @returns the address of the root, 0 when there is no room or cannot be such a number of CPUs
+ * @returns the address of the root; 0: there is no room, or nrCpus is out of its range
  */
 export function kernelInit(
   source: u32,
@@ -236,7 +236,10 @@ export function reserve(bytes: u64): void {
   heapReserve(heap(), bytes);
 }
 
-/** The next `bytes` of a promise need none any more: allocated, or given up. @param left address of what is left of it, u64 */
+/**
+ * Takes `bytes` off a promise (heapReserve): they have been allocated, or are no longer wanted.
+ * @param left address of the u64 that says how much of the promise is left
+ */
 export function usePromise(left: usize, bytes: u64): void {
   const used = min(load<u64>(left), bytes);
   heapUnreserve(heap(), used);

@@ -112,9 +112,9 @@ export abstract class BpfMap extends RegionOwner {
   isExclusive: bool;
   /** A hash table with its elements inside (htab_inline.ts). */
   isInline: bool;
-  /** The handle of such a table, otherwise 0: one comparison in front of the shortcuts around the dispatch. */
+  /** The handle of such a table, otherwise 0: one comparison decides whether a shortcut may do without a virtual call. */
   inlineHandle: u32;
-  /** inlineHandle as long as values may be stored as they are: not frozen, no lock among them. */
+  /** inlineHandle while values may be stored without further checks: the map is not frozen, and they have no lock. */
   storeHandle: u32;
   /** A hash table with separate elements of one value each, and no order to keep. */
   isPlain: bool;
@@ -218,7 +218,10 @@ export abstract class BpfMap extends RegionOwner {
 
   // ---- life ----
 
-  /** Allocates what a new map of this type consists of. @returns 0 or -errno: then the map is freed, with what there is of it */
+  /**
+   * Allocates what a new map of this type consists of.
+   * @returns 0, or -errno: release() follows, and finds what had been allocated by then
+   */
   init(attr: MapCreateAttr): i32 {
     return 0;
   }
@@ -363,7 +366,10 @@ export function copyOut(dst: u64, src: usize, bytes: u32): i32 {
   return 0;
 }
 
-/** The window of a map's pages, which start at `base`; counted when it is writable. -EINVAL as an address: outside. */
+/**
+ * Opens a window of a map whose pages start at `base`, and counts it when it is writable.
+ * @returns its address; -EINVAL as an address: it does not lie within the map
+ */
 export function mmapWindow(
   map: BpfMap,
   base: usize,
@@ -381,10 +387,11 @@ export function mmapWindow(
 // ---- handles ------------------------------------------------------------------------------------------------------
 
 //   handle: | generation, lower 7 bits | offset of its entry, 24 bits of which 4 are the generation's upper ones |
-//     generation 1..2047: so it is neither negative in JavaScript nor an address that isErr; the first ones are no small
-//     numbers, so that a handle where an address belongs does little harm
+//     generation: 1..2047. The topmost bit is 0, so a handle is never negative in JavaScript, nor an address that isErr.
+//     The first handles are 2^24 and more: used as addresses by mistake they do not hit the beginning of the memory.
 //   entry:  | handle (0: free) | map, or next free entry | generation | handle, if small |      entry 0 is never used
-//     small: an inline table with 4-byte keys, so that one comparison tells programs' commonest maps
+//     handle, if small: again if the map is an inline table with 4-byte keys, else 0. One comparison recognises the maps
+//     that programs use most.
 const HANDLE_ENTRY: u32 = 16;
 const HANDLE_BYTES_MAX: u32 = HANDLE_ENTRY << 20;
 const ENTRY_MAP: u32 = 4;
@@ -396,11 +403,11 @@ const MAP_ID_MAX: u32 = 0x7fffffff;
 
 /** Inlined where they are used. */
 export class Handles {
-  /** Where a handle would be: of another number it is somebody else's entry. */
+  /** The entry a handle names. Any number names one; it is a handle only if the entry holds this very number. */
   @inline
   static entry(handle: u32): u32 {
     const k = kernel();
-    // The mask first: it is written last.
+    // In this order: growHandles sets k.handles before the mask, so the table that is read is large enough for the mask.
     const at = handle & k.handleMask;
     return k.handles + at;
   }

@@ -38,7 +38,7 @@ import { openMode } from "./map_create";
 import { SCRATCH_INFO, kernelLockWord, scratchPtr } from "./kernel";
 import { copyStructFromUser, putAttr } from "./uaccess";
 
-/** Of a SHA-256. */
+/** Bytes of a SHA-256. */
 const HASH_BYTES: u32 = 32;
 
 /** struct bpf_map_info. */
@@ -87,7 +87,8 @@ export function mapFreeze(map: BpfMap, mode: u32): i32 {
 
 /**
  * mmap(2) with MAP_SHARED: the values themselves as a window of memory. It holds the map, and while it is writable the map
- * cannot be frozen. The order of the checks is the kernel's, which takes a window of a read-only fd for a private one.
+ * cannot be frozen. The order of the checks is the kernel's. So is -EINVAL for a read-only fd: there, a shared mapping of a
+ * file that is not open for writing counts as a private one, and maps refuse those.
  * @returns the address, or -errno as an address
  */
 export function mapMmap(fd: i32, offset: u64, length: u64, writable: bool): usize {
@@ -98,7 +99,7 @@ export function mapMmap(fd: i32, offset: u64, length: u64, writable: bool): usiz
   return ptr;
 }
 
-/** mapMmap with the fd's reference, which becomes the window's. */
+/** mapMmap for an entry that fdHold gave: its reference becomes the window's. */
 function openWindow(entry: u64, offset: u64, length: u64, writable: bool): usize {
   if (entry == 0) return <usize>-EBADF;
   if (length == 0) return <usize>-EINVAL;
@@ -133,7 +134,7 @@ export function mapMunmap(map: BpfMap, writable: bool): void {
   mapPut(map);
 }
 
-/** Of maps and of BTF objects. attr: start_id 0, next_id 4. */
+/** MAP_GET_NEXT_ID, BTF_GET_NEXT_ID. attr: start_id 0, next_id 4. */
 export function getNextId(copy: usize, userAttr: u32, ofBtf: bool): i32 {
   const start = load<u32>(copy);
   if (start >= 0x7fffffff) return -EINVAL;
@@ -141,7 +142,7 @@ export function getNextId(copy: usize, userAttr: u32, ofBtf: bool): i32 {
   return id == 0 ? -ENOENT : putAttr(userAttr, id);
 }
 
-/** attr: map_id 0, open_flags 8. */
+/** MAP_GET_FD_BY_ID. attr: map_id 0, open_flags 8. */
 export function mapGetFdById(copy: usize): i32 {
   const flags = load<u32>(copy, 8);
   const mode = openMode(flags);
@@ -150,7 +151,7 @@ export function mapGetFdById(copy: usize): i32 {
   return map == 0 ? -ENOENT : fdInstall(FD_MAP, mode, map);
 }
 
-/** attr: bpf_fd 0, info_len 4, info 8. The buffer is input too. */
+/** OBJ_GET_INFO_BY_FD. attr: bpf_fd 0, info_len 4, info 8. The buffer is input, too. */
 export function objGetInfoByFd(copy: usize, userAttr: u32): i32 {
   const entry = fdHold(load<i32>(copy));
   const ret = entry == 0 ? -EBADFD : infoOf(entry, copy, userAttr);

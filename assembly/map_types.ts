@@ -1,8 +1,8 @@
 // The table of map types: number -> class, one row a type. Kernel: include/linux/bpf_types.h.
 //
-// A row does the first two steps of a creation, between which other checks come: it looks at the attributes, and it makes
-// the empty map. The third is BpfMap#init, where those types look at their attributes of which the kernel asks nothing
-// before (0 here).
+// A map is created in three steps, with the checks for all types in between (map_create.ts). A row has the first two:
+// allocCheck looks at the attributes, placeObject makes the empty map. The third is BpfMap#init. Types with 0 in the place
+// of allocCheck look at their attributes in init, as the kernel does: that decides which of several errors is reported.
 
 import {
   BPF_MAP_TYPE_ARRAY,
