@@ -84,7 +84,7 @@ export function elemValue(elem: usize): usize {
   return elem + VALUE_OFF;
 }
 
-/** Of all storage maps: creation, elements, the commands; a kind says who its owners are. */
+/** What all storage maps have in common; a subclass says who the owners are, and what a value costs them. */
 export abstract class LocalStorage extends BpfMap {
   /** Of the owners: FD_SOCKET to FD_INODE. */
   ownerKind: u32;
@@ -226,7 +226,7 @@ function leastUsedSlot(owners: HostPool): u32 {
   return best;
 }
 
-/** Enters a map into the numbers of its kind, or takes it out (minus 1, minus the bytes of an element). */
+/** Adds a map to the totals of its kind of owners; or takes it out: one and elemBytes are negative then. */
 function countMap(map: LocalStorage, one: i32, elemBytes: i32): void {
   const owners = hostPool(map.ownerKind);
   const ofSlot = owners.slotMaps(map.cacheSlot);
@@ -237,8 +237,8 @@ function countMap(map: LocalStorage, one: i32, elemBytes: i32): void {
 }
 
 /**
- * Promises memory to the elements that the maps and owners there are could have, so that an update does not have to grow
- * the memory: called when a map or an owner comes or goes. In steps, since a promise has to look at the whole heap.
+ * Promises memory for all elements that the present maps and owners could have, so that an update does not have to grow the
+ * memory. Called when a map or an owner comes or goes; in steps, so that not each of them makes the memory grow.
  */
 export function reserveStorage(): void {
   const state = hostState();

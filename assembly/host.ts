@@ -101,15 +101,15 @@ export class Inode extends HostObject {
   pad1: u32;
 }
 
-/** All objects of one kind, and what the maps have that are stored on them. Its slabs go when the last object goes. */
+/** All objects of one kind, and totals of the maps that store values on them. Its slabs go when the last object goes. */
 export class HostPool extends RegionOwner {
   /** FD_*. */
   kind: u32;
   live: u32;
-  /** Bytes in front of what programs see, which is valueSize. */
+  /** Bytes of an object in front of the part that programs see, which has valueSize bytes. */
   hidden: u32;
   pool: u32;
-  /** Maps, and bytes of one element of each. */
+  /** Number of maps; sum of the bytes of one element of each. */
   maps: u32;
   elemBytes: u32;
   /** Maps of each cache slot (u32 each). */
@@ -133,8 +133,8 @@ export class HostPool extends RegionOwner {
   }
 }
 
-// An owner may be asked for a ring buffer's type before it is known to be a map (ringbuf.ts commit): its kind lies where a
-// map has its type, and is a smaller number (addPool).
+// commit (ringbuf.ts) reads the mapType of a region's owner, which need not be a map. Of a HostPool it reads the kind, which
+// lies in the same place and never equals the type of a ring buffer (addPool).
 if (offsetof<HostPool>("kind") != offsetof<BpfMap>("mapType")) ERROR("kind must lie at mapType");
 
 function isVisible(object: u32, kind: u32): bool {
@@ -151,7 +151,7 @@ export class HostState {
   /** The one inode of all anonymous files, and the one of fds 0, 1 and 2. */
   anonInode: u32;
   fileInode: u32;
-  /** Promised to the elements of storages and not used yet; used (bytes, bpf_local_storage.ts). */
+  /** Memory for the elements of storages, bytes (bpf_local_storage.ts): promised and not used yet; taken by slabs. */
   reserved: u64;
   slabBytes: u64;
   nextCgroupId: u64;
@@ -273,7 +273,7 @@ export function freeInode(inode: Inode): void {
   hostFree(inode);
 }
 
-/** Frees an owner that may be there for its elements only, an inode without an fd, if it has none (any more). */
+/** Frees an inode that no fd leads to once nothing is stored on it any more; other owners stay. */
 export function freeIfIdle(owner: HostObject): void {
   if (owner.elems != 0 || owner.refcnt != 0 || owner.gone) return;
   freeInode(changetype<Inode>(changetype<usize>(owner)));

@@ -95,7 +95,7 @@ function enter(object: HostObject, ptr: usize): bool {
   return true;
 }
 
-/** No member of the cgroup above any more, though still one that holds it. The lock is held. */
+/** The object is no longer a member of its cgroup, but still holds a reference to it. The lock is held. */
 function leave(object: HostObject): void {
   if (object.parent != 0) changetype<Cgroup>(object.parent).members--;
 }
@@ -355,7 +355,7 @@ export function task_create(pid: u32, cgroup: u32, serial: u32): i32 {
   return fd;
 }
 
-/** Another thread has made a task of this number in between: takes a reference to that one, and one from the new one. */
+/** Another thread has made a task of this number meanwhile: takes a reference to that one, gives up one of ours. */
 function takePlace(other: HostObject, task: HostObject): void {
   other.refcnt++;
   leave(task);

@@ -162,7 +162,7 @@ export class CgroupStorage extends BpfMap {
     return at;
   }
 
-  /** The element for an attachment to a cgroup object (0: none, there is no element). */
+  /** The element for an attachment to a cgroup; 0 when there is none, or `cgroup` is 0. */
   findOn(cgroup: usize, attachType: u32): usize {
     return cgroup == 0 ? 0 : this.find(changetype<Cgroup>(cgroup).id, this.typeOf(attachType));
   }
