@@ -100,7 +100,7 @@ function addNode(dir: usize, name: usize, length: u32, kind: u32, isBpffs: bool)
   return ptr;
 }
 
-/** A node whose name is the bytes of a u32; 0 when out of memory or when `dir` is 0. */
+/** A node outside the mount, whose name is the bytes of a u32; 0 when out of memory, or when `dir` is 0. */
 function addOutside(dir: usize, name: u32, kind: u32): usize {
   if (dir == 0) return 0;
   const at = scratchPtr() + SCRATCH_LAST;

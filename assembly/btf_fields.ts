@@ -47,14 +47,14 @@ const FIELD_REFCOUNT: u32 = 512;
 const FIELD_KPTR: u32 = 1024;
 const FIELD_UPTR: u32 = 2048;
 
-/** At most one of each at a level. */
+/** A struct has at most one field of each of these kinds among its own members. */
 const FIELDS_UNIQUE: u32 =
   FIELD_SPIN_LOCK | FIELD_RES_SPIN_LOCK | FIELD_TIMER | FIELD_WORKQUEUE | FIELD_TASK_WORK;
 const FIELDS_4_BYTES: u32 = FIELD_SPIN_LOCK | FIELD_RES_SPIN_LOCK | FIELD_REFCOUNT;
 const FIELDS_8_BYTES: u32 = FIELD_TASK_WORK | FIELD_KPTR | FIELD_UPTR;
 /** Fields of values of maps. */
 export const FIELDS_OF_MAPS: u32 = ~(FIELD_LIST_NODE | FIELD_RB_NODE);
-/** Structs with one of these among their members are checked when the BTF is loaded, for these and FIELDS_OF_OBJECTS. */
+/** Structs that have one of these among their members are searched for FIELDS_OF_OBJECTS when the BTF is loaded. */
 const FIELDS_CHECKED: u32 =
   FIELD_SPIN_LOCK |
   FIELD_LIST_HEAD |
@@ -199,7 +199,8 @@ function findInside(
 }
 
 /**
- * The byte that says down to which level nothing was found in a struct, plus 1: below that there may be too many levels.
+ * A struct's byte in the table `barren`: the deepest level at which it was found to have no fields, plus 1; 0: not searched
+ * yet. At a deeper level the search could end with too many levels instead.
  * @returns its address, 0 when out of memory
  */
 function barrenMark(btf: Btf, fields: Fields, id: u32): usize {

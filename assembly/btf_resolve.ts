@@ -3,7 +3,8 @@
 //
 // Types are resolved depth first, in the order of their ids. Which types a walk enters depends on where it began: behind a
 // pointer only pointers and modifiers matter, inside a struct or array only structs, arrays and modifiers. So a struct may
-// hold a pointer to itself; a variable's type is a beginning again. A walk that comes back to a type it is in is -EEXIST, one deeper than 32 is -E2BIG.
+// hold a pointer to itself. At a variable's type a walk begins anew. One that comes back to a type it is in is -EEXIST, one
+// that is deeper than 32 types is -E2BIG.
 
 import {
   BTF_KIND_ARRAY,
@@ -138,6 +139,7 @@ function needValue(walk: Walk, btf: Btf, id: u32): i32 {
   return isValueTarget(btf, id) ? need(walk, btf, id) : -EINVAL;
 }
 
+/** Does a walk end at types of this kind? */
 function isSink(mode: u32, kind: u32): bool {
   if (isModifier(kind)) return false;
   if (mode == MODE_PTR) return kind != BTF_KIND_PTR;
