@@ -152,7 +152,7 @@ export function map_peek(handle: u32, key: usize): usize {
   return map == 0 ? 0 : changetype<BpfMap>(map).peekElem(key);
 }
 
-/** The map of a handle, for a command with these flags that writes or does not; -errno as an address. */
+/** The map of a handle; as an address -EINVAL: none, or BPF_F_LOCK without a lock; -EPERM: it is frozen (`writes`). */
 export function mapFor(handle: u32, flags: u32, writes: bool): usize {
   const ptr = mapByHandle(handle);
   if (ptr == 0) return <usize>-EINVAL;
@@ -254,7 +254,7 @@ function getMany(map: BpfMap, keys: usize, count: u32, values: usize, found: usi
 function getManySmall(h: BpfHtab, keys: usize, count: u32, values: usize): u32 {
   const valueSize = h.valueSize;
   const end = keys + (count << 2);
-  // A run writes four bytes too many behind a small value: the last key is not for it, nor are values among the keys.
+  // getRun writes 8 bytes for values of 4, too: so it is not for the last key, nor where values lie among the keys.
   const isApart = values >= end || <u64>values + <u64>count * valueSize <= <u64>keys;
   let misses: u32 = 0;
   while (keys != end) {

@@ -1,7 +1,7 @@
 // The doors of the typed API for numbers: values of 4 or 8 bytes that are numbers of 32 bits, keys of 4 or 8 bytes.
 //
-// Each does the commonest case in an inline table, where the key is in its home, and leaves all else to a call whose answer
-// is its own: so nothing has to be kept in memory for after it.
+// Each does the commonest case: an inline table, and a key that is in its home. All else is left to a call at the end, whose
+// answer is passed on as it is, so that nothing has to be saved across the call.
 
 import { ABSENT, ASK } from "../ts/abi";
 import { BPF_ANY, E2BIG, ENOENT } from "../ts/uapi";
@@ -32,7 +32,7 @@ export function map_get4_separate(map: usize, handle: u32, k0: u32): u32 {
   return h.plainHandle == handle ? SeparateTable.number(h, k0) : <u32>ASK;
 }
 
-/** After map_get4 or map_get4_separate answered ASK: the same, at any length. */
+/** After map_get4 or map_get4_separate answered ASK: the same question, in the general way. */
 export function map_get4_any(map: usize, handle: u32, k0: u32): u32 {
   return numberAt(map, handle, map_lookup4(map, handle, k0));
 }

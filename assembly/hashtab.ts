@@ -110,7 +110,7 @@ export class BpfHtab extends BpfMap {
   metaShift: u32;
   // Per-CPU slots: CPU i's is cpuStride * i behind CPU 0's.
   cpuStride: u32;
-  // What only others read: as many bytes as a cache line has, between what lookups read and what updates write.
+  // What lookups do not read. At least as long as a cache line, it keeps what updates write away from what lookups read.
   slots: u32;
   slotSize: u32;
   bucketMask: u32;
@@ -133,16 +133,16 @@ export class BpfHtab extends BpfMap {
   lruSets: u32;
   lruLocals: u32;
   lruTarget: u32;
-  /** Nothing: makes it a whole line, as is checked below the class. */
+  /** Unused: fills the line, as is checked below the class. */
   gap: u32;
   // What updates write.
   count: u32;
   /** Elements of a preallocated map that were never used. */
   fresh: u32;
   freeList: u32;
-  /** Elements that went away, modulo 2^32: whoever has walked ahead sees that it must look again. Inline tables only. */
+  /** Inline tables: elements that went away, modulo 2^32. A cursor that has fetched ahead sees by it that it must look again. */
   removals: u32;
-  /** lockWord of the hash types, which would stand among what lookups read. */
+  /** The lock of the hash types: BpfMap#lockWord lies among what lookups read. */
   tableLock: u32;
 
   /** The order of the checks is the kernel's. */
@@ -346,7 +346,7 @@ export class BpfHtab extends BpfMap {
 
   /** The element goes whether or not its value can be copied: a bad address loses it, as in the kernel. */
   override lookupAndDeleteUser(key: usize, value: u64, flags: u64): i32 {
-    // The value may be copied to where the key is.
+    // Now: the value may be copied over the key.
     const hash = hashOfKey(this, key);
     lock(lockOf(this));
     const from = find(this, hash, keyLow(this, key), keyHigh(this, key));
@@ -451,7 +451,7 @@ export function lockOf(h: BpfHtab): usize {
   return changetype<usize>(h) + offsetof<BpfHtab>("tableLock");
 }
 
-/** Of a value as the table has it: its address, of per-CPU types that of one CPU's slot. */
+/** The address of a value that `find` gave; of per-CPU types, of its slot on one CPU. */
 function valueOn(h: BpfHtab, value: usize, cpuIndex: u32): usize {
   return h.isPercpu ? load<u32>(value) + cpuIndex * h.cpuStride : value;
 }
@@ -463,8 +463,8 @@ export function htabUse(h: BpfHtab, value: usize): usize {
 }
 
 /**
- * Sets the reference bit of an LRU element. Whether it has one already is not asked: a cache's hits answer that differently
- * often enough for a branch to cost more than the store (bench: goal 10). Where threads share the line it is.
+ * Sets the reference bit of an LRU element, without asking whether it is set: among the hits of a cache the answer varies so
+ * much that a branch costs more than the store (bench: goal 10). Where threads share the cache line it is the other way.
  */
 export function markUsed(elem: usize): void {
   if (!SHARED || load<u8>(elem, ELEM_REF) == 0) store<u8>(elem, 1, ELEM_REF);

@@ -6,7 +6,7 @@ import { BpfHtab } from "./hashtab";
 /** An overflow count that got here stays. */
 export const STICKY: u32 = 0xffff;
 
-/** A bit of ctz(0), the number of the first candidate where there is none. */
+/** ctz of no candidates is 32: this bit of the first candidate's number says that there is none. */
 export const NO_CANDIDATE: u32 = 32;
 
 /** Tables of up to this many entries get more room: they stay small enough for the caches all the same. */
@@ -26,7 +26,7 @@ export class Chunks {
     return i8x16.bitmask(i8x16.eq(v128.load(tags), i8x16.splat(<i8>tag)));
   }
 
-  /** The 8 bytes of a value, of 4-byte ones with the zeros behind, as the map_get4 doors answer them. */
+  /** A value (8 bytes, or 4 and the zeros behind) as the map_get4 doors answer it: ASK where it looks like an answer. */
   @inline
   static number(value: u64): u32 {
     return value < <u64>ABSENT ? <u32>value : <u32>ASK;
@@ -45,7 +45,7 @@ export function addOverflow(count: usize, change: u32): void {
   if (overflow != STICKY) store<u16>(count, overflow + change);
 }
 
-/** Number of chunks of `slots` slots, for a table with so many slots for 100 entries. */
+/** Chunks of `slots` slots for a table with `percent` slots for 100 entries (`roomyPercent` in small tables). */
 export function chunkCount(h: BpfHtab, slots: u32, percent: u32, roomyPercent: u32): u32 {
   const wanted = <u64>h.maxEntries * (h.maxEntries <= ROOMY_ENTRIES ? roomyPercent : percent);
   return <u32>(wanted / (100 * slots)) + 2;

@@ -98,7 +98,7 @@ export class InlineTable {
     return first >> (sizeof<K>() == 4 ? 1 : 2);
   }
 
-  /** candidates for keys of 4 bytes: two bits each, the fifth slot's again for three more that there are not. */
+  /** candidates for keys of 4 bytes: two bits a slot. The fifth slot's repeat for slots 5 to 7, which there are not. */
   @inline
   static candidates4(chunk: u32, key: u32): u32 {
     const keys = i32x4.splat(key);
@@ -162,8 +162,8 @@ export class InlineTable {
   }
 
   /**
-   * lookup of a 16-byte key in no more than two chunks, ASK_AT when that does not tell. Calls nothing: a function of this alone
-   * needs neither a frame nor a stack check, a fifth of its instructions.
+   * lookup of a 16-byte key that looks at two chunks at most; ASK_AT when that does not settle it. It calls nothing, so that
+   * a function of this alone needs neither a frame nor a stack check, which were a fifth of its instructions.
    */
   @inline
   static lookupFirst(h: BpfHtab, a: u64, b: u64): u32 {
@@ -195,8 +195,8 @@ export class InlineTable {
   }
 
   /**
-   * The value as map_get4 has it: lookupFirst with other answers. Written for the order the engine gives it: what is seldom is
-   * jumped to, by conditions that are not equalities, since those are turned around.
+   * The value as map_get4 answers it: lookupFirst with other answers. V8 turns comparisons with zero around; so where the rare
+   * case is the one to be jumped to, the condition is a bit or an order instead (ARCHITECTURE.md).
    */
   @inline
   static number<K>(h: BpfHtab, key: u64): u32 {
@@ -319,7 +319,7 @@ export function inlinePublish(h: BpfHtab, pos: u32, a: u64, b: u64): void {
   store<u8>(meta, used | (1 << (pos & 15)), USED_AT);
 }
 
-/** All of a key at once. */
+/** Stores a key with one instruction: it is what makes an element visible. */
 function storeKey(h: BpfHtab, chunk: u32, slot: u32, a: u64, b: u64): void {
   const at = chunk + slot * h.keyStride;
   if (h.keySize == 4) store<u32>(at, <u32>a);
@@ -370,7 +370,7 @@ export function inlineOverflow(h: BpfHtab, chunk: u32): u32 {
   return load<u16>(metaOf(h, chunk));
 }
 
-/** Debug: are there bits for no element, or none for elements that went on? */
+/** Debug: do `overflow` and `went on` contradict each other? */
 export function inlineForgot(h: BpfHtab, chunk: u32): bool {
   return (inlineOverflow(h, chunk) == 0) != (wentOnBits(metaOf(h, chunk)) == 0);
 }

@@ -194,7 +194,7 @@ export function findKey(h: BpfHtab, key: usize): usize {
   return find(h, hashKey(h, a, b), a, b);
 }
 
-/** What the hot functions have of the separate layout, inlined. number: without BPF_F_ZERO_SEED only. */
+/** The parts of the separate layout that hot functions have inlined. `number` is for tables without BPF_F_ZERO_SEED. */
 export class SeparateTable {
   /** Slots with a tag, a bit each. */
   @inline
@@ -259,7 +259,8 @@ function usedSlots(h: BpfHtab, chunk: u32): u32 {
 
 /**
  * Puts a new elem and its key into a free slot, with the overflow marks; publishSlot makes it visible once the value is there.
- * There is a slot: a table has more than elements. Not in inline tables, nor the next two. @returns the position
+ * There always is one: a table has more slots than elements. Separate layout only, as the next two.
+ * @returns the position
  */
 export function takeSlot(h: BpfHtab, elem: usize, hash: u32, a: u64, b: u64): u32 {
   const home = chunkAt(h, homeIndex(h, hash));

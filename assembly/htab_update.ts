@@ -110,7 +110,7 @@ export function htabDelete(h: BpfHtab, a: u64, b: u64): i32 {
   return value == 0 ? -ENOENT : 0;
 }
 
-/** Up to so many bytes are stored word by word in place. */
+/** Values of up to so many bytes are stored word by word. */
 const SHORT: u32 = 24;
 
 // ---- update ---------------------------------------------------------------------------------------------------------
@@ -278,8 +278,8 @@ function replaceValue(
 }
 
 /**
- * bpf(2) writes all slots, padding included; a program its CPU's, and an insert by a program zeroes the others. Differs: and
- * all padding, where the kernel keeps what was there.
+ * bpf(2) writes the slots of all CPUs, padding included; a program writes that of its CPU, and an insert by a program zeroes
+ * the others. Differs: it also zeroes all padding, where the kernel keeps what was there.
  */
 function writePercpu(h: BpfHtab, at: usize, value: usize, syscall: bool, isNew: bool): void {
   const first = <usize>load<u32>(at);
