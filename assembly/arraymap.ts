@@ -1,4 +1,5 @@
-// ARRAY and PERCPU_ARRAY, and what arrays of references have in common. Kernel: kernel/bpf/arraymap.c (behaviour checked against 6.18).
+// ARRAY and PERCPU_ARRAY, and what arrays of references have in common. Kernel: kernel/bpf/arraymap.c (behaviour checked
+// against 6.18).
 //
 // All values exist from the creation on and are zero; an address stays for the life of the map.
 //

@@ -140,7 +140,7 @@ export function bpf_map_lookup_percpu_elem(handle: u32, key: u32, cpuIndex: u32)
   return value;
 }
 
-/** The map whose elements a program may update and delete by key; 0: no such map, or a type without, or with others. */
+/** The map whose elements a program may update and delete by key; 0: no such map, or programs do not do that to its type. */
 function elemMap(handle: u32): usize {
   const map = mapByHandle(handle);
   return map != 0 && isOneOf(changetype<BpfMap>(map), ELEM_HELPER_TYPES) ? map : 0;
@@ -235,7 +235,7 @@ function toAddress(r: u64): u32 {
   return Register.address(r);
 }
 
-/** Narrows a size: one beyond 4 GiB stays too large for anything. */
+/** Narrows a size: one that has more than 32 bits becomes the largest, which is too large for everything. */
 function size(r: u64): u32 {
   return r > 0xffffffff ? 0xffffffff : <u32>r;
 }

@@ -105,7 +105,7 @@ const FIRST_CAPACITY: u32 = 5;
 const NODE_BYTES_PER_ELEM: u64 = 48;
 /** The promise for nodes, at most. */
 const RESERVE_MAX: u64 = 192 << 20;
-/** The promise where max_entries is no number anybody means, for elements and nodes. */
+/** The promise for maps of more than HUGE_ENTRIES, which nobody means to fill: it is for their elements, too. */
 const RESERVE_HUGE: u64 = 64 << 20;
 const HUGE_ENTRIES: u32 = 1 << 24;
 /** The table for the first two bytes is made at this many prefixes and given up at a quarter of it. */
@@ -463,7 +463,7 @@ export class BpfLpmTrie extends BpfMap {
     if (ptr != 0) this.replaceNode(node, ptr, data);
   }
 
-  /** Finds other representatives where `gone` was it. */
+  /** Gives the nodes whose representative was `gone` another one. */
   private renewReps(gone: u32): void {
     for (let level = this.pathLength - 1; level > 0; level--) {
       const node = this.nodeOfPath(level);

@@ -150,7 +150,7 @@ function appendWord(event: PerfEvent, word: u64): void {
   event.head += 8;
 }
 
-/** type: and misc. */
+/** @param type with misc, as PERF_RECORD_SAMPLE has it */
 function appendHeader(event: PerfEvent, type: u64, size: u32): void {
   appendWord(event, type | ((<u64>size) << 48));
 }

@@ -6,7 +6,7 @@ const C1: u64 = 0x9e3779b97f4a7c15;
 const C2: u64 = 0xd6e8feb86659fd93;
 const C3: u64 = 0xa0761d6478bd642f;
 
-// For who uses the upper bits only, half the work.
+// The functions called upper... are for callers that use the upper bits only: half the work.
 
 /** The upper bits for a key of 4 bytes: Fibonacci hashing. */
 export function upper4(a: u32, seed: u32): u32 {

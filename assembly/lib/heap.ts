@@ -140,7 +140,7 @@ export function heapAllocGrow(heap: Heap, bytes: u64, align: u32): usize {
   return ptr;
 }
 
-/** Grows the memory by what the promises lack; where not all of it can be had, by as much as half of what can be. */
+/** Grows the memory by what is missing to keep all promises; where that is too much, by a half, a quarter, ... of it. */
 function keepPromise(heap: Heap): void {
   // Read once: other threads change both.
   const free = heap.freeBytes;
@@ -366,7 +366,7 @@ export function heapFreeAll(heap: Heap): void {
   while (heap.mallocHead != 0) freeMallocBlock(heap.mallocHead);
 }
 
-/** A block of the host's behind a MallocHdr that says whose it is; 0 when there is none. Also for what holds the Heap itself. */
+/** A block from the host, with a MallocHdr in front that remembers the host's pointer; 0: no room. Also for the root. */
 export function hostAlloc(bytes: u32, align: u32): u32 {
   const whole = bytes + align + <u32>offsetof<MallocHdr>();
   const raw = hostMalloc(whole);

@@ -3,7 +3,7 @@
 
 import { SHARED } from "./lock";
 
-/** One more, for who has one or sees to it that there is one. */
+/** One more: for a caller that has a reference, or keeps the last one from being dropped. */
 export function refcountInc(word: usize): void {
   if (SHARED) atomic.add<u32>(word, 1);
   else store<u32>(word, load<u32>(word) + 1);
