@@ -11,7 +11,7 @@ import * as uapi from "./uapi.js";
 const BATCH_ATTR_BYTES = 56;
 const COUNT_OFFSET = 32;
 
-/** Where a walk in batches has got to. Opaque, and good for the map that made it only. */
+/** How far a walk in batches has got. Opaque; only for the map that made it. */
 export class BatchCursor {
   /** True when the walk has seen everything. */
   done = false;

@@ -61,7 +61,10 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
   private removals = 0;
   private readonly removalsAt: number;
 
-  /** Address of the value (per-CPU types: the current CPU's) in the runtime's memory; 0 before the first step and after the last. */
+  /**
+   * Address of the value (per-CPU types: the current CPU's) in the runtime's memory; 0 before the first step and after the
+   * last.
+   */
   valuePtr = 0;
 
   /** @internal */
@@ -157,8 +160,8 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
   }
 
   /**
-   * @internal forEach for an inline table whose keys and values are numbers (SHORTCUT.U32): shows what was fetched in a loop of
-   * its own, which asks no more than whether it still holds.
+   * @internal forEach for an inline table whose keys and values are numbers (SHORTCUT.U32). What was fetched at once is shown
+   * in a loop that asks only whether it is still true.
    */
   eachNumber<M>(callback: (value: V, key: K, map: M) => void, map: M): void {
     const { door, removalsAt } = this;

@@ -34,8 +34,8 @@ const BY = {
   INDEX: 10,
 } as const;
 
-// Where a module's own constants and functions are known to the optimiser, what it imports or exports is looked up at
-// every use, and so are functions that could be assigned to. Hence these, and the constants that are functions.
+// V8 knows the values of a module's own constants. What is imported or exported it looks up at every use, and so it does
+// with function declarations, which could be assigned to. Hence these constants, and the arrow functions below.
 const { U32, U64, U64_NUMBER, F64, BYTES } = KIND;
 
 /** Takes the place of lookups that are not allowed: nothing is found, and the slow path says why. */
@@ -115,8 +115,8 @@ export class MapDoor<K, KI, V, VI> {
   private readonly path: number;
   private readonly valueKind: CodecKind;
   /**
-   * Values are so many bytes, few enough to be copied word by word: built-in copies and loops over bytes take four times as
-   * long. 0: they are not.
+   * Bytes of a value where those are whole words, and few enough to be copied word by word: built-in copies and loops over
+   * bytes take four times as long. 0 elsewhere.
    */
   private readonly shortSize: number;
   readonly keyWords: ByteWords;
@@ -220,7 +220,7 @@ export class MapDoor<K, KI, V, VI> {
     this.deleteAt = refuse;
   }
 
-  /** The map is closed: it and its windows may be anything by now. Keys and values are encoded into a dead place. */
+  /** The map is closed, and its windows may be anybody's by now: from here on keys and values are encoded into memory of our own. */
   shut(): void {
     this.denyReads();
     this.denyWrites();
@@ -289,8 +289,8 @@ export class MapDoor<K, KI, V, VI> {
     return this.findOther(key);
   }
 
-  // The optimiser inlines a few hundred bytecodes: what is rarer comes in methods of its own. A bigint is passed as it was
-  // cut to 64 bits to see whether it has more: the call need not cut it again, which costs more than the question.
+  // V8 inlines a few hundred bytecodes, so what is rarer has methods of its own. Whether a bigint has more than 64 bits is seen
+  // by cutting it. The result is passed on instead of the key, so that the call need not cut it again, which costs more.
 
   private findOther(key: KI): number {
     switch (this.path) {

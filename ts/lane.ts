@@ -1,7 +1,7 @@
-// The way of a caller's typed array into linear memory and out of it, for the typed-array verbs.
+// The way of a caller's typed array into linear memory and back, for the typed-array verbs.
 //
-// An array that is a view of the runtime's memory is used where it is. Another one is copied through a view of its own
-// type over the room, which is kept: calls with arrays of one type and length allocate nothing.
+// An array that is a view of the runtime's memory is used where it is. Any other is copied into room in that memory, by way of
+// a view of the array's own type. That view is kept, so that calls with arrays of one type and length allocate nothing.
 
 import type { Holdings } from "./holdings.js";
 import { round8 } from "./numbers.js";

@@ -19,7 +19,7 @@ const NOWHERE = ASK_AT;
 const NO_ENTRY = -ENOENT;
 const { U32, U64, BYTES16, PREFIX } = SHORTCUT;
 
-// In this order: of what is an i32 anyway only the sign is left to look at, where `>>> 0` would compare as doubles.
+// In this order: where a value is an i32 anyway, only its sign is left to be looked at. `>>> 0` would compare doubles.
 const isU32 = (value: unknown): value is number =>
   typeof value === "number" && ((value | 0) === value ? value >= 0 : value >>> 0 === value);
 const isI32 = (value: unknown): value is number =>
@@ -43,8 +43,8 @@ function reader(door: Door): (ptr: number) => unknown {
 }
 
 /**
- * Keys and values are numbers of 32 bits. Such a value comes from the core in any case: were one from the method among them,
- * which may be any, the optimiser would take all for that.
+ * Keys and values are numbers of 32 bits. Such a value always comes from the core, never from the method: that may return
+ * anything, and V8 would then treat every value as anything.
  */
 function getU32(door: Door, core: CoreExports, other: Get): Get {
   const { map, handle } = door;
@@ -53,7 +53,7 @@ function getU32(door: Door, core: CoreExports, other: Get): Get {
   return (key) => {
     if (door.reads === U32 && isU32(key)) {
       const word = lookup(map, handle, key);
-      // Alone, and as it came: whatever else is asked of a value waits for it, too.
+      // The commonest case asks nothing but this of the value: each further question would wait for the memory, too.
       if (word >= 0) return word;
       if (word === NOTHING) return undefined;
       if (word < NOTHING) return word >>> 0;
@@ -88,8 +88,8 @@ function deleteU32(door: Door, remove: CoreExports["map_delete4"], other: Delete
 }
 
 /**
- * getU32 for keys that are bigints of 64 bits. A key is passed as it was cut to see whether it has more, and that is seen after
- * the lookup: where the comparison is a call it would hold it up.
+ * getU32 for keys that are bigints of 64 bits. Whether a key has more bits is seen by cutting it. The result is looked up, and
+ * compared with the key only afterwards: a comparison of bigints can be a call, and would hold up the lookup.
  */
 function getU64(door: Door, core: CoreExports, other: Get): Get {
   const { map, handle } = door;
@@ -98,7 +98,7 @@ function getU64(door: Door, core: CoreExports, other: Get): Get {
     if (door.reads === U64) {
       let cut: bigint;
       try {
-        // As good as asking for the type, and asked for anyway.
+        // Throws for anything but a bigint, so that there is no need to ask for the type.
         cut = BigInt.asUintN(64, key as bigint);
       } catch {
         return other(key);
@@ -145,14 +145,14 @@ function deleteU64(door: Door, remove: CoreExports["map_delete_u64"], other: Del
 }
 
 /**
- * Keys are 16 bytes. The address of a value, 0, or NOWHERE for all that is not as usual. The door remembers the words of an
- * array that came twice in a row: a program may well use one for all its keys. Others are read byte by byte, and shown to
- * the door now and then.
+ * Keys are 16 bytes. Answers the address of the value, 0 for none, or NOWHERE where the method has to decide. Many programs use
+ * one array for all their keys, so the door remembers the words of one that came twice in a row. Other arrays are read byte by
+ * byte, and every eighth of them is shown to the door.
  */
 function find16(door: Door, lookup: CoreExports["map_at16"]): (key: unknown) => number {
   const { map, handle, keyWords } = door;
   let calls = 0;
-  // A function of its own: where it is not needed, it is not in the way of what is inlined.
+  // A function of its own, so that the one below stays small enough to be inlined.
   const findOther = (key: unknown): number => {
     if (door.reads !== BYTES16 || !isBytes(key, 16)) return NOWHERE;
     calls = (calls + 1) & 7;
@@ -163,7 +163,7 @@ function find16(door: Door, lookup: CoreExports["map_at16"]): (key: unknown) => 
   return (key) => {
     if (door.reads === BYTES16 && key === keyWords.bytes) {
       const from = keyWords.words;
-      // Undefined: no words, or their memory went elsewhere. Asking for the length takes longer.
+      // Undefined: there are no words, or their buffer was detached. Asking for the length takes longer.
       const d = from[3];
       if (d !== undefined) {
         const a = from[0] as number;
@@ -190,7 +190,7 @@ function get16(door: Door, find: (key: unknown) => number, other: Get): Get {
   };
 }
 
-/** get16 into an array that the door remembers: it saw to it that it is what it should be. */
+/** get16 into an array that the door remembers, which has checked it. */
 function getInto16(door: Door, find: (key: unknown) => number, other: GetInto): GetInto {
   const { mem, valueWords } = door;
   return (key, out) => {

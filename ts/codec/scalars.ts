@@ -18,7 +18,7 @@ export function isScalar(kind: CodecKind): boolean {
   return kind !== KIND.OTHER && kind <= LAST_SCALAR;
 }
 
-// Where a module's own constants are known to the optimiser, those of another are looked up at every use.
+// V8 knows the values of a module's own constants; those of another module it looks up at every use.
 const {
   BOOL,
   F32,

@@ -64,7 +64,7 @@ export class BytesCodec extends BaseCodec<Uint8Array> {
       target.set(value, ptr);
       return;
     }
-    // By way of a buffer, because a value in the same memory may overlap its target; to ask for that costs more.
+    // Through a buffer, because a value that lies in the same memory may overlap its target. Finding that out would cost more.
     for (let index = 0; index < size; index++) between[index] = value[index] as number;
     for (let index = 0; index < size; index++) target[ptr + index] = between[index] as number;
   }
