@@ -1,11 +1,11 @@
 // What both halves must agree on beyond the kernel's own constants (uapi.ts).
 
-/** What a kernel's state begins with, behind it the number of CPUs: u32. No kernel, no such word (assembly/kernel.ts). */
+/** The first word of a kernel's state, as long as it lives; the number of CPUs follows (u32 each; assembly/kernel.ts). */
 export const KERNEL_MAGIC = 0x6b667062;
 
 /** What the map_get4 doors answer instead of a value: the two largest numbers of 32 bits, so that one comparison tells. */
 export const ABSENT = 0xfffffffe;
-/** Not found out here, or a value that has more bits: the other doors know. */
+/** They could not settle it, or the value has more than 32 bits: ask another door. */
 export const ASK = 0xffffffff;
 
 /** ASK where the answer is an address. */

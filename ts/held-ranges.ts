@@ -1,6 +1,6 @@
-// Which ranges of a memory the live runtimes of this package hold, so that two that were given the same range are told,
-// instead of destroying each other. Seen are arenas, and of every runtime its root; not seen are runtimes of other
-// threads and of other copies of the package, and what a heap or the host's allocator hands out.
+// Which ranges of a memory are held by the live runtimes of this package: a runtime that is given an arena of another one is
+// refused, instead of both destroying each other. Known are arenas, and the root of every other runtime. Not known are the
+// runtimes of other threads and of other copies of the package, nor what a heap or the host's allocator hands out.
 
 import type { Arena } from "./options.js";
 

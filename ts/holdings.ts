@@ -1,8 +1,8 @@
-// What a typed map holds in its runtime: memory for keys and values on their way, and the door that must not be used any
-// more when its fd is gone. Apart from the map, since refs and cursors need it, too.
+// What a typed map holds in its runtime: memory for keys and values on their way, and a door that must not be used any more
+// once the fd is closed. It is apart from the map because refs and cursors need it, too.
 //
-// The fd is none of it. It is an entry of the fd table, which programs and other typed maps may go by: it stays until it is
-// closed, or the runtime ends. What the collector gives back is the memory alone.
+// The fd is not among it: it is an entry of the fd table, and programs and other typed maps may use it. It stays open until it
+// is closed, or the runtime ends. When a typed map is garbage, only its memory is given back.
 
 import type { BpfRuntime } from "./runtime.js";
 import { allocate } from "./syscall.js";

@@ -1,4 +1,4 @@
-// Options of createRuntime: what they mean and whether they can be.
+// Options of createRuntime: what they mean, and the checks of them.
 
 import { CPUS_MAX } from "./abi.js";
 import { integer, isU32 } from "./numbers.js";
@@ -40,9 +40,9 @@ export interface RuntimeOptions {
   /** Counterpart of `malloc`. What it throws is ignored: it is called where nobody could deal with it. */
   readonly free?: ((ptr: number) => void) | undefined;
   /**
-   * The memory has this many bytes from the start; default 48 MiB, or `maxBytes` if that is less. Until it is used it takes
-   * addresses only. When a memory that is not shared has to grow, its buffer is detached, and from then on V8 compiles every
-   * access to any typed array of the process with a check for that: who knows what the maps need says so here.
+   * The memory has this many bytes from the start; default 48 MiB, or `maxBytes` if that is less. They are addresses only,
+   * until they are used. Give what your maps will need: a memory that is not shared detaches its buffer when it grows, and
+   * once that has happened, V8 checks for it at every access to any typed array of the process.
    */
   readonly minBytes?: number | undefined;
   /** The memory is never grown beyond this many bytes; default 4 GiB (a shared one of its own: 1 GiB). */
@@ -60,7 +60,7 @@ export interface RuntimeOptions {
 const PAGE_BYTES = 65536;
 const MEMORY_BYTES_MAX = 65536 * PAGE_BYTES;
 const SHARED_BYTES_DEFAULT = 1 << 30;
-/** A million elements of 16 + 16 bytes. With 64 MiB V8 takes fright and collects garbage, which takes longer than all else. */
+/** Enough for a million elements of 16 + 16 bytes. At 64 MiB V8 would collect garbage, which takes longer than all else. */
 const MIN_BYTES_DEFAULT = 48 << 20;
 
 /** HEAP_GROW, HEAP_ARENA, HEAP_MALLOC of assembly/lib/heap.ts. */
@@ -253,7 +253,7 @@ function hostHeap(
       try {
         free(ptr);
       } catch {
-        // The host's to know.
+        // Whatever is wrong is wrong with the host's allocator: nobody here could mend it.
       }
     },
   };
@@ -273,7 +273,7 @@ function checkArena(arena: Arena, memory: WebAssembly.Memory): Arena {
   return { base: Math.max(base, 8), limit: Math.min(limit, ADDRESS_MAX) };
 }
 
-/** Not from `crypto`: to load that takes Node as long as to compile the core, and the hashes are none against attackers. */
+/** Not from `crypto`: loading it takes Node as long as compiling the core does, and the hashes do not resist attackers anyway. */
 const random32 = (): number => Math.floor(Math.random() * 2 ** 32);
 
 function seedOf(seed: unknown): bigint {

@@ -352,7 +352,7 @@ export class BpfRuntime {
   }
 
   /**
-   * What makes objects, and the objects themselves, answer so after dispose().
+   * Methods that make objects, and the objects themselves, begin with this: it throws after dispose().
    * @internal
    * @throws {BpfError} EBADF
    */

@@ -62,6 +62,6 @@ export interface OuterSpec<
   readonly type: T;
   /** Codec of the keys (hash_of_maps). */
   readonly key?: KC | undefined;
-  /** The template: a map made with createMap, like which all inner maps look. It may be closed afterwards. */
+  /** The template: a map made with createMap; all inner maps must look like it. It may be closed afterwards. */
   readonly inner: M;
 }

@@ -24,7 +24,7 @@ export class Wakeups {
     };
   }
 
-  /** The core's import. Runs inside a helper: listeners only take a note. */
+  /** The core's import. It runs inside a helper, so listeners must do no more than take a note. */
   wake(handle: number): void {
     for (const listener of this.#listeners.get(handle >>> 0) ?? []) listener();
   }

@@ -11,7 +11,7 @@ import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
 import { checkCpu, sumOf } from "./per-cpu.js";
 
-/** Arrays have no absent elements below maxEntries and no capacity to run out of: E2BIG is an index. */
+/** What both types have in common: all indices below maxEntries have a value, always. E2BIG is an index beyond them. */
 export abstract class ArrayLikeMap<V, VI> extends BatchedMap<number, number, V, VI> {
   /** Number of elements: maxEntries. */
   get length(): number {
