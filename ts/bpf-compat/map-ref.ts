@@ -115,7 +115,7 @@ class FDRef implements MapRef {
 
   /** @param info struct bpf_map_info */
   constructor(backend: Backend, fd: number, info: DataView) {
-    // oxlint-disable-next-line typescript/no-unsafe-enum-assignment -- the core's numbers are the enum's
+    // The core's numbers are those of the enum.
     this.type = info.getUint32(0, true);
     this.id = info.getUint32(4, true);
     this.keySize = info.getUint32(8, true);

@@ -82,7 +82,7 @@ type PlainObject = Record<string, unknown>;
  * the same order share their shape, separately for every struct of the program.
  */
 function plainObjectConstructor(): new () => PlainObject {
-  // oxlint-disable-next-line unicorn/consistent-function-scoping -- a new function is the point
+  // A new function at each call is the point.
   const construct = function (): void {};
   construct.prototype = Object.prototype;
   return construct as unknown as new () => PlainObject;

@@ -38,7 +38,7 @@ export async function run(): Promise<Results> {
   const failed: string[] = [];
   for (const { name, body } of tests) {
     try {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      // One after the other.
       await body();
     } catch (error) {
       failed.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
