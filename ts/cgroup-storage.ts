@@ -56,7 +56,8 @@ export class CgroupAttachment {
     this.#context = context;
     this.cgroup = cgroup;
     this.attachType = attachType;
-    check(exports.cgroup_storage_attach(fd, cgroup.fd, attachType), "bpf_prog_attach");
+    const cgroupFd = cgroup.openFd("bpf_prog_attach");
+    check(exports.cgroup_storage_attach(fd, cgroupFd, attachType), "bpf_prog_attach");
     this.#handle = exports.bpf_map_by_fd(fd);
   }
 

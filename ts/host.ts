@@ -95,8 +95,12 @@ export abstract class HostObject {
     return !runtime.disposed && runtime.exports.host_serial(this.fd) === this.serial;
   }
 
-  /** @internal @throws {BpfError} EBADF */
-  protected openFd(syscall: string): number {
+  /**
+   * The fd, which is (still) one of this object.
+   * @internal
+   * @throws {BpfError} EBADF
+   */
+  openFd(syscall: string): number {
     if (!this.ownsFd) throw new BpfError(syscall, -EBADF);
     return this.fd;
   }

@@ -225,6 +225,18 @@ describeEachBuild("CGROUP_STORAGE", (build: Build) => {
     rt.dispose();
   });
 
+  it("attaches to no other cgroup that has the fd of a closed one", async () => {
+    const { rt, map } = await rigOf(build);
+    const { fd } = map(SHARED, 8, 4);
+    const closed = rt.cgroup();
+    closed.close();
+    expect(() => rt.attachCgroupStorage({ map: fd, cgroup: closed })).toThrow(/EBADF/);
+    const other = rt.cgroup();
+    expect(other.fd).toBe(closed.fd);
+    expect(() => rt.attachCgroupStorage({ map: fd, cgroup: closed })).toThrow(/EBADF/);
+    rt.dispose();
+  });
+
   it("takes a lock in shared values, and types of the keys", async () => {
     const rt = await build.createRuntime();
     const rig = new StorageRig(rt);
