@@ -1,6 +1,7 @@
 import type { CoreExports } from "./core.js";
 import { BpfError, check } from "./errors.js";
 import type { BpfRuntime } from "./runtime.js";
+import { pathBytes } from "./syscall.js";
 import { ENOMEM } from "./uapi.js";
 
 /** A name in a directory of the BPF file system. */
@@ -67,10 +68,7 @@ export class Bpffs {
   #call(name: string, path: string, call: (core: CoreExports, ptr: number) => number): number {
     this.#runtime.mustLive(name);
     const { exports, memory } = this.#runtime;
-    if (typeof path !== "string")
-      throw new TypeError(`path: expected a string, got ${typeof path}`);
-    if (path.includes("\0")) throw new TypeError("path: a NUL would end it");
-    const bytes = new TextEncoder().encode(`${path}\0`);
+    const bytes = pathBytes(path);
     const ptr = exports.mem_alloc(bytes.length) >>> 0;
     if (ptr === 0) throw new BpfError(name, -ENOMEM);
     new Uint8Array(memory.buffer).set(bytes, ptr);

@@ -102,6 +102,7 @@ export abstract class TypedMap {
   /**
    * Gives the map a name in the runtime's bpffs; it lives as long as the name.
    * @throws {BpfError} EEXIST, ENOENT: no such directory, EPERM: not below /sys/fs/bpf
+   * @throws {TypeError} a path that is no string, or holds a NUL
    */
   pin(path: string): void {
     this.mustBeOpen("bpf_obj_pin");

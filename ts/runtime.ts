@@ -527,6 +527,7 @@ export class BpfRuntime {
   /**
    * Opens the map pinned at a path of the runtime's bpffs.
    * @throws {BpfError} ENOENT: nothing there
+   * @throws {TypeError} a path that is no string, or holds a NUL
    * @throws {RangeError} as mapFromFd
    */
   open<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(

@@ -101,7 +101,17 @@ export function findFdById(rt: BpfRuntime, id: number): number {
   return rt.bpf(uapi.BPF_MAP_GET_FD_BY_ID, attr);
 }
 
-/** OBJ_PIN, and OBJ_GET for fd 0. @returns 0, or the new fd */
+/**
+ * A path as the core reads it.
+ * @throws {TypeError} no string, or one that a NUL would cut off
+ */
+export function pathBytes(path: string): Uint8Array {
+  if (typeof path !== "string") throw new TypeError(`path: expected a string, got ${typeof path}`);
+  if (path.includes("\0")) throw new TypeError("path: a NUL would end it");
+  return new TextEncoder().encode(`${path}\0`);
+}
+
+/** OBJ_PIN, and OBJ_GET for fd 0. @returns 0 or the new fd; or -errno */
 export function objPath(
   rt: BpfRuntime,
   cmd: number,
@@ -109,7 +119,7 @@ export function objPath(
   fd: number,
   flags: number,
 ): number {
-  const name = new TextEncoder().encode(`${path}\0`);
+  const name = pathBytes(path);
   const ptr = allocate(rt, name.length);
   try {
     new Uint8Array(rt.memory.buffer).set(name, ptr);

@@ -1,7 +1,7 @@
 // Pinned maps and the file system they are pinned in. The tables are answers of Linux 6.18, row by row.
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { BpfError } from "../../ts/index.js";
+import { BpfError, u32 } from "../../ts/index.js";
 import * as uapi from "../../ts/uapi.js";
 import { BpfClient } from "../support/bpf.js";
 import { describeEachBuild, type Runtime } from "../support/builds.js";
@@ -351,6 +351,15 @@ describeEachBuild("bpffs", (build) => {
     expect(errnoOf(() => rt.bpffs.readdir(`${ROOT}/a`))).toBe(ENOTDIR);
     rt.bpffs.mkdir(`${ROOT}/größe`);
     expect(rt.bpffs.readdir(ROOT)[0]?.name).toBe("größe");
+  });
+
+  it("typed maps are pinned and opened at whole paths only", () => {
+    const map = rt.createMap({ type: "array", value: u32, maxEntries: 1 });
+    for (const path of [`${ROOT}/a\0b`, 5 as never]) {
+      expect(() => map.pin(path)).toThrow(TypeError);
+      expect(() => rt.open(path, { type: "array", value: u32 })).toThrow(TypeError);
+    }
+    expect(rt.bpffs.readdir(ROOT)).toEqual([]);
   });
 
   it("throws errors that say what was asked", () => {
