@@ -77,7 +77,9 @@ export function isStorageSpec(spec: unknown): spec is StorageSpec {
 export function createStorage(runtime: BpfRuntime, spec: StorageSpec): TypedMap {
   const type = STORAGE_TYPES[spec.type];
   const value = codecOf("value", spec.value);
-  const common = commonAttr({ ...spec, maxEntries: 0, numaNode: 0, mapExtra: 0 });
+  // Storages have no such options, but who gives one shall hear what the kernel says to it.
+  const given: Partial<MapOptions> = spec;
+  const common = commonAttr({ ...given, maxEntries: given.maxEntries ?? 0 });
   const btfFd = loadBtf(runtime, value.size);
   try {
     const attr = mapCreateAttr({

@@ -157,6 +157,17 @@ describeEachBuild("typed storages", (build) => {
     other.dispose();
   });
 
+  it("refuse what the kernel refuses", async () => {
+    using rt = await build.createRuntime();
+    for (const option of [{ maxEntries: 5 }, { mapExtra: 1 }, { maxEntries: "5" }]) {
+      const spec = { type: "sk_storage", value: u32, ...option };
+      expect(() => rt.createMap(spec as never)).toThrow(/EINVAL|expected a number/);
+    }
+    expect(
+      rt.createMap({ type: "sk_storage", value: u32, maxEntries: 0 } as never).maxEntries,
+    ).toBe(0);
+  });
+
   it("leave no BTF and no memory behind", async () => {
     const rt = await build.createRuntime();
     const warm = rt.createMap({ type: "inode_storage", value: u32 });
