@@ -14,7 +14,8 @@
 // copies, kept like this:
 //   - a record is one piece at data + (pos & mask), the end of a wrapping one in the second copy: programs and readers of
 //     records need nothing else;
-//   - commit copies that end to the start of the first copy;
+//   - commit copies that end to the start of the first copy, and reserve what was there to it: of bytes that a program leaves
+//     alone the reader sees what the ring held before;
 //   - once somebody has mapped the second copy (isMirrored), reserve and commit write headers and records to both.
 // Differs: a user who writes to one copy does not see it in the other. Producers of a USER_RINGBUF write records as one
 // piece (as libbpf does), from where the drain reads them.
@@ -271,6 +272,7 @@ function reserve(rb: BpfRingbuf, size: u32): usize {
     store<u32>(hdr, pgOff, 4);
     storeRelease<u32>(hdr, size | BUSY);
     if (rb.isMirrored) store<u64>(hdr + rb.maxEntries, load<u64>(hdr));
+    else memory.copy(rb.data + rb.maxEntries, rb.data, spilled(rb, offset, size));
     fetchOr(markWord(rb, offset), markBit(offset));
     rb.prodPos = next;
     storeRelease<u64>(producerWord(rb), next);

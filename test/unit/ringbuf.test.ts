@@ -221,6 +221,25 @@ describeEachBuild("ring buffer", (build) => {
       expect(m.bytes(record, 40)).toEqual(u32Bytes(1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
     });
 
+    it("what a program leaves alone in a record that wraps is what the ring held there", () => {
+      const fd = create();
+      const map = m.handle(fd);
+      const base = pages(fd);
+      const first = reserve(map, PAGE - 32);
+      m.bytes(first, PAGE - 32).fill(7);
+      core().bpf_ringbuf_submit(first, 0n);
+      setConsumer(base, PAGE - 24);
+      const record = reserve(map, 40);
+      const before = [...m.bytes(base + 2 * PAGE, 24)];
+      expect([...m.bytes(record + 16, 24)]).toEqual(before);
+      m.put(record + 24, u32Bytes(1));
+      core().bpf_ringbuf_submit(record, 0n);
+      expect(before.slice(8)).toEqual(Array.from({ length: 16 }, () => 7));
+      const after = [...before.slice(0, 8), 1, 0, 0, 0, ...before.slice(12)];
+      expect([...m.bytes(record + 16, 24)]).toEqual(after);
+      expect([...m.bytes(base + 2 * PAGE, 24)]).toEqual(after);
+    });
+
     it("with the data mapped, both copies are equal", () => {
       const fd = create();
       const map = m.handle(fd);
