@@ -297,7 +297,8 @@ export class BpfHtab extends BpfMap {
 
   /**
    * The next element of the bucket is chosen before the callback runs, as in the kernel: one that the callback replaces is
-   * visited although it is its bucket's newest now. One that it deletes is not (the kernel may show it once more).
+   * visited although it is its bucket's newest now. Differs: one that it deletes, or has evicted, is not, where the kernel shows
+   * what its memory holds by then: it as it was, or another element for the second time.
    */
   override forEach(fn: u64, ctx: u64): i64 {
     let visited: i64 = 0;

@@ -15,6 +15,7 @@ const MARKS: Readonly<Record<string, readonly string[]>> = {
   ],
   "hash types without BPF_F_ZERO_SEED": ["htab_table.ts"],
   "per-CPU insert by a program": ["htab_update.ts"],
+  "bpf_for_each_map_elem, hash types": ["hashtab.ts"],
   "QUEUE, STACK": ["queue_stack_maps.ts"],
   "info of an ARRAY": ["map_obj.ts"],
   "freezing between threads": ["map_obj.ts"],
