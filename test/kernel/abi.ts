@@ -32,9 +32,11 @@ export const TYPE = {
   QUEUE: 22,
   STACK: 23,
   SK_STORAGE: 24,
+  RINGBUF: 27,
   INODE_STORAGE: 28,
   TASK_STORAGE: 29,
   BLOOM_FILTER: 30,
+  USER_RINGBUF: 31,
   CGRP_STORAGE: 32,
 } as const;
 

@@ -1,9 +1,14 @@
 // Runs sessions on two sides, compares every answer, and makes a difference small.
 
 import type { Side } from "./driver.js";
-import type { Generator } from "./generate.js";
 import { describeAnswer, describeRecord } from "./describe.js";
 import { OP, OpStream } from "./wire.js";
+
+/** Where sessions come from. */
+export interface Sessions {
+  /** Replaces the contents of `ops` by session number `seed`; returns the type it is about. */
+  session(seed: number, ops: OpStream): string;
+}
 
 /** Records shown before the one that differs. */
 const HISTORY = 60;
@@ -38,6 +43,12 @@ function firstDifference(left: readonly Uint8Array[], right: readonly Uint8Array
   return -1;
 }
 
+/** Offset of the first byte in which two answers differ. */
+function differsAt(left: Uint8Array, right: Uint8Array): number {
+  const at = left.findIndex((byte, i) => byte !== right[i]);
+  return at < 0 ? left.length : at;
+}
+
 /** Records that are operations whose answer is compared. */
 function countCompared(ops: OpStream): number {
   let count = 0;
@@ -51,7 +62,7 @@ function countCompared(ops: OpStream): number {
 export class Comparison {
   readonly #left: Side;
   readonly #right: Side;
-  readonly #generator: Generator;
+  readonly #generator: Sessions;
   readonly #ops = new OpStream();
   /** Operations compared so far, and how many of them for each type. */
   compared = 0;
@@ -59,7 +70,7 @@ export class Comparison {
   /** By type, operation and results, so that one cause is reported once. */
   readonly differences = new Map<string, Difference>();
 
-  constructor(left: Side, right: Side, generator: Generator) {
+  constructor(left: Side, right: Side, generator: Sessions) {
     this.#left = left;
     this.#right = right;
     this.#generator = generator;
@@ -140,6 +151,7 @@ export class Comparison {
       `> ${describeRecord(asked)}`,
       `  ${this.#left.name}: ${describeAnswer(asked, left[at] ?? new Uint8Array(0))}`,
       `  ${this.#right.name}: ${describeAnswer(asked, right[at] ?? new Uint8Array(0))}`,
+      `  from byte ${differsAt(left[at] ?? new Uint8Array(0), right[at] ?? new Uint8Array(0))} of the answer on`,
     ].join("\n");
   }
 

@@ -83,6 +83,17 @@ export function describeRecord(record: Uint8Array): string {
       const helper = PROG_NAMES.get(record[6] ?? 0);
       return `PROGRAM ${helper} key=${key} value=${value} flags=0x${view.getBigUint64(19, true).toString(16)} cpu=${view.getUint32(7, true)}`;
     }
+    case OP.RUN: {
+      const functions = record[5] ?? 0;
+      const input = 18 + functions * 4 + view.getUint32(6, true) * 8;
+      const text = input + view.getUint32(10, true);
+      const words = [...record.subarray(input, text)].map((byte) =>
+        byte.toString(16).padStart(2, "0"),
+      );
+      return `RUN input=${words.join("")}\n${new TextDecoder().decode(record.subarray(text))}`;
+    }
+    case OP.RING:
+      return `RING slot${record[5]} count=${view.getUint32(11, true)} ${hex(record.subarray(15))}`;
     case OP.RESET:
       return "RESET";
     case OP.END:
@@ -97,6 +108,13 @@ export function describeAnswer(record: Uint8Array, answer: Uint8Array): string {
   if (answer.length < 4) return "-";
   const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength);
   const words = [String(view.getInt32(0, true))];
+  if (record[4] === OP.RUN) {
+    // The results, eight bytes each.
+    for (let at = 4; at + 8 <= answer.length; at += 8) {
+      words.push(`${at - 4}:${view.getBigUint64(at, true).toString(16)}`);
+    }
+    return words.join(" ");
+  }
   if (record[4] !== OP.BPF) return [...words, hex(answer.subarray(4))].join(" ");
   const recordView = new DataView(record.buffer, record.byteOffset, record.byteLength);
   const changed = record[18] ?? 0;

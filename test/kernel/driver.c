@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/btf.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -27,7 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { OP_BPF = 1, OP_CPU, OP_CLOSE, OP_WALK, OP_PROG, OP_RESET, OP_OBJECT, OP_END };
+enum { OP_BPF = 1, OP_CPU, OP_CLOSE, OP_WALK, OP_PROG, OP_RESET, OP_OBJECT, OP_END, OP_RUN, OP_RING };
 enum { BUF_IN = 1, BUF_OUT = 2, BUF_REG = 4, BUF_TAIL = 8, BUF_PADDED = 16 };
 enum { PATCH_FD, PATCH_ID, PATCH_OUT_ID, PATCH_ID_BEFORE, PATCH_OUT_ANY };
 enum { FLAG_BLANK_ON_FAULT = 1, FLAG_WANT_ID = 2, FLAG_BAD_ATTR = 4 };
@@ -427,6 +428,131 @@ static void op_prog(struct reader *in) {
   put(io + IO_RESULT, value_size);
 }
 
+// --- whole programs -------------------------------------------------------------------------------
+
+#define MAX_FUNCTIONS 8
+#define IO_SLOT 0xff
+
+/** BTF that says what the verifier asks about callbacks: they are static functions. */
+static int function_btf(int count) {
+  static const char strings[] = "\0int\0f";
+  static struct {
+    struct btf_header header;
+    uint32_t types[7 + MAX_FUNCTIONS * 3];
+    char strings[sizeof strings];
+  } blob;
+  uint32_t *at = blob.types;
+  union bpf_attr load;
+  // 1: int; 2: int (void); 3 and on: static functions of type 2.
+  memcpy(at, (uint32_t[]){1, BTF_KIND_INT << 24, 4, BTF_INT_SIGNED << 24 | 32}, 16);
+  memcpy(at + 4, (uint32_t[]){0, BTF_KIND_FUNC_PROTO << 24, 1}, 12);
+  at += 7;
+  for (int i = 0; i < count; i++, at += 3) memcpy(at, (uint32_t[]){5, BTF_KIND_FUNC << 24, 2}, 12);
+  uint32_t length = (at - blob.types) * 4;
+  memcpy(at, strings, sizeof strings);
+  blob.header = (struct btf_header){BTF_MAGIC, 1, 0, sizeof blob.header, 0, length, length, sizeof strings};
+  memset(&load, 0, sizeof load);
+  load.btf = (uintptr_t)&blob;
+  load.btf_size = sizeof blob.header + length + sizeof strings;
+  return sys_bpf(BPF_BTF_LOAD, &load, sizeof load);
+}
+
+/** References to maps are by slot; the io element's is by its own number. */
+static void resolve_slots(struct bpf_insn *insns, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    if (insns[i].code != (BPF_LD | BPF_DW | BPF_IMM)) continue;
+    if (insns[i].src_reg == BPF_PSEUDO_MAP_FD) insns[i].imm = slot_at(insns[i].imm)->fd;
+    else if (insns[i].src_reg == BPF_PSEUDO_MAP_VALUE) insns[i].imm = io_fd;
+    i++;
+  }
+}
+
+static int load_functions(const struct bpf_insn *insns, uint32_t count, const uint32_t *starts, int functions) {
+  static char log[1 << 20];
+  struct bpf_func_info info[MAX_FUNCTIONS];
+  union bpf_attr load;
+  int btf = function_btf(functions);
+  if (btf < 0) return btf;
+  for (int i = 0; i < functions; i++) info[i] = (struct bpf_func_info){starts[i], 3 + i};
+  memset(&load, 0, sizeof load);
+  load.prog_type = BPF_PROG_TYPE_SCHED_CLS;
+  load.insns = (uintptr_t)insns;
+  load.insn_cnt = count;
+  load.license = (uintptr_t)"Dual MIT/GPL";
+  load.prog_btf_fd = btf;
+  load.func_info = (uintptr_t)info;
+  load.func_info_cnt = functions;
+  load.func_info_rec_size = sizeof info[0];
+  if (getenv("BPFMAPS_KERNEL_LOG")) {
+    load.log_buf = (uintptr_t)log;
+    load.log_size = sizeof log;
+    load.log_level = 1;
+  }
+  int fd = sys_bpf(BPF_PROG_LOAD, &load, sizeof load);
+  if (fd < 0 && load.log_buf) fprintf(stderr, "%s\n", log);
+  close(btf);
+  return fd;
+}
+
+static void op_run(struct reader *in) {
+  static struct bpf_insn insns[4096];
+  static uint8_t packet[64];
+  uint32_t starts[MAX_FUNCTIONS];
+  union bpf_attr run;
+  int functions = get8(in);
+  uint32_t count = get32(in), input = get32(in), output = get32(in);
+  if (functions > MAX_FUNCTIONS || count > 4096 || input > IO_RESULT - IO_KEY || output > IO_SIZE - IO_RESULT)
+    die("run record");
+  for (int i = 0; i < functions; i++) starts[i] = get32(in);
+  memcpy(insns, in->at, count * sizeof insns[0]);
+  memset(io, 0, IO_SIZE);
+  memcpy(io + IO_KEY, in->at + count * sizeof insns[0], input);
+  resolve_slots(insns, count);
+  int ret = load_functions(insns, count, starts, functions);
+  if (ret >= 0) {
+    int fd = ret;
+    memset(&run, 0, sizeof run);
+    run.test.prog_fd = fd;
+    run.test.data_in = (uintptr_t)packet;
+    run.test.data_size_in = sizeof packet;
+    long failed = sys_bpf(BPF_PROG_TEST_RUN, &run, sizeof run);
+    ret = failed < 0 ? (int)failed : (int)run.test.retval;
+    close(fd);
+  }
+  put32(ret);
+  put(io + IO_RESULT, output);
+}
+
+// --- the other end of ring buffers ----------------------------------------------------------------
+
+/** Reads up to `limit` records of a ring, or appends bytes to a user's; answers the three positions after it. */
+static void op_ring(struct reader *in) {
+  int fd = slot_at(get8(in))->fd, is_user = get8(in) & 1;
+  uint32_t size = get32(in), count = get32(in);
+  size_t room = 4096 + 2 * (size_t)size;
+  uint8_t *cons = mmap(NULL, 4096, is_user ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  uint8_t *prod = mmap(NULL, room, is_user ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 4096);
+  put32(cons == MAP_FAILED || prod == MAP_FAILED ? -errno : 0);
+  if (cons != MAP_FAILED && prod != MAP_FAILED) {
+    uint64_t *cons_pos = (uint64_t *)cons, *prod_pos = (uint64_t *)prod;
+    if (is_user) {
+      memcpy(prod + 4096 + (*prod_pos & (size - 1)), in->at, count);
+      *prod_pos += count;
+    }
+    for (; !is_user && count && *cons_pos < *prod_pos; count--) {
+      uint8_t *record = prod + 4096 + (*cons_pos & (size - 1));
+      uint32_t head = *(uint32_t *)record, length = head << 2 >> 2;
+      if (head & BPF_RINGBUF_BUSY_BIT) break;
+      put(record, 8 + length);
+      *cons_pos += (length + 15) & ~7u;
+    }
+    put(cons_pos, 8);
+    put(prod_pos, 16);
+  }
+  if (cons != MAP_FAILED) munmap(cons, 4096);
+  if (prod != MAP_FAILED) munmap(prod, room);
+}
+
 // --- objects that storage maps hang on ----------------------------------------------------------
 
 static int make_task(struct slot *slot) {
@@ -479,6 +605,8 @@ static void run_record(struct reader *in) {
     case OP_RESET: reset(); break;
     case OP_OBJECT: op_object(in); break;
     case OP_END: end_object(slot_at(get8(in))); break;
+    case OP_RUN: op_run(in); break;
+    case OP_RING: op_ring(in); break;
     default: die("unknown record");
   }
   uint32_t length = out_length - head - 4;

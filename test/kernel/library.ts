@@ -1,12 +1,17 @@
 // This library's side: replays records on a runtime, exactly as driver.c does on bpf(2).
 
+import type { CallbackDispatcher } from "../../ts/api.js";
 import { ENOENT } from "../../ts/uapi.js";
+import { STACK_SIZE } from "../support/vm/opcodes.js";
+import { RelocationError, relocate } from "../support/vm/relocate.js";
+import { JsVm } from "../support/vm/vm.js";
 import { describeRecord } from "./describe.js";
 import type { Side } from "./driver.js";
 import {
   BUF,
   FILL,
   FLAG,
+  IO,
   NO_SLOT,
   OBJECT,
   OP,
@@ -14,6 +19,7 @@ import {
   PROG,
   REGISTERS,
   REGISTER_SIZE,
+  RING,
   SLOTS,
   type OpStream,
 } from "./wire.js";
@@ -29,11 +35,15 @@ export interface HelperExports {
   bpf_map_pop_elem?(map: number, value: number): number;
   bpf_map_peek_elem?(map: number, value: number): number;
   bpf_valid_range(address: number, length: number): number;
+  bpf_helper_call(id: number, r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint): bigint;
+  map_munmap(map: number, writable: number): void;
+  map_mmap(fd: number, offset: number, length: number, writable: number): number;
   map_type_supported(type: number): number;
 }
 
 interface HostObject {
   readonly fd: number;
+  readonly ptr: number;
   close(): unknown;
   exit?(): unknown;
   reap?(): unknown;
@@ -48,6 +58,7 @@ export interface DrivenRuntime {
   alloc(byteLength: number): number;
   bpf(cmd: number, attrPtr: number, size: number): number;
   close(fd: number): number;
+  setCallback(dispatcher: CallbackDispatcher | null): void;
   socket?(options: object): HostObject;
   task?(options: object): HostObject;
   cgroup?(options: object): HostObject;
@@ -61,6 +72,14 @@ const ATTR_ROOM = 8192;
 const SCRATCH_SIZE = 4 << 20;
 const BPF_MAP_GET_NEXT_KEY = 4;
 const BPF_OBJ_GET_INFO_BY_FD = 15;
+const PAGE_SIZE = 4096;
+/** Head of a ring buffer's record. */
+const BUSY_BIT = 0x8000_0000;
+const LENGTH_MASK = 0x3fff_ffff;
+/** struct __sk_buff, and where its socket is. */
+const SK_BUFF_SIZE = 192;
+const SK_BUFF_SK = 168;
+const BPF_FUNC_SK_FULLSOCK = 95;
 /** Outside every memory; the kernel is given an address of its own half. */
 const BAD_ADDRESS = 0xffff_fff0;
 
@@ -70,6 +89,9 @@ export class LibrarySide implements Side {
   readonly #attr: number;
   readonly #registers: number;
   readonly #scratch: number;
+  readonly #io: number;
+  readonly #ctx: number;
+  readonly #machine: JsVm;
   readonly #hasTail: boolean;
   #u8: Uint8Array = new Uint8Array(0);
   #view = new DataView(new ArrayBuffer(0));
@@ -88,11 +110,16 @@ export class LibrarySide implements Side {
   constructor(rt: DrivenRuntime, hasTail: boolean) {
     this.#rt = rt;
     this.#hasTail = hasTail;
-    const room = rt.alloc(ATTR_ROOM + REGISTERS * REGISTER_SIZE + SCRATCH_SIZE);
+    const room = rt.alloc(
+      ATTR_ROOM + REGISTERS * REGISTER_SIZE + SCRATCH_SIZE + IO.SIZE + SK_BUFF_SIZE + STACK_SIZE,
+    );
     if (room === 0) throw new Error("no room for the test's buffers");
     this.#attr = room;
     this.#registers = room + ATTR_ROOM;
     this.#scratch = this.#registers + REGISTERS * REGISTER_SIZE;
+    this.#io = this.#scratch + SCRATCH_SIZE;
+    this.#ctx = this.#io + IO.SIZE;
+    this.#machine = this.#makeMachine(this.#ctx + SK_BUFF_SIZE);
     this.#refresh();
   }
 
@@ -131,6 +158,8 @@ export class LibrarySide implements Side {
     else if (op === OP.RESET) this.#reset();
     else if (op === OP.OBJECT) this.#object();
     else if (op === OP.END) this.#endObject(this.#get8());
+    else if (op === OP.RUN) this.#run();
+    else if (op === OP.RING) this.#ring();
     else throw new Error(`unknown record ${op}`);
   }
 
@@ -344,6 +373,96 @@ export class LibrarySide implements Side {
     this.#refresh();
     this.#put32(ret);
     this.#putMemory(answer, valueSize);
+  }
+
+  // --- whole programs ---
+
+  #run(): void {
+    const functions = this.#get8();
+    const [insns, input, output] = [this.#get32() * 8, this.#get32(), this.#get32()];
+    const at = this.#at + functions * 4;
+    this.#refresh();
+    const io = this.#io;
+    this.#u8.fill(0, io, io + IO.SIZE);
+    this.#u8.set(this.#inBytes.subarray(at + insns, at + insns + input), io + IO.INPUT);
+    this.#put32(this.#load(this.#inBytes.slice(at, at + insns)) ? this.#exec() : -EBADF);
+    this.#putMemory(io + IO.OUTPUT, output);
+  }
+
+  /** False: the program refers to a map that is not there. */
+  #load(insns: Uint8Array): boolean {
+    const maps = {
+      mapHandle: (slot: number) => this.#rt.exports.bpf_map_by_fd(this.#fds[slot] ?? -1) >>> 0,
+      mapValueAddr: (_slot: number, offset: number) => this.#io + offset,
+    };
+    try {
+      this.#machine.load(relocate(insns, maps));
+      return true;
+    } catch (error) {
+      if (error instanceof RelocationError) return false;
+      throw error;
+    }
+  }
+
+  #exec(): number {
+    const socket = this.#rt.socket?.({});
+    this.#view.setUint32(this.#ctx + SK_BUFF_SK, socket?.ptr ?? 0, true);
+    this.#rt.setCallback((fn, r1, r2, r3, r4) => this.#machine.call(Number(fn), r1, r2, r3, r4));
+    const ret = this.#machine.exec(this.#ctx, SK_BUFF_SIZE);
+    socket?.close();
+    this.#refresh();
+    return Number(BigInt.asIntN(32, ret));
+  }
+
+  #makeMachine(room: number): JsVm {
+    const { exports } = this.#rt;
+    return new JsVm({
+      memory: this.#rt.memory,
+      stack: room,
+      helpers: (id, r1, r2, r3, r4, r5) =>
+        id === BPF_FUNC_SK_FULLSOCK ? r1 : exports.bpf_helper_call(id, r1, r2, r3, r4, r5),
+      validRange: (address, length) =>
+        (address >= this.#io && address + length <= this.#io + IO.SIZE) ||
+        exports.bpf_valid_range(address, length) === 1,
+    });
+  }
+
+  #ring(): void {
+    const fd = this.#fds[this.#get8()] ?? -1;
+    const kind = this.#get8();
+    const isUser = (kind & RING.USER) !== 0;
+    const size = this.#get32();
+    const count = this.#get32();
+    const copies = (kind & RING.MIRRORED) === 0 ? 1 : 2;
+    const { map_mmap: mmap, map_munmap: munmap, bpf_map_by_fd: handle } = this.#rt.exports;
+    const cons = mmap(fd, 0, PAGE_SIZE, isUser ? 0 : 1);
+    const data = mmap(fd, PAGE_SIZE, PAGE_SIZE + copies * size, isUser ? 1 : 0);
+    const isError = (address: number) => (address | 0) < 0;
+    if (!isError(cons)) munmap(handle(fd), isUser ? 0 : 1);
+    if (!isError(data)) munmap(handle(fd), isUser ? 1 : 0);
+    const failed = [cons, data].find(isError);
+    this.#put32(failed ?? 0);
+    if (failed !== undefined) return;
+    this.#refresh();
+    const prod = cons + PAGE_SIZE;
+    const position = (at: number) => this.#view.getBigUint64(at, true);
+    const recordAt = (pos: bigint) => prod + PAGE_SIZE + (Number(pos) & (size - 1));
+    if (isUser) {
+      const content = this.#inBytes.subarray(this.#at, this.#at + count);
+      this.#u8.set(content, recordAt(position(prod)));
+      this.#view.setBigUint64(prod, position(prod) + BigInt(count), true);
+    }
+    const limit = isUser ? 0 : count;
+    for (let i = 0; i < limit && position(cons) < position(prod); i++) {
+      const record = recordAt(position(cons));
+      const head = this.#view.getUint32(record, true);
+      if (head >= BUSY_BIT) break;
+      const length = head & LENGTH_MASK;
+      this.#putMemory(record, 8 + length);
+      this.#view.setBigUint64(cons, position(cons) + BigInt((length + 15) & ~7), true);
+    }
+    this.#putMemory(cons, 8);
+    this.#putMemory(prod, 16);
   }
 
   #object(): void {

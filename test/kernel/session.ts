@@ -6,6 +6,7 @@
 import { ATTR_END, ATTR_SIZE, CMD, F, TYPE } from "./abi.js";
 import { BTF_SLOT, makeMap, MAP_SLOT } from "./make-map.js";
 import type { Random } from "./random.js";
+import { Script } from "./script.js";
 import {
   INNER_MAPS,
   INNER_SLOT,
@@ -16,7 +17,7 @@ import {
   type Verb,
   VERBS,
 } from "./types.js";
-import { BUF, FLAG, PATCH, PROG, type OpStream } from "./wire.js";
+import { BUF, FLAG, PATCH, PROG, RING, type OpStream } from "./wire.js";
 
 /** Two more descriptors of the map, with restricted access. */
 const RDONLY_SLOT = 1;
@@ -71,6 +72,9 @@ export class Session {
    */
   readonly #stalePadding: boolean;
   #restricted = false;
+  readonly #mirrored: boolean;
+  /** Bytes put into a user's ring buffer. */
+  #produced = 0;
   /** Patches that the record under construction will get. */
   readonly #pending: [target: number, what: number, offset: number, slot?: number][] = [];
 
@@ -81,11 +85,13 @@ export class Session {
     this.#options = options;
     this.#shape = row.shape(random, options.cpus);
     this.#errors = random.pick([0, 0.01, 0.03, 0.15]);
+    this.#mirrored = random.chance(0.5);
     this.#hops = random.pick([0, 0, 0.01, 0.05]);
     this.#key = new Uint8Array(this.#shape.keySize);
     this.#value = new Uint8Array(Math.max(this.#shape.userValueSize, this.#shape.valueSize));
     this.#chooseVerbs();
-    this.#stalePadding = row.recycledSlots === true && this.#verbs.includes("progUpdate");
+    const updates = (["progUpdate", "script"] as const).some((verb) => this.#verbs.includes(verb));
+    this.#stalePadding = row.recycledSlots === true && updates;
   }
 
   /** Appends the whole session. */
@@ -94,7 +100,7 @@ export class Session {
     const shape = this.#shape;
     makeMap(random, this.#ops, this.#row, shape);
     if (random.chance(0.3)) this.#restrictedFds();
-    if (random.chance(0.6)) this.#fill();
+    if (shape.keySize + shape.valueSize > 0 && random.chance(0.6)) this.#fill();
     const length = 60 + random.below(Math.min(2500, 200 + shape.maxEntries * 3));
     const freezeAt = random.chance(0.1) ? random.below(length) : -1;
     for (let i = 0; i < length; i++) {
@@ -112,7 +118,8 @@ export class Session {
     const large = this.#shape.maxEntries > 64;
     for (const verb of VERBS) {
       const weight = this.#row.weights[verb] ?? 0;
-      if (verb.startsWith("prog") && !this.#options.programs) continue;
+      const isProgram = verb.startsWith("prog") || verb === "script";
+      if (isProgram && !this.#options.programs) continue;
       const whole = verb === "walk" || verb.endsWith("Batch");
       const share = weight * this.#random.pick([0, 0.3, 1, 1, 3]) * (large && whole ? 0.1 : 1);
       const count = Math.floor(share * 10 + (weight > 0 ? this.#random.u32() / 0x1_0000_0000 : 0));
@@ -149,6 +156,10 @@ export class Session {
         return this.#objectCommand();
       case "owner":
         return this.#owner();
+      case "script":
+        return this.#script();
+      case "ring":
+        return this.#ring();
       default:
         return this.#program(verb);
     }
@@ -492,6 +503,54 @@ export class Session {
     const key = keySize > 0 ? this.#randomKey() : this.#key;
     const value = this.#randomValue(valueSize);
     this.#ops.prog(MAP_SLOT, helper, key, value, this.#updateFlags(), cpu);
+  }
+
+  /** A program of several calls. */
+  #script(): void {
+    this.#newScript().write(this.#ops);
+  }
+
+  #newScript(): Script {
+    return new Script({
+      random: this.#random,
+      row: this.#row,
+      shape: this.#shape,
+      cpus: this.#options.cpus,
+      slot: MAP_SLOT,
+      key: () => this.#randomKey(),
+      value: (length) => this.#randomValue(length),
+      flags: () => this.#updateFlags(),
+    });
+  }
+
+  /** The user's end of a ring buffer. */
+  #ring(): void {
+    const random = this.#random;
+    const { maxEntries } = this.#shape;
+    if (this.#row.type === TYPE.RINGBUF) {
+      const count = random.pick([1, 1, 2, 5, 100, 100]);
+      return this.#ops.consume(MAP_SLOT, maxEntries, count, this.#mirrored ? RING.MIRRORED : 0);
+    }
+    if (!this.#options.programs) return;
+    // Nothing may be written over what was not read: the library has two copies of the data, not one that is mapped twice.
+    if (this.#errors === 0) this.#newScript().writeDrain(this.#ops);
+    for (let i = random.between(1, 3); i > 0; i--) {
+      const sample = this.#sample();
+      if (this.#errors > 0 && (this.#produced += sample.length) > maxEntries) return;
+      this.#ops.produce(MAP_SLOT, maxEntries, sample);
+    }
+  }
+
+  /** A record for a user ring buffer. Only sessions with errors have some that stop the drain. */
+  #sample(): Uint8Array {
+    const random = this.#random;
+    const length = random.below(random.chance(0.8) ? 64 : 1200);
+    const sample = new Uint8Array((length + 15) & ~7);
+    random.fill(sample.subarray(8));
+    const bits = random.chance(0.1) ? 0x4000_0000 : this.#wrong() ? 0x8000_0000 : 0;
+    const claimed = this.#wrong() ? length + random.pick([8, 4096]) : length;
+    new DataView(sample.buffer).setUint32(0, (claimed | bits) >>> 0, true);
+    return sample;
   }
 
   // --- maps of maps ---

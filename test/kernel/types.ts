@@ -41,6 +41,8 @@ export const VERBS = [
   "progPop",
   "progPeek",
   "owner",
+  "script",
+  "ring",
 ] as const;
 
 export type Verb = (typeof VERBS)[number];
@@ -95,6 +97,7 @@ const HASH_WEIGHTS: Weights = {
   progLookup: 10,
   progUpdate: 6,
   progDelete: 3,
+  script: 6,
 };
 
 const KEY_SIZES = [1, 2, 3, 4, 4, 4, 4, 5, 6, 7, 8, 8, 8, 11, 12, 13, 16, 16, 17, 24, 31, 40, 64];
@@ -203,6 +206,7 @@ const QUEUE_WEIGHTS: Weights = {
   progPush: 10,
   progPop: 8,
   progPeek: 6,
+  script: 8,
 };
 
 const COMMON_FLAGS = [0, F.RDONLY, F.WRONLY, F.RDONLY_PROG, F.WRONLY_PROG, F.NUMA_NODE];
@@ -285,6 +289,7 @@ const OUTER_WEIGHTS: Weights = {
   walk: 3,
   info: 1,
   object: 1,
+  script: 15,
 };
 
 /** A lock takes 4 aligned bytes of the value. */
@@ -338,6 +343,8 @@ function storageRow(name: string, type: number, owner: number): TypeRow {
       info: 1,
       object: 1,
       owner: 4,
+      // Only sockets are within the reach of a program that runs here.
+      script: owner === OBJECT.SOCKET ? 15 : 0,
     },
     createFlags: [F.NO_PREALLOC],
     shape(random) {
@@ -357,6 +364,27 @@ function storageRow(name: string, type: number, owner: number): TypeRow {
     key: noKey,
     btf: true,
     owner,
+  };
+}
+
+function ringRow(name: string, type: number): TypeRow {
+  return {
+    name,
+    type,
+    weight: 1,
+    cursor: "key",
+    weights: { update: 0.5, lookup: 0.5, nextKey: 0.3, info: 1, object: 1, script: 30, ring: 15 },
+    createFlags: COMMON_FLAGS,
+    shape: (random) => ({
+      keySize: 0,
+      valueSize: 0,
+      userValueSize: 0,
+      maxEntries: random.pick([4096, 4096, 8192, 65536]),
+      mapFlags: 0,
+      mapExtra: 0,
+      universe: 1,
+    }),
+    key: noKey,
   };
 }
 
@@ -392,6 +420,8 @@ export const TYPES: readonly TypeRow[] = [
     },
     key: lpmKey,
   },
+  ringRow("ringbuf", TYPE.RINGBUF),
+  ringRow("user_ringbuf", TYPE.USER_RINGBUF),
   queueRow("queue", TYPE.QUEUE),
   queueRow("stack", TYPE.STACK),
   {

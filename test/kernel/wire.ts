@@ -17,6 +17,12 @@
 //   RESET                                                   -> nothing
 //   OBJECT  u8 slot, u8 kind                                -> i32 result
 //   END     u8 slot                                         -> nothing
+//   RUN     u8 functions, u32 insns, u32 inputLength, u32 outputLength, u32 start of each function,
+//           instructions (references to maps by slot), input, the program's text for reports
+//                                                           -> i32 result, outputLength bytes
+//   RING    u8 slot, u8 kind, u32 maxEntries, u32 count, count bytes to append if USER
+//           -> i32 result, up to count records with their headers unless USER, u64 positions (of
+//              the consumer, the producer, and the oldest record that is not committed)
 //
 // Descriptors go through slots and ids come back as slots, because ids differ from kernel to kernel.
 // Results that are descriptors are compared as they are: both sides hand out the lowest free number.
@@ -30,6 +36,8 @@ export const OP = {
   RESET: 6,
   OBJECT: 7,
   END: 8,
+  RUN: 9,
+  RING: 10,
 } as const;
 
 /** How a buffer is handed over; bits. */
@@ -76,6 +84,12 @@ export const PROG = {
   PEEK: 5,
   LOOKUP_PERCPU: 6,
 } as const;
+
+/** What a RUN record's program works with: its input, where its output begins, and the end of both. */
+export const IO = { SLOT: 0xff, INPUT: 64, OUTPUT: 8192, SIZE: 16384 } as const;
+
+/** Bits of a RING record's kind: whose positions are moved; whether the library's second copy of the data is mapped. */
+export const RING = { USER: 1, MIRRORED: 2 } as const;
 
 export const OBJECT = { SOCKET: 0, TASK: 1, CGROUP: 2, FILE: 3 } as const;
 
@@ -176,6 +190,47 @@ export class OpStream {
     this.#begin(OP.END);
     this.#u8(slot);
     this.#end();
+  }
+
+  /** A program of its own; `starts` are the instructions where its functions begin, the first at 0. */
+  run(
+    insns: Uint8Array,
+    starts: readonly number[],
+    input: Uint8Array,
+    output: number,
+    text: string,
+  ): void {
+    this.#begin(OP.RUN);
+    this.#u8(starts.length);
+    this.#u32(insns.length / 8);
+    this.#u32(input.length);
+    this.#u32(output);
+    for (const start of starts) this.#u32(start);
+    this.#bytes(insns);
+    this.#bytes(input);
+    this.#bytes(new TextEncoder().encode(text));
+    this.#end();
+  }
+
+  /** Consumes up to `count` records of a ring buffer. */
+  consume(slot: number, maxEntries: number, count: number, kind = 0): void {
+    this.#ring(slot, kind, maxEntries, count);
+    this.#end();
+  }
+
+  /** Appends bytes, records with their headers, to a user ring buffer. */
+  produce(slot: number, maxEntries: number, bytes: Uint8Array): void {
+    this.#ring(slot, RING.USER, maxEntries, bytes.length);
+    this.#bytes(bytes);
+    this.#end();
+  }
+
+  #ring(slot: number, kind: number, maxEntries: number, count: number): void {
+    this.#begin(OP.RING);
+    this.#u8(slot);
+    this.#u8(kind);
+    this.#u32(maxEntries);
+    this.#u32(count);
   }
 
   /** Begins a BPF record; `attr*`, then `buffer`s, then `patch`es, then `endBpf` follow. */
