@@ -85,11 +85,14 @@ export function describeRecord(record: Uint8Array): string {
     }
     case OP.RUN: {
       const functions = record[5] ?? 0;
-      const input = 18 + functions * 4 + view.getUint32(6, true) * 8;
-      const text = input + view.getUint32(10, true);
+      const input = 22 + functions * 4 + view.getUint32(6, true) * 8;
+      let text = input + view.getUint32(10, true);
       const words = [...record.subarray(input, text)].map((byte) =>
         byte.toString(16).padStart(2, "0"),
       );
+      const packets = view.getUint32(18, true);
+      for (let i = 0; i < packets; i++) text += 2 + view.getUint16(text, true);
+      if (packets > 0) words.push(` packets=${packets}`);
       return `RUN input=${words.join("")}\n${new TextDecoder().decode(record.subarray(text))}`;
     }
     case OP.RING:

@@ -496,11 +496,11 @@ static int load_functions(const struct bpf_insn *insns, uint32_t count, const ui
 
 static void op_run(struct reader *in) {
   static struct bpf_insn insns[4096];
-  static uint8_t packet[64];
+  static const uint8_t none[64];
   uint32_t starts[MAX_FUNCTIONS];
   union bpf_attr run;
   int functions = get8(in);
-  uint32_t count = get32(in), input = get32(in), output = get32(in);
+  uint32_t count = get32(in), input = get32(in), output = get32(in), packets = get32(in);
   if (functions > MAX_FUNCTIONS || count > 4096 || input > IO_RESULT - IO_KEY || output > IO_SIZE - IO_RESULT)
     die("run record");
   for (int i = 0; i < functions; i++) starts[i] = get32(in);
@@ -511,12 +511,21 @@ static void op_run(struct reader *in) {
   int ret = load_functions(insns, count, starts, functions);
   if (ret >= 0) {
     int fd = ret;
-    memset(&run, 0, sizeof run);
-    run.test.prog_fd = fd;
-    run.test.data_in = (uintptr_t)packet;
-    run.test.data_size_in = sizeof packet;
-    long failed = sys_bpf(BPF_PROG_TEST_RUN, &run, sizeof run);
-    ret = failed < 0 ? (int)failed : (int)run.test.retval;
+    ret = 0;
+    in->at += count * sizeof insns[0] + input;
+    for (uint32_t i = 0; i < packets || i == 0; i++) {
+      memset(&run, 0, sizeof run);
+      run.test.prog_fd = fd;
+      run.test.data_size_in = packets ? get16(in) : sizeof none;
+      run.test.data_in = packets ? (uintptr_t)in->at : (uintptr_t)none;
+      if (packets) in->at += run.test.data_size_in;
+      long failed = sys_bpf(BPF_PROG_TEST_RUN, &run, sizeof run);
+      if (failed < 0) {
+        ret = failed;
+        break;
+      }
+      ret = (uint32_t)ret * 31 + run.test.retval;
+    }
     close(fd);
   }
   put32(ret);

@@ -78,7 +78,9 @@ const BUSY_BIT = 0x8000_0000;
 const LENGTH_MASK = 0x3fff_ffff;
 /** struct __sk_buff, and where its socket is. */
 const SK_BUFF_SIZE = 192;
+const SK_BUFF_DATA = 76;
 const SK_BUFF_SK = 168;
+const PACKET_ROOM = 65536;
 const BPF_FUNC_SK_FULLSOCK = 95;
 /** Outside every memory; the kernel is given an address of its own half. */
 const BAD_ADDRESS = 0xffff_fff0;
@@ -91,6 +93,7 @@ export class LibrarySide implements Side {
   readonly #scratch: number;
   readonly #io: number;
   readonly #ctx: number;
+  readonly #packet: number;
   readonly #machine: JsVm;
   readonly #hasTail: boolean;
   #u8: Uint8Array = new Uint8Array(0);
@@ -111,7 +114,13 @@ export class LibrarySide implements Side {
     this.#rt = rt;
     this.#hasTail = hasTail;
     const room = rt.alloc(
-      ATTR_ROOM + REGISTERS * REGISTER_SIZE + SCRATCH_SIZE + IO.SIZE + SK_BUFF_SIZE + STACK_SIZE,
+      ATTR_ROOM +
+        REGISTERS * REGISTER_SIZE +
+        SCRATCH_SIZE +
+        IO.SIZE +
+        SK_BUFF_SIZE +
+        STACK_SIZE +
+        PACKET_ROOM,
     );
     if (room === 0) throw new Error("no room for the test's buffers");
     this.#attr = room;
@@ -120,6 +129,7 @@ export class LibrarySide implements Side {
     this.#io = this.#scratch + SCRATCH_SIZE;
     this.#ctx = this.#io + IO.SIZE;
     this.#machine = this.#makeMachine(this.#ctx + SK_BUFF_SIZE);
+    this.#packet = this.#ctx + SK_BUFF_SIZE + STACK_SIZE;
     this.#refresh();
   }
 
@@ -379,13 +389,27 @@ export class LibrarySide implements Side {
 
   #run(): void {
     const functions = this.#get8();
-    const [insns, input, output] = [this.#get32() * 8, this.#get32(), this.#get32()];
+    const [insns, input] = [this.#get32() * 8, this.#get32()];
+    const [output, packets] = [this.#get32(), this.#get32()];
     const at = this.#at + functions * 4;
     this.#refresh();
     const io = this.#io;
     this.#u8.fill(0, io, io + IO.SIZE);
     this.#u8.set(this.#inBytes.subarray(at + insns, at + insns + input), io + IO.INPUT);
-    this.#put32(this.#load(this.#inBytes.slice(at, at + insns)) ? this.#exec() : -EBADF);
+    const isLoaded = this.#load(this.#inBytes.slice(at, at + insns));
+    let ret = 0;
+    this.#at = at + insns + input;
+    const runs = isLoaded ? Math.max(1, packets) : 0;
+    for (let i = 0; i < runs; i++) {
+      const length = packets > 0 ? this.#get16() : 64;
+      this.#u8.fill(0, this.#packet, this.#packet + length);
+      if (packets > 0) {
+        this.#u8.set(this.#inBytes.subarray(this.#at, this.#at + length), this.#packet);
+        this.#at += length;
+      }
+      ret = (Math.imul(ret, 31) + this.#exec(length)) | 0;
+    }
+    this.#put32(isLoaded ? ret : -EBADF);
     this.#putMemory(io + IO.OUTPUT, output);
   }
 
@@ -404,8 +428,12 @@ export class LibrarySide implements Side {
     }
   }
 
-  #exec(): number {
+  /** Runs the program on a packet of this length. */
+  #exec(length: number): number {
     const socket = this.#rt.socket?.({});
+    this.#view.setUint32(this.#ctx, length, true);
+    this.#view.setUint32(this.#ctx + SK_BUFF_DATA, this.#packet, true);
+    this.#view.setUint32(this.#ctx + SK_BUFF_DATA + 4, this.#packet + length, true);
     this.#view.setUint32(this.#ctx + SK_BUFF_SK, socket?.ptr ?? 0, true);
     this.#rt.setCallback((fn, r1, r2, r3, r4) => this.#machine.call(Number(fn), r1, r2, r3, r4));
     const ret = this.#machine.exec(this.#ctx, SK_BUFF_SIZE);
@@ -423,6 +451,7 @@ export class LibrarySide implements Side {
         id === BPF_FUNC_SK_FULLSOCK ? r1 : exports.bpf_helper_call(id, r1, r2, r3, r4, r5),
       validRange: (address, length) =>
         (address >= this.#io && address + length <= this.#io + IO.SIZE) ||
+        (address >= this.#packet && address + length <= this.#packet + PACKET_ROOM) ||
         exports.bpf_valid_range(address, length) === 1,
     });
   }
@@ -511,6 +540,11 @@ export class LibrarySide implements Side {
 
   #get8(): number {
     return this.#inBytes[this.#at++] ?? 0;
+  }
+
+  #get16(): number {
+    this.#at += 2;
+    return this.#in.getUint16(this.#at - 2, true);
   }
 
   #get32(): number {

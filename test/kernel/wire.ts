@@ -17,9 +17,10 @@
 //   RESET                                                   -> nothing
 //   OBJECT  u8 slot, u8 kind                                -> i32 result
 //   END     u8 slot                                         -> nothing
-//   RUN     u8 functions, u32 insns, u32 inputLength, u32 outputLength, u32 start of each function,
-//           instructions (references to maps by slot), input, the program's text for reports
-//                                                           -> i32 result, outputLength bytes
+//   RUN     u8 functions, u32 insns, u32 inputLength, u32 outputLength, u32 packets, u32 start of each
+//           function, instructions (references to maps by slot), input, packets (u16 length, bytes;
+//           without any the program runs once on 64 zeros), the program's text for reports
+//           -> i32 result (31 * the one before + r0, for each packet), outputLength bytes
 //   RING    u8 slot, u8 kind, u32 maxEntries, u32 count, count bytes to append if USER
 //           -> i32 result, up to count records with their headers unless USER, u64 positions (of
 //              the consumer, the producer, and the oldest record that is not committed)
@@ -199,15 +200,21 @@ export class OpStream {
     input: Uint8Array,
     output: number,
     text: string,
+    packets: readonly Uint8Array[] = [],
   ): void {
     this.#begin(OP.RUN);
     this.#u8(starts.length);
     this.#u32(insns.length / 8);
     this.#u32(input.length);
     this.#u32(output);
+    this.#u32(packets.length);
     for (const start of starts) this.#u32(start);
     this.#bytes(insns);
     this.#bytes(input);
+    for (const packet of packets) {
+      this.#u16(packet.length);
+      this.#bytes(packet);
+    }
     this.#bytes(new TextEncoder().encode(text));
     this.#end();
   }

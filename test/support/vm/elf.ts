@@ -21,6 +21,7 @@ interface ElfSymbol {
   readonly type: number;
   readonly section: number;
   readonly value: number;
+  readonly size: number;
 }
 
 interface Relocation {
@@ -73,6 +74,24 @@ export class ElfObject {
       .map((symbol) => symbol.name);
   }
 
+  /** What the object has at the place of a map: attributes, where it was defined the older way. */
+  mapData(name: string): Uint8Array {
+    const symbol = this.#symbols.find((found) => found.name === name && this.#isMap(found));
+    if (symbol === undefined) throw new ElfError(`no map ${name}`);
+    return this.#section(symbol.section).data.subarray(symbol.value, symbol.value + symbol.size);
+  }
+
+  /** Where the functions of a linked program begin: its own at 0, then those of .text. */
+  functionStarts(name: string): number[] {
+    const index = this.#sections.findIndex((section) => section.name === name);
+    const textIndex = this.#sections.findIndex((section) => section.name === TEXT);
+    const textStart = this.#section(index).data.length / op.INSN_SIZE;
+    const starts = this.#symbols
+      .filter(({ type, section }) => type === STT_FUNC && section === textIndex)
+      .map(({ value }) => textStart + value / op.INSN_SIZE);
+    return [0, ...starts.toSorted((a, b) => a - b)];
+  }
+
   /**
    * The program of a section with the functions of .text behind it. References to maps become
    * those of kind 1 (map by fd), which relocate() resolves.
@@ -105,6 +124,11 @@ export class ElfObject {
       if (fd === undefined) throw new ElfError(`no fd for map ${symbol.name}`);
       view.setUint8(at + 1, (view.getUint8(at + 1) & 0x0f) | (op.BPF_PSEUDO_MAP_FD << 4));
       view.setInt32(at + 4, fd, true);
+    } else if (type === R_BPF_64_64 && symbol.section === textIndex) {
+      // A callback: imm has bytes from the symbol.
+      const target = textStart + (symbol.value + view.getInt32(at + 4, true)) / op.INSN_SIZE;
+      view.setUint8(at + 1, (view.getUint8(at + 1) & 0x0f) | (op.BPF_PSEUDO_FUNC << 4));
+      view.setInt32(at + 4, target - (start + pc) - 1, true);
     } else if (type === R_BPF_64_32 && symbol.section === textIndex) {
       // imm counts from the symbol, in instructions, less one.
       const target = textStart + symbol.value / op.INSN_SIZE + view.getInt32(at + 4, true) + 1;
@@ -191,6 +215,7 @@ function readSymbols(sections: readonly Section[]): ElfSymbol[] {
       type: view.getUint8(at + 4) & 0x0f,
       section: view.getUint16(at + 6, true),
       value: Number(view.getBigUint64(at + 8, true)),
+      size: Number(view.getBigUint64(at + 16, true)),
     };
   });
 }
