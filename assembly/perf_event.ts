@@ -12,6 +12,8 @@
 //
 // Differs: events are made by the host (perf_event_create) and are all of the kind that takes output (SW_BPF_OUTPUT); a
 // slot keeps its event until it is replaced, deleted, or the map ends, whoever put it in (as with BPF_F_PRESERVE_ELEMS).
+// A sample of more than 65516 bytes is E2BIG: its size would overflow the u16, as it does in the kernel, which answers 0 and
+// leaves a record in the stream that says another size than it has.
 
 import {
   BPF_F_CURRENT_CPU,
