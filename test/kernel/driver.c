@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -55,6 +56,7 @@ struct slot {
   pid_t child; // task slots: the parked process
   char cgroup[64];
   int progs[PROGS]; // -1 = not loaded yet
+  int epoll;        // ring buffers: waits for wake-ups; -1 = not asked yet
 };
 
 struct buffer {
@@ -170,6 +172,8 @@ static uint32_t slot_of_id(uint32_t id) {
 static int close_slot(struct slot *slot) {
   int ret = close(slot->fd) < 0 ? -errno : 0;
   slot->fd = -1;
+  if (slot->epoll >= 0) close(slot->epoll);
+  slot->epoll = -1;
   for (int i = 0; i < PROGS; i++) {
     if (slot->progs[i] >= 0) close(slot->progs[i]);
     slot->progs[i] = -1;
@@ -534,9 +538,23 @@ static void op_run(struct reader *in) {
 
 // --- the other end of ring buffers ----------------------------------------------------------------
 
+/** Whether a ring was woken, and had something to wake for, since this was asked last. */
+static uint32_t was_woken(struct slot *slot, int is_user) {
+  struct epoll_event event = {.events = EPOLLET | (is_user ? EPOLLOUT : EPOLLIN)};
+  if (slot->epoll < 0) {
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0) die("epoll_create1");
+    slot->epoll = fcntl(fd, F_DUPFD_CLOEXEC, OWN_FDS);
+    close(fd);
+    if (epoll_ctl(slot->epoll, EPOLL_CTL_ADD, slot->fd, &event) < 0) die("epoll_ctl");
+  }
+  return epoll_wait(slot->epoll, &event, 1, 0);
+}
+
 /** Reads up to `limit` records of a ring, or appends bytes to a user's; answers the three positions after it. */
 static void op_ring(struct reader *in) {
-  int fd = slot_at(get8(in))->fd, is_user = get8(in) & 1;
+  struct slot *slot = slot_at(get8(in));
+  int fd = slot->fd, is_user = get8(in) & 1;
   uint32_t size = get32(in), count = get32(in);
   size_t room = 4096 + 2 * (size_t)size;
   uint8_t *cons = mmap(NULL, 4096, is_user ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -544,6 +562,7 @@ static void op_ring(struct reader *in) {
   put32(cons == MAP_FAILED || prod == MAP_FAILED ? -errno : 0);
   if (cons != MAP_FAILED && prod != MAP_FAILED) {
     uint64_t *cons_pos = (uint64_t *)cons, *prod_pos = (uint64_t *)prod;
+    put32(was_woken(slot, is_user));
     if (is_user) {
       memcpy(prod + 4096 + (*prod_pos & (size - 1)), in->at, count);
       *prod_pos += count;
@@ -651,7 +670,7 @@ static void set_up(void) {
   io = mmap(NULL, IO_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, io_fd, 0);
   if (io == MAP_FAILED) die("mmap of the io map");
   for (int i = 0; i < SLOTS; i++) {
-    slots[i].fd = -1;
+    slots[i].fd = slots[i].epoll = -1;
     for (int j = 0; j < PROGS; j++) slots[i].progs[j] = -1;
   }
   pin_to_cpu(0);

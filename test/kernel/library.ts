@@ -36,6 +36,7 @@ export interface HelperExports {
   bpf_map_peek_elem?(map: number, value: number): number;
   bpf_valid_range(address: number, length: number): number;
   bpf_helper_call(id: number, r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint): bigint;
+  ringbuf_wakeup_word(map: number): number;
   map_munmap(map: number, writable: number): void;
   map_mmap(fd: number, offset: number, length: number, writable: number): number;
   map_type_supported(type: number): number;
@@ -100,6 +101,7 @@ export class LibrarySide implements Side {
   #view = new DataView(new ArrayBuffer(0));
   readonly #fds = new Int32Array(SLOTS).fill(-1);
   readonly #ids = new Uint32Array(SLOTS);
+  readonly #wakeups: (number | undefined)[] = [];
   readonly #objects: (HostObject | null)[] = Array.from({ length: SLOTS }, () => null);
   #answers = new Uint8Array(1 << 20);
   #answersView = new DataView(this.#answers.buffer);
@@ -316,6 +318,7 @@ export class LibrarySide implements Side {
   #closeSlot(slot: number): number {
     const ret = this.#rt.close(this.#fds[slot] ?? -1);
     this.#fds[slot] = -1;
+    this.#wakeups[slot] = undefined;
     return ret;
   }
 
@@ -457,7 +460,8 @@ export class LibrarySide implements Side {
   }
 
   #ring(): void {
-    const fd = this.#fds[this.#get8()] ?? -1;
+    const slot = this.#get8();
+    const fd = this.#fds[slot] ?? -1;
     const kind = this.#get8();
     const isUser = (kind & RING.USER) !== 0;
     const size = this.#get32();
@@ -475,6 +479,8 @@ export class LibrarySide implements Side {
     this.#refresh();
     const prod = cons + PAGE_SIZE;
     const position = (at: number) => this.#view.getBigUint64(at, true);
+    const used = Number(position(prod) - position(cons));
+    this.#put32(this.#wasWoken(slot) && (isUser ? used < size : used > 0) ? 1 : 0);
     const recordAt = (pos: bigint) => prod + PAGE_SIZE + (Number(pos) & (size - 1));
     if (isUser) {
       const content = this.#inBytes.subarray(this.#at, this.#at + count);
@@ -492,6 +498,15 @@ export class LibrarySide implements Side {
     }
     this.#putMemory(cons, 8);
     this.#putMemory(prod, 16);
+  }
+
+  /** Whether there was a wake-up since this was asked last; the first time always. */
+  #wasWoken(slot: number): boolean {
+    const map = this.#rt.exports.bpf_map_by_fd(this.#fds[slot] ?? -1);
+    const count = this.#view.getUint32(this.#rt.exports.ringbuf_wakeup_word(map) >>> 0, true);
+    const before = this.#wakeups[slot];
+    this.#wakeups[slot] = count;
+    return count !== before;
   }
 
   #object(): void {

@@ -22,8 +22,9 @@
 //           without any the program runs once on 64 zeros), the program's text for reports
 //           -> i32 result (31 * the one before + r0, for each packet), outputLength bytes
 //   RING    u8 slot, u8 kind, u32 maxEntries, u32 count, count bytes to append if USER
-//           -> i32 result, up to count records with their headers unless USER, u64 positions (of
-//              the consumer, the producer, and the oldest record that is not committed)
+//           -> i32 result, u32 woken since the record before, up to count records with their headers
+//              unless USER, u64 positions (of the consumer, the producer, and the oldest record that
+//              is not committed)
 //
 // Descriptors go through slots and ids come back as slots, because ids differ from kernel to kernel.
 // Results that are descriptors are compared as they are: both sides hand out the lowest free number.
