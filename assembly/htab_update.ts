@@ -292,8 +292,10 @@ function writePercpu(h: BpfHtab, at: usize, value: usize, syscall: bool, isNew: 
     if (syscall) {
       copyBytes(slot, value + i * h.slotSize, h.slotSize);
     } else {
-      zeroBytes(slot, h.slotSize);
-      if (i == cpu()) copyBytes(slot, value, h.valueSize);
+      // The value may be that of the element which was evicted for this one: it is where it goes.
+      const kept = i == cpu() ? h.valueSize : 0;
+      copyBytes(slot, value, kept);
+      zeroBytes(slot + kept, h.slotSize - kept);
     }
   }
 }

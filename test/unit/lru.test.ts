@@ -205,6 +205,23 @@ describeEachBuild("eviction", (build) => {
     return keys;
   }
 
+  it.for([
+    ["LRU_HASH", LRU],
+    ["LRU_PERCPU_HASH", LRU_PERCPU],
+  ] as const)("%s: a program may hand in the value that is evicted for it", ([, type]) => {
+    const fd = create({ type, maxEntries: 1 });
+    const map = rt.exports.bpf_map_by_fd(fd) >>> 0;
+    const put = (key: number, value: number): number =>
+      rt.exports.bpf_map_update_elem(map, place(rt, u32s(key)), value, 0n);
+    expect(put(1, place(rt, u64s(77)))).toBe(0);
+    const value = rt.exports.bpf_map_lookup_elem(map, place(rt, u32s(1))) >>> 0;
+    expect(put(2, value)).toBe(0);
+    expect(walk(fd)).toEqual([2]);
+    const values = client.lookup(fd, u32s(2), 16).out;
+    expect(values.slice(0, 8)).toEqual(u64s(77));
+    if (type === LRU_PERCPU) expect(values.slice(8)).toEqual(u64s(0));
+  });
+
   function runStep(fd: number, step: string): void {
     const [verb = "", operand = "", errno] = step.split(" ");
     const expected = errno === undefined ? 0 : -(ERRNOS[errno] ?? Number.NaN);
