@@ -113,6 +113,8 @@ export class Script {
       return this.#lookup(` r3 = ${random.below(this.#tools.cpus + 2)};`);
     }
     if (choice < 17 && this.#type !== TYPE.LPM_TRIE) return this.#forEach();
+    const hasLock = (this.#shape.lockOffset ?? -1) >= 0;
+    if (choice < 19 && !hasLock) return this.#fromElement();
     return this.#lookup("");
   }
 
@@ -221,6 +223,26 @@ export class Script {
     this.#line(this.#map(), this.#at("r2", this.#bytes(this.#tools.key())));
     this.#line("call bpf_map_delete_elem");
     this.#log();
+  }
+
+  /** Hands a value of the map in again: as the value of an element, or as a key. */
+  #fromElement(): void {
+    const random = this.#random;
+    const { keySize, valueSize } = this.#shape;
+    const out = this.#label();
+    this.#line(this.#map(), this.#at("r2", this.#bytes(this.#tools.key())));
+    this.#line(`call bpf_map_lookup_elem; if r0 == 0 goto ${out}; r7 = r0`, this.#map());
+    const own = keySize <= valueSize && random.chance(0.3);
+    if (own) this.#line("r2 = r7");
+    else this.#line(this.#at("r2", this.#bytes(this.#tools.key())));
+    if (own && random.chance(0.3)) this.#line("call bpf_map_delete_elem");
+    else {
+      const value = this.#bytes(this.#tools.value(valueSize));
+      this.#line(own && random.chance(0.5) ? this.#at("r3", value) : "r3 = r7");
+      this.#line(`r4 = 0x${this.#tools.flags().toString(16)} ll; call bpf_map_update_elem`);
+    }
+    this.#log();
+    this.#line(`${out}:`);
   }
 
   /** Changes a value under its lock. */
