@@ -173,4 +173,18 @@ describeEachBuild("perf event array", (build) => {
     expect(events.drain(() => {})).toBe(0);
     expect(events.lost).toBe(2);
   });
+
+  it("refuses records and callbacks of other types, and loses no record by it", () => {
+    const events = m.runtime.createMap({ type: "perf_event_array", maxEntries: 2 });
+    events.open(4096);
+    const output: (record: never) => unknown = events.output.bind(events);
+    for (const record of [[300], Uint32Array.of(300), "1", { length: 4 }, undefined]) {
+      expect(() => output(record as never)).toThrow(TypeError);
+    }
+    events.output(Uint8Array.of(7));
+    expect(() => Reflect.apply(events.drain, events, []) as unknown).toThrow(TypeError);
+    const seen: unknown[] = [];
+    events.drain((_cpu, record) => void seen.push(record[0]));
+    expect(seen).toEqual([7]);
+  });
 });

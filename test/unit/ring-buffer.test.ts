@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BPF_RB_NO_WAKEUP, RingBuffer, struct, u32, u8 } from "../../ts/index.js";
 import type { BpfRuntime } from "../../ts/index.js";
 import { describeEachBuild } from "../support/builds.js";
+import { codeOf } from "../support/errors.js";
 
 const bytes = (...values: number[]): Uint8Array => new Uint8Array(values);
 const event = struct({ id: u32, kind: u8 });
@@ -59,6 +60,63 @@ describeEachBuild("typed ring buffers", (build) => {
       };
       expect(() => rb.drain(fail)).toThrow("no");
       expect(rb.take()).toEqual(bytes(2));
+    });
+
+    it("does not let a callback of its drain consume: no record comes twice, none is lost", () => {
+      const rb = ring();
+      for (let n = 1; n <= 4; n++) rb.output(new Uint8Array(900).fill(n));
+      const seen: number[] = [];
+      const lengths = new Uint32Array(4);
+      rb.drain((record) => {
+        seen.push(record[0] ?? 0);
+        expect(codeOf(() => rb.drain(() => {}))).toBe("EBUSY");
+        expect(codeOf(() => rb.take())).toBe("EBUSY");
+        expect(codeOf(() => rb.recordsInto(new Uint8Array(4096), lengths))).toBe("EBUSY");
+        // Into the room that a consumer in between would have made.
+        rb.output(new Uint8Array(700).fill(9));
+      }, 4);
+      for (let record = rb.take(); record !== undefined; record = rb.take()) {
+        expect([...new Set(record)]).toEqual([9]);
+        seen.push(9);
+      }
+      expect(seen.slice(0, 4)).toEqual([1, 2, 3, 4]);
+      expect([rb.availableBytes, rb.output(new Uint8Array(4000))]).toEqual([0, true]);
+    });
+
+    it("refuses arguments of other types, and loses no record by it", async () => {
+      const rb = ring();
+      const wrong: unknown[] = [
+        [300, 1],
+        "12",
+        Uint16Array.of(300),
+        { length: 4 },
+        undefined,
+        null,
+      ];
+      const output: (record: never) => unknown = rb.output.bind(rb);
+      for (const record of wrong) expect(() => output(record as never)).toThrow(TypeError);
+      expect(rb.poll()).toBe(false);
+      rb.output(new Uint8Array(300).fill(7));
+      const drain: (...args: never[]) => unknown = rb.drain.bind(rb);
+      const into: (...args: never[]) => unknown = rb.recordsInto.bind(rb);
+      const calls: readonly (() => unknown)[] = [
+        () => drain(),
+        () => drain({} as never),
+        () => rb.drain(() => {}, Number.NaN),
+        () => drain((() => {}) as never, "1" as never),
+        () => into(new Uint8Array(1000) as never, new Uint8Array(1) as never),
+        () => into(new Uint16Array(1000) as never, new Uint32Array(1) as never),
+        () => into([] as never, [] as never),
+        () => rb.wait(Number.NaN),
+      ];
+      for (const call of calls) expect(call).toThrow(TypeError);
+      await expect(rb.waitAsync(Number.NaN)).rejects.toThrow(TypeError);
+      expect(rb.take()).toEqual(new Uint8Array(300).fill(7));
+      const user = rt.createMap({ type: "user_ringbuf", maxEntries: 4096 });
+      const push: (record: never) => unknown = user.push.bind(user);
+      for (const record of wrong) expect(() => push(record as never)).toThrow(TypeError);
+      await expect(user.waitAsync(8, Number.NaN)).rejects.toThrow(TypeError);
+      expect(user.freeBytes).toBe(4096);
     });
 
     it("goes on when the callback makes the memory grow", () => {

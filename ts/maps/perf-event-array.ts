@@ -5,6 +5,7 @@ import { FMODE_WRITE } from "../holdings.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import { isU32 } from "../numbers.js";
+import { checkBytes, checkCallback } from "./records.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
 
@@ -93,9 +94,11 @@ export class PerfEventArray extends TypedMap {
   /**
    * What a program does on the runtime's current CPU: writes a record.
    * @returns false: no room, the record is lost
+   * @throws {TypeError} no Uint8Array
    * @throws {BpfError} ENOENT: no stream for this CPU; E2BIG: 64 KiB or more, or no such index
    */
   output(record: Uint8Array): boolean {
+    checkBytes("record", record);
     this.mustBeOpen("bpf_perf_event_output");
     const { exports, views } = this.runtime;
     const ptr = this.holdings.take(Math.max(1, record.length));
@@ -113,8 +116,10 @@ export class PerfEventArray extends TypedMap {
    * @param callback gets copies; like the kernel's they are padded, to 4 more than a multiple of 8, with what lay in
    *   the stream before. False ends it, as does closing the map or `open`.
    * @returns the number of records
+   * @throws {TypeError} no function
    */
   drain(callback: (cpu: number, record: Uint8Array) => boolean | void): number {
+    checkCallback(callback);
     this.mustBeOpen("perf_buffer__consume");
     let count = 0;
     const streams = this.#streams;

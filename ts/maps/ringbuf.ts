@@ -10,6 +10,7 @@ import { BpfError } from "../errors.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import { integer, isFlags } from "../numbers.js";
+import { checkBytes, checkCallback, checkTime } from "./records.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
 import type { LiveViews } from "../views.js";
@@ -175,6 +176,7 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
   /** Of recordsInto, and of output. */
   readonly #outWords = new ByteWords(0);
   readonly #recordWords = new ByteWords(0);
+  #isConsuming = false;
 
   // ---- producing: what programs do with the helpers ----
 
@@ -182,9 +184,11 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
    * Copies a record in and publishes it (bpf_ringbuf_output).
    * @param flags BPF_RB_NO_WAKEUP, BPF_RB_FORCE_WAKEUP
    * @returns false: no room, the record is lost (`lost` counts it)
+   * @throws {TypeError} no Uint8Array
    * @throws {BpfError} EINVAL: other flags
    */
   output(record: Uint8Array, flags = 0): boolean {
+    checkBytes("record", record);
     this.#checkFlags("bpf_ringbuf_output", flags);
     if (record.length <= SHORT && flags === 0) return this.#outputShort(record);
     const ptr = this.#reserve(record.length);
@@ -271,13 +275,22 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
    * @param callback gets each record; bytes are a view of the ring, good until the callback returns. False ends it.
    * @param limit    at most this many
    * @returns the number of records handed over. One whose callback throws counts as read.
+   * @throws {TypeError} no function; a limit that is no number
+   * @throws {BpfError} EBUSY: called by a callback of the same map's drain
    */
   drain(callback: (record: V) => boolean | void, limit = Infinity): number {
+    checkCallback(callback);
+    if (typeof limit !== "number" || Number.isNaN(limit)) {
+      throw new TypeError(`limit: expected a number, got ${String(limit)}`);
+    }
     this.mustBeOpen("ring_buffer__consume");
     return this.#consume(limit, (ptr, size) => callback(this.#view(ptr, size)) !== false);
   }
 
-  /** Takes the oldest record out, as a copy; undefined: there is none. */
+  /**
+   * Takes the oldest record out, as a copy; undefined: there is none.
+   * @throws {BpfError} EBUSY: called by a callback of the same map's drain
+   */
   take(): V | undefined {
     this.mustBeOpen("ring_buffer__consume");
     let record: V | undefined;
@@ -293,9 +306,12 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
    * @param out     for the bytes; a record that does not fit stays in the ring
    * @param lengths for the length of each record
    * @returns the number of records copied
-   * @throws {BpfError} E2BIG: the first record is longer than `out`
+   * @throws {TypeError} other arrays
+   * @throws {BpfError} E2BIG: the first record is longer than `out`; EBUSY: called by a callback of the same map's drain
    */
   recordsInto(out: Uint8Array, lengths: Uint32Array): number {
+    checkBytes("out", out);
+    if (!(lengths instanceof Uint32Array)) throw new TypeError("lengths: expected a Uint32Array");
     this.mustBeOpen("ring_buffer__consume");
     const { views } = this;
     const words = this.#outWords.view(out);
@@ -334,8 +350,12 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
     return count;
   }
 
-  /** Resolves to true when there is a record to read, to false after `timeoutMs` or when the map is closed. */
+  /**
+   * Resolves to true when there is a record to read, to false after `timeoutMs` or when the map is closed.
+   * @throws {TypeError} a time that is no number
+   */
   async waitAsync(timeoutMs = Infinity): Promise<boolean> {
+    checkTime(timeoutMs);
     const end = Date.now() + timeoutMs;
     while (this.holdings.isOpen) {
       const { count } = this.waiter;
@@ -350,8 +370,10 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
   /**
    * Blocks this thread until there is a record to read (shared memory only, and not on a browser's main thread).
    * @returns false after `timeoutMs`
+   * @throws {TypeError} a time that is no number
    */
   wait(timeoutMs = Infinity): boolean {
+    checkTime(timeoutMs);
     const end = Date.now() + timeoutMs;
     while (true) {
       const { count } = this.waiter;
@@ -393,6 +415,23 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
 
   /** Walks over committed records; `fits` may refuse one, which then stays. */
   #consume(
+    limit: number,
+    visit: (ptr: number, size: number) => boolean,
+    fits?: (size: number) => boolean,
+  ): number {
+    // Two walks at once would read records twice, and give room back that is still read.
+    if (this.#isConsuming) {
+      throw new BpfError("ring_buffer__consume", -uapi.EBUSY, "a drain of this map is under way");
+    }
+    this.#isConsuming = true;
+    try {
+      return this.#walk(limit, visit, fits);
+    } finally {
+      this.#isConsuming = false;
+    }
+  }
+
+  #walk(
     limit: number,
     visit: (ptr: number, size: number) => boolean,
     fits?: (size: number) => boolean,
@@ -476,8 +515,13 @@ export class UserRingBuffer extends RingMap<Uint8Array> {
     return new RingRecord(this, at + HDR, byteLength);
   }
 
-  /** Copies a record in and publishes it. @returns false: no room */
+  /**
+   * Copies a record in and publishes it.
+   * @returns false: no room
+   * @throws {TypeError} no Uint8Array
+   */
   push(record: Uint8Array): boolean {
+    checkBytes("record", record);
     const reserved = this.reserve(record.length);
     if (reserved === undefined) return false;
     reserved.bytes.set(record);
@@ -487,10 +531,11 @@ export class UserRingBuffer extends RingMap<Uint8Array> {
 
   /**
    * Resolves to true when a program has made room since the ring was seen full, to false after the time or at close.
-   * @throws {TypeError | RangeError} no integer in 0..2^30-1
+   * @throws {TypeError | RangeError} no integer in 0..2^30-1; a time that is no number
    */
   async waitAsync(byteLength: number, timeoutMs = Infinity): Promise<boolean> {
     checkLength(byteLength);
+    checkTime(timeoutMs);
     const end = Date.now() + timeoutMs;
     while (this.holdings.isOpen) {
       const { count } = this.waiter;
