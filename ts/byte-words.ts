@@ -5,6 +5,12 @@ const NONE = /* @__PURE__ */ new Uint8Array(0);
 const NO_WORDS = /* @__PURE__ */ new Int32Array(0);
 const NO_LONGS = /* @__PURE__ */ new BigInt64Array(0);
 
+/** What the libraries of es2023 do not know of buffers. */
+interface Resizable {
+  readonly resizable?: boolean;
+  readonly growable?: boolean;
+}
+
 export const isBytes = (value: unknown, size: number): value is Uint8Array =>
   value instanceof Uint8Array && value.length === size;
 
@@ -53,7 +59,10 @@ export class ByteWords {
     }
   }
 
-  /** The memory of an array that came twice in a row, as words; no words for others and for unaligned ones. */
+  /**
+   * The memory of an array that came twice in a row, as words; no words for others, for unaligned ones, and for those whose
+   * length may change with their buffer's.
+   */
   view(bytes: Uint8Array): Int32Array {
     return bytes === this.bytes ? this.words : this.meet(bytes);
   }
@@ -65,6 +74,8 @@ export class ByteWords {
     }
     // A view costs as much as several operations, hence not for arrays that come once.
     const { buffer, byteOffset, length } = bytes;
+    const { resizable, growable } = buffer as Resizable;
+    if (resizable === true || growable === true) return NO_WORDS;
     this.bytes = bytes;
     this.words = byteOffset % 4 === 0 ? new Int32Array(buffer, byteOffset, length / 4) : NO_WORDS;
     this.longs =
