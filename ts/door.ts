@@ -6,10 +6,11 @@
 
 import { ByteWords, isBytes, wordOf, writeBytes } from "./byte-words.js";
 import { KIND } from "./codec.js";
-import type { Codec, CodecKind } from "./codec.js";
+import type { Codec, CodecKind, MemoryViews } from "./codec.js";
 import { roundUp } from "./codec/base.js";
 import type { CoreExports } from "./core.js";
 import { EPERM } from "./uapi.js";
+import { Staging } from "./staging.js";
 import { LiveViews } from "./views.js";
 
 /** How keys reach the core. */
@@ -114,6 +115,10 @@ export class MapDoor<K, KI, V, VI> {
   readonly isPerCpu: boolean;
   private readonly path: number;
   private readonly valueKind: CodecKind;
+  private readonly keys: Staging<KI>;
+  private readonly values: Staging<VI>;
+  /** May encoding a key or a value run the caller's code? */
+  private readonly isLive: boolean;
   /**
    * Bytes of a value where those are whole words, and few enough to be copied word by word: built-in copies and loops over
    * bytes take four times as long. 0 elsewhere.
@@ -154,6 +159,9 @@ export class MapDoor<K, KI, V, VI> {
     this.isPerCpu = options.isPerCpu;
     this.path = keyPath(options.key.kind, options.key.size, options.isHash, options.isArray);
     this.valueKind = options.value.kind;
+    this.keys = new Staging(options.key);
+    this.values = new Staging(options.value);
+    this.isLive = this.keys.isLive || this.values.isLive;
     const { size } = options.value;
     const isShort = this.valueKind === BYTES && size % 4 === 0 && size <= SHORT_COPY;
     this.shortSize = isShort ? size : 0;
@@ -229,14 +237,31 @@ export class MapDoor<K, KI, V, VI> {
     this.mem = new LiveViews({ buffer: new ArrayBuffer(this.valuePtr + this.value.size) });
   }
 
-  /** Encodes a key into the window. */
+  /** Encodes a key into the window. The caller's code may have closed the map meanwhile. */
   encodeKey(key: KI): void {
+    const { keys } = this;
+    if (keys.isLive) {
+      this.moveKey(keys.lay(key, "key"));
+      return;
+    }
     this.mem.reach(this.keyPtr, this.key.size);
     this.key.write(this.mem, this.keyPtr, key, "key");
   }
 
-  /** Encodes a value into the window. */
-  encodeValue(value: VI): void {
+  private moveKey(laid: MemoryViews): void {
+    const { keys, mem, keyPtr } = this;
+    mem.reach(keyPtr, keys.size);
+    keys.move(laid, mem, keyPtr);
+  }
+
+  private moveValue(laid: MemoryViews): void {
+    const { values, mem, valuePtr } = this;
+    mem.reach(valuePtr, values.size);
+    values.move(laid, mem, valuePtr);
+  }
+
+  /** Encodes a value whose codec runs nobody's code into the window. */
+  private encodeValue(value: VI): void {
     const { mem, valuePtr, valueKind } = this;
     if (valuePtr < mem.u8.length && typeof value === "number") {
       if (valueKind === U32 && value >>> 0 === value) {
@@ -363,12 +388,30 @@ export class MapDoor<K, KI, V, VI> {
       this.encodeBytes(value);
       return this.updateBytes16(key, 0);
     }
+    return this.put(key, value, 0);
+  }
+
+  /** Inserts or replaces as the flags say. @returns 0 or -errno */
+  put(key: KI, value: VI, flags: number): number {
+    if (this.isLive) return this.putLive(key, value, flags);
     this.encodeValue(value);
-    return this.update(key, 0);
+    return this.update(key, flags);
+  }
+
+  /** The caller's code runs before the first byte is in a window, which it might use as well. */
+  private putLive(key: KI, value: VI, flags: number): number {
+    const { keys, values } = this;
+    const laidValue = values.isLive ? values.lay(value, "value") : undefined;
+    const laidKey = keys.isLive ? keys.lay(key, "key") : undefined;
+    if (laidValue !== undefined) this.moveValue(laidValue);
+    else this.encodeValue(value);
+    if (laidKey === undefined) return this.update(key, flags);
+    this.moveKey(laidKey);
+    return this.updateFromWindow(flags);
   }
 
   /** Updates with the value in the window. @returns 0 or -errno */
-  update(key: KI, flags: number): number {
+  private update(key: KI, flags: number): number {
     if (this.path === BY.U32 && isU32(key))
       return this.update4(this.map, this.handle, key, this.valuePtr, flags);
     return this.updateOther(key, flags);
@@ -407,6 +450,10 @@ export class MapDoor<K, KI, V, VI> {
 
   private updateEncoded(key: KI, flags: number): number {
     this.encodeKey(key);
+    return this.updateFromWindow(flags);
+  }
+
+  private updateFromWindow(flags: number): number {
     const { map, handle, valuePtr } = this;
     switch (this.path) {
       case BY.WORDS1:

@@ -4,7 +4,9 @@
 // The fd is not among it: it is an entry of the fd table, and programs and other typed maps may use it. It stays open until it
 // is closed, or the runtime ends. When a typed map is garbage, only its memory is given back.
 
+import type { Codec } from "./codec.js";
 import type { BpfRuntime } from "./runtime.js";
+import { Staging } from "./staging.js";
 import { allocate } from "./syscall.js";
 
 /** Opened for reading, for writing (assembly/fd.ts). */
@@ -84,6 +86,7 @@ export class Holdings {
   readonly mode: number;
   readonly #blocks: Blocks;
   readonly #self = new WeakRef(this);
+  readonly #stagings = new Map<object, Staging<unknown>>();
   #shut: (() => void) | undefined;
   #isOpen = true;
 
@@ -122,6 +125,16 @@ export class Holdings {
    */
   take(bytes: number): number {
     return this.#blocks.take(bytes);
+  }
+
+  /** Where values are laid out that go to the map's memory by a ref. */
+  stagingOf<I>(codec: Codec<unknown, I>): Staging<I> {
+    let staging = this.#stagings.get(codec) as Staging<I> | undefined;
+    if (staging === undefined) {
+      staging = new Staging(codec);
+      this.#stagings.set(codec, staging as Staging<unknown>);
+    }
+    return staging;
   }
 
   /** Gives a block of `take` back; anything else is passed over. */

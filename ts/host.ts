@@ -243,19 +243,19 @@ export class Inode extends HostObject {
 
 /** @internal */
 export function createSocket(runtime: BpfRuntime, options: SocketOptions = {}): Socket {
-  runtime.mustLive("socket");
   checkObject("socket", options);
   const { family = "inet", type = "stream", optmemMax = OPTMEM_MAX } = options;
   const familyNumber = nameOrNumber("family", family, FAMILIES);
   const typeNumber = nameOrNumber("type", type, TYPES);
   integer("optmemMax", optmemMax, 0, 0x7fffffff);
+  // Getters of the options are the caller's code.
+  runtime.mustLive("socket");
   const fd = runtime.exports.socket_create(familyNumber, typeNumber, optmemMax);
   return new Socket(runtime, check(fd, "socket"));
 }
 
 /** @internal */
 export function createCgroup(runtime: BpfRuntime, options: CgroupOptions = {}): Cgroup {
-  runtime.mustLive("mkdir");
   checkObject("cgroup", options);
   const parent = checkCgroup("parent", options.parent, runtime);
   const { version = parent?.version ?? 2 } = options;
@@ -263,28 +263,31 @@ export function createCgroup(runtime: BpfRuntime, options: CgroupOptions = {}): 
   if (parent !== undefined && parent.version !== version) {
     throw new RangeError(`version: the parent is in the hierarchy of version ${parent.version}`);
   }
+  // Getters of the options are the caller's code.
+  runtime.mustLive("mkdir");
   const fd = runtime.exports.cgroup_create(parent?.ptr ?? 0, parent?.serial ?? 0, version);
   return new Cgroup(runtime, check(fd, "mkdir"), version);
 }
 
 /** @internal */
 export function createTask(runtime: BpfRuntime, options: TaskOptions = {}): Task {
-  runtime.mustLive("pidfd_open");
   checkObject("task", options);
   const pid = options.pid === undefined ? 0 : integer("pid", options.pid, 1, PID_MAX);
   const cgroup = checkCgroup("cgroup", options.cgroup, runtime);
+  // Getters of the options are the caller's code.
+  runtime.mustLive("pidfd_open");
   const fd = runtime.exports.task_create(pid, cgroup?.ptr ?? 0, cgroup?.serial ?? 0);
   return new Task(runtime, check(fd, "pidfd_open"));
 }
 
 /** @internal */
 export function createInode(runtime: BpfRuntime, options: InodeOptions = {}): Inode {
-  runtime.mustLive("open");
   checkObject("inode", options);
   const { anonymous = false } = options;
   if (typeof anonymous !== "boolean") {
     throw new TypeError(`anonymous: expected a boolean, got ${typeof anonymous}`);
   }
+  runtime.mustLive("open");
   return new Inode(runtime, check(runtime.exports.inode_create(anonymous ? 1 : 0), "open"));
 }
 

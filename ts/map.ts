@@ -16,6 +16,7 @@ import { isFlags, round8 } from "./numbers.js";
 import { ValueRef } from "./ref.js";
 import type { BpfRuntime } from "./runtime.js";
 import { takeShortcuts } from "./shortcuts.js";
+import type { Staging } from "./staging.js";
 import { mapFreeze, mapInfo, objPath } from "./syscall.js";
 import type { MapInfo } from "./syscall.js";
 import * as uapi from "./uapi.js";
@@ -179,6 +180,21 @@ export abstract class TypedMap {
     return ret === -uapi.EPERM ? `map '${this.name}' is frozen` : undefined;
   }
 
+  /**
+   * Encodes a value into the window, for a verb as `mustAllow` has it.
+   * @internal
+   * @throws {BpfError} EBADF, EPERM
+   */
+  protected placeInWindow<I>(staging: Staging<I>, value: I, syscall: string, mode: number): void {
+    this.mustAllow(syscall, mode);
+    const laid = staging.lay(value, "value");
+    // The caller's code may have closed the map.
+    this.mustAllow(syscall, mode);
+    const { views } = this.runtime;
+    views.reach(this.window, staging.size);
+    staging.move(laid, views, this.window);
+  }
+
   /** A map that has no room for its window takes nothing over. */
   #takeWindow(bytes: number): number {
     try {
@@ -276,9 +292,9 @@ export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
 
   /** @internal Copies the value to the window; false when the key is absent. */
   protected copy(key: KI, flags: number): boolean {
-    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     const { door } = this;
     door.encodeKey(key);
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     const legal = isFlags(flags) && (flags & ~uapi.BPF_F_LOCK) === 0;
     const ret = legal
       ? this.core.map_lookup_copy(door.handle, door.keyPtr, door.valuePtr, flags)
@@ -295,8 +311,7 @@ export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
    * @throws {TypeError} flags that are no number
    */
   update(key: KI, value: VI, flags = 0): void {
-    this.door.encodeValue(value);
-    const ret = isFlags(flags) ? this.door.update(key, flags) : -uapi.EINVAL;
+    const ret = isFlags(flags) ? this.door.put(key, value, flags) : -uapi.EINVAL;
     if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
   }
 
@@ -305,10 +320,10 @@ export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
    * @returns undefined at the end
    */
   nextKey(key?: KI): K | undefined {
-    this.mustAllow("bpf_map_get_next_key", FMODE_READ);
     const { door } = this;
-    const next = door.keyPtr + round8(this.keySize);
     if (key !== undefined) door.encodeKey(key);
+    this.mustAllow("bpf_map_get_next_key", FMODE_READ);
+    const next = door.keyPtr + round8(this.keySize);
     const ret = this.core.map_get_next_key(door.handle, key === undefined ? 0 : door.keyPtr, next);
     if (ret === 0) {
       door.mem.reach(next, door.key.size);

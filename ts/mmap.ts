@@ -39,15 +39,15 @@ export class MmapWindow {
    * @throws {BpfError} what the kernel's mmap refuses
    */
   constructor(runtime: BpfRuntime, fd: number, options: MmapOptions = {}) {
-    runtime.mustLive("mmap");
     const { exports, memory } = runtime;
-    const { offset = 0, readonly = false } = options;
+    const { offset = 0, readonly = false, length: asked } = options;
+    // Getters of the options are the caller's code.
+    runtime.mustLive("mmap");
     integer("offset", offset, 0, Number.MAX_SAFE_INTEGER);
     if (typeof readonly !== "boolean") throw new TypeError("readonly: expected a boolean");
     if (!isFd(fd)) throw new BpfError("mmap", -EBADF);
     const rest = Math.max(1, exports.map_mmap_bytes(fd) - offset);
-    const { length = rest } = options;
-    this.length = integer("length", length, 0, Number.MAX_SAFE_INTEGER);
+    this.length = integer("length", asked === undefined ? rest : asked, 0, Number.MAX_SAFE_INTEGER);
     this.readonly = readonly;
     // Before, or it would be lost when another thread closes the fd behind.
     this.#handle = exports.bpf_map_by_fd(fd);

@@ -76,9 +76,20 @@ export class ValueRef<V, VI = V> {
   }
 
   set value(value: VI) {
+    const { ptr } = this;
+    const mem = this.#mem;
     this.#mustBeWritable();
-    this.#mem.reach(this.ptr, this.#codec.size);
-    this.#codec.write(this.#mem, this.ptr, value);
+    const staging = this.#holdings.stagingOf(this.#codec);
+    if (!staging.isLive) {
+      mem.reach(ptr, staging.size);
+      this.#codec.write(mem, ptr, value);
+      return;
+    }
+    const laid = staging.lay(value, "value");
+    // The caller's code may have closed the map.
+    this.#mustBeWritable();
+    mem.reach(ptr, staging.size);
+    staging.move(laid, mem, ptr);
   }
 
   /**

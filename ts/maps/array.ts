@@ -130,9 +130,9 @@ export class PerCpuArrayMap<V, VI = V> extends ArrayLikeMap<V[], readonly VI[]> 
   /** Address of a CPU's value, 0 outside the array. */
   #slot(index: number, cpu: number): number {
     checkCpu(cpu, this.runtime.cpus);
-    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     const { door } = this;
     door.encodeKey(index);
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     const ptr = this.core.bpf_map_lookup_percpu_elem(door.handle, door.keyPtr, cpu) >>> 0;
     door.mem.reach(ptr, this.#one.size);
     return ptr;

@@ -5,6 +5,7 @@ import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import type { BpfRuntime } from "../runtime.js";
+import { Staging } from "../staging.js";
 import * as uapi from "../uapi.js";
 
 /**
@@ -18,12 +19,12 @@ import * as uapi from "../uapi.js";
  * ```
  */
 export class BloomFilter<VI> extends TypedMap {
-  readonly #value: Codec<unknown, VI>;
+  readonly #staging: Staging<VI>;
 
   /** @internal */
   constructor(runtime: BpfRuntime, identity: MapIdentity, value: Codec<unknown, VI>) {
     super(runtime, identity, value.size);
-    this.#value = value;
+    this.#staging = new Staging(value);
   }
 
   /**
@@ -32,8 +33,7 @@ export class BloomFilter<VI> extends TypedMap {
    * @throws {TypeError | RangeError} the value does not fit its codec
    */
   add(value: VI): this {
-    this.mustAllow("bpf_map_push_elem", FMODE_WRITE);
-    this.#encode(value);
+    this.placeInWindow(this.#staging, value, "bpf_map_push_elem", FMODE_WRITE);
     const ret = this.runtime.exports.map_update(this.holdings.handle, 0, this.window, uapi.BPF_ANY);
     if (ret !== 0) throw this.failed("bpf_map_push_elem", ret);
     return this;
@@ -41,16 +41,9 @@ export class BloomFilter<VI> extends TypedMap {
 
   /** False: the value was never added. True: it probably was. */
   mightHave(value: VI): boolean {
-    this.mustAllow("bpf_map_peek_elem", FMODE_READ);
-    this.#encode(value);
+    this.placeInWindow(this.#staging, value, "bpf_map_peek_elem", FMODE_READ);
     const ret = this.runtime.exports.map_lookup_copy(this.holdings.handle, 0, this.window, 0);
     if (ret !== 0 && ret !== -uapi.ENOENT) throw this.failed("bpf_map_peek_elem", ret);
     return ret === 0;
-  }
-
-  #encode(value: VI): void {
-    const { views } = this.runtime;
-    views.reach(this.window, this.#value.size);
-    this.#value.write(views, this.window, value, "value");
   }
 }

@@ -22,9 +22,9 @@ export abstract class HashLikeMap<K, KI, V, VI> extends ErasableMap<K, KI, V, VI
    */
   lookupAndDelete(key: KI, flags = 0): V | undefined {
     const syscall = "bpf_map_lookup_and_delete_elem";
-    this.mustAllow(syscall, FMODE_READ | FMODE_WRITE);
     const { door } = this;
     door.encodeKey(key);
+    this.mustAllow(syscall, FMODE_READ | FMODE_WRITE);
     const legal = isFlags(flags) && (flags & ~uapi.BPF_F_LOCK) === 0;
     const ret = legal
       ? this.core.map_lookup_and_delete(door.handle, door.keyPtr, door.valuePtr, flags)
@@ -141,9 +141,9 @@ export abstract class PerCpuHashLikeMap<K, KI, V, VI> extends HashLikeMap<
   /** Address of a CPU's value, 0 when the key is absent. */
   #slot(key: KI, cpu: number): number {
     checkCpu(cpu, this.runtime.cpus);
-    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     const { door } = this;
     door.encodeKey(key);
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     const ptr = this.core.bpf_map_lookup_percpu_elem(door.handle, door.keyPtr, cpu) >>> 0;
     door.mem.reach(ptr, this.#one.size);
     return ptr;

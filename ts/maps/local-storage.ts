@@ -9,6 +9,7 @@ import type { MapIdentity } from "../map.js";
 import { isFlags, round8 } from "../numbers.js";
 import { ValueRef } from "../ref.js";
 import type { BpfRuntime } from "../runtime.js";
+import { Staging } from "../staging.js";
 import * as uapi from "../uapi.js";
 
 /** Tells the kinds of owners apart when the program runs. */
@@ -20,6 +21,7 @@ type OwnerClass = abstract new (...args: never[]) => HostObject;
  */
 export abstract class LocalStorage<O extends HostObject, V, VI = V> extends TypedMap {
   readonly #value: Codec<V, VI>;
+  readonly #staging: Staging<VI>;
   readonly #ownerClass: OwnerClass;
 
   /** @internal */
@@ -31,6 +33,7 @@ export abstract class LocalStorage<O extends HostObject, V, VI = V> extends Type
   ) {
     super(runtime, identity, round8(value.size));
     this.#value = value;
+    this.#staging = new Staging(value);
     this.#ownerClass = ownerClass;
   }
 
@@ -142,18 +145,16 @@ export abstract class LocalStorage<O extends HostObject, V, VI = V> extends Type
 
   /** @param value undefined: all bytes zero */
   #write(owner: O, value: VI | undefined, flags: number): void {
-    this.#check(owner, "bpf_map_update_elem", FMODE_WRITE);
+    const syscall = "bpf_map_update_elem";
+    this.#check(owner, syscall, FMODE_WRITE);
     const { handle, runtime } = this.holdings;
     const at = value === undefined ? 0 : this.window;
-    if (value !== undefined) {
-      runtime.views.reach(at, this.#value.size);
-      this.#value.write(runtime.views, at, value, "value");
-    }
+    if (value !== undefined) this.placeInWindow(this.#staging, value, syscall, FMODE_WRITE);
     const { storage_update } = runtime.exports;
     const ret = isFlags(flags)
       ? storage_update(handle, owner.ptr, owner.serial, at, flags)
       : -uapi.EINVAL;
-    if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
+    if (ret !== 0) throw this.failed(syscall, ret);
   }
 
   /** @internal */

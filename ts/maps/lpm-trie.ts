@@ -50,10 +50,10 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends ErasableMap<K, KI, 
    * @param data the address, as the key codec's data takes it
    */
   match(data: LpmData<KI>): V | undefined {
-    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     const { door } = this;
     const prefixlen = (this.keySize - PREFIXLEN_SIZE) * 8;
     door.encodeKey({ prefixlen, data } as KI);
+    this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     const ptr = this.core.map_lpm_match(door.handle, door.keyPtr + PREFIXLEN_SIZE) >>> 0;
     return ptr === 0 ? undefined : door.read(ptr);
   }

@@ -6,16 +6,19 @@ import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import { isFlags } from "../numbers.js";
 import type { BpfRuntime } from "../runtime.js";
+import { Staging } from "../staging.js";
 import * as uapi from "../uapi.js";
 
 /** Values without keys. Iterating takes them out. */
 abstract class QueueLikeMap<V, VI> extends TypedMap implements Iterable<V> {
   readonly #value: Codec<V, VI>;
+  readonly #staging: Staging<VI>;
 
   /** @internal */
   constructor(runtime: BpfRuntime, identity: MapIdentity, value: Codec<V, VI>) {
     super(runtime, identity, value.size);
     this.#value = value;
+    this.#staging = new Staging(value);
   }
 
   /**
@@ -25,12 +28,9 @@ abstract class QueueLikeMap<V, VI> extends TypedMap implements Iterable<V> {
    * @throws {TypeError | RangeError} the value does not fit its codec
    */
   push(value: VI, flags = uapi.BPF_ANY as number): this {
-    this.mustAllow("bpf_map_push_elem", FMODE_WRITE);
-    const { views, exports } = this.runtime;
-    views.reach(this.window, this.#value.size);
-    this.#value.write(views, this.window, value, "value");
+    this.placeInWindow(this.#staging, value, "bpf_map_push_elem", FMODE_WRITE);
     const ret = isFlags(flags)
-      ? exports.map_update(this.holdings.handle, 0, this.window, flags)
+      ? this.runtime.exports.map_update(this.holdings.handle, 0, this.window, flags)
       : -uapi.EINVAL;
     if (ret !== 0) throw this.failed("bpf_map_push_elem", ret);
     return this;

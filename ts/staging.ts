@@ -1,0 +1,54 @@
+// Keys and values on their way into the core. To encode a struct, an array, or with a codec of the caller's may run the
+// caller's code: getters, proxies. That may use the map, close it, end the runtime, or make the memory grow. So they are laid
+// out apart from linear memory, and moved there when nobody's code runs any more.
+
+import { KIND, viewsOf } from "./codec.js";
+import type { Codec, MemoryViews } from "./codec.js";
+import { round8 } from "./numbers.js";
+
+/** Up to this many bytes, a loop over words beats the built-in copy. */
+const SHORT_COPY = 64;
+
+/** A place for values of one codec. */
+export class Staging<I> {
+  /** Bytes of a value. */
+  readonly size: number;
+  /** May encoding run the caller's code? Scalars and bytes can be written where they belong. */
+  readonly isLive: boolean;
+  private readonly codec: Codec<unknown, I>;
+  private readonly isShort: boolean;
+  /** While it is lent out, by a value whose getter encodes as well, there is none. */
+  private spare: MemoryViews | undefined;
+
+  constructor(codec: Codec<unknown, I>) {
+    this.codec = codec;
+    this.size = codec.size;
+    this.isLive = codec.kind === KIND.OTHER || codec.kind === KIND.STRUCT;
+    this.isShort = codec.size <= SHORT_COPY && codec.size % 4 === 0;
+  }
+
+  /**
+   * Lays a value out. What it returns is for `move`.
+   * @throws {TypeError | RangeError} the value does not fit its codec
+   */
+  lay(value: I, name: string): MemoryViews {
+    const laid = this.spare ?? viewsOf(new ArrayBuffer(round8(this.size)));
+    this.spare = undefined;
+    this.codec.write(laid, 0, value, name);
+    return laid;
+  }
+
+  /** Moves what was laid out to `ptr`, 4-aligned, which the views reach. */
+  move(laid: MemoryViews, mem: MemoryViews, ptr: number): void {
+    const { size } = this;
+    if (this.isShort) {
+      const from = laid.i32;
+      const to = mem.i32;
+      const at = ptr >>> 2;
+      for (let i = 0; i < size >>> 2; i++) to[at + i] = from[i] as number;
+    } else {
+      mem.u8.set(laid.u8.subarray(0, size), ptr);
+    }
+    this.spare = laid;
+  }
+}
