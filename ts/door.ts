@@ -300,7 +300,15 @@ export class MapDoor<K, KI, V, VI> {
     }
   }
 
-  /** Word i of the encoded key. */
+  /** The words of an encoded key that needs no window; good until the next key. */
+  private wordsOf(key: KI): Int32Array {
+    const { keys } = this;
+    const laid = keys.lay(key, "key");
+    keys.giveBack(laid);
+    return laid.i32;
+  }
+
+  /** Word i of the key in the window. */
   private word(i: number): number {
     return this.mem.i32[(this.keyPtr >>> 2) + i] as number;
   }
@@ -356,21 +364,18 @@ export class MapDoor<K, KI, V, VI> {
 
   /** A key that is not what its codec takes goes this way too: the codec says what is wrong with it. */
   private findEncoded(key: KI): number {
-    this.encodeKey(key);
-    const { map, handle } = this;
-    switch (this.path) {
-      case BY.WORDS1:
-        return this.lookup4(map, handle, this.word(0)) >>> 0;
-      case BY.WORDS2:
-      case BY.I64:
-        return this.lookup8(map, handle, this.word(0), this.word(1)) >>> 0;
-      case BY.WORDS4:
-        return (
-          this.lookup16(map, handle, this.word(0), this.word(1), this.word(2), this.word(3)) >>> 0
-        );
-      default:
-        return this.lookupAt(handle, this.keyPtr) >>> 0;
+    const { map, handle, path } = this;
+    if (path === BY.WORDS1 || path === BY.WORDS2 || path === BY.WORDS4 || path === BY.I64) {
+      const words = this.wordsOf(key);
+      const a = words[0] as number;
+      if (path === BY.WORDS1) return this.lookup4(map, handle, a) >>> 0;
+      const b = words[1] as number;
+      if (path !== BY.WORDS4) return this.lookup8(map, handle, a, b) >>> 0;
+      const c = words[2] as number;
+      return this.lookup16(map, handle, a, b, c, words[3] as number) >>> 0;
     }
+    this.encodeKey(key);
+    return this.lookupAt(handle, this.keyPtr) >>> 0;
   }
 
   /** As `find`, without marking the entry. */

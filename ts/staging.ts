@@ -38,14 +38,19 @@ export class Staging<I> {
     return laid;
   }
 
+  /** What was laid out is not needed any more. */
+  giveBack(laid: MemoryViews): void {
+    this.spare = laid;
+  }
+
   /** Moves what was laid out to `ptr`, 4-aligned, which the views reach. */
   move(laid: MemoryViews, mem: MemoryViews, ptr: number): void {
     const { size } = this;
     if (this.isShort) {
       const from = laid.i32;
       const to = mem.i32;
-      const at = ptr >>> 2;
-      for (let i = 0; i < size >>> 2; i++) to[at + i] = from[i] as number;
+      const end = size >>> 2;
+      for (let i = 0, at = ptr >>> 2; i < end; i++, at++) to[at] = from[i] as number;
     } else {
       mem.u8.set(laid.u8.subarray(0, size), ptr);
     }

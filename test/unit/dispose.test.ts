@@ -64,7 +64,7 @@ const BY_KEY = ["delete", "get", "has", "idOf", "lookup", "lookupAndDelete", "pe
 const INTERNAL = new Set(
   (
     "constructor mustBeOpen mustAllow failed explain countElems deleteElem deleteAll " +
-    "payload finish position setPosition addressOf load32 store32 openFd dupFd ownsFd eachNumber fetch copy mustStandOnElement at"
+    "placeInWindow payload finish position setPosition addressOf load32 store32 openFd dupFd ownsFd eachNumber fetch copy mustStandOnElement at"
   ).split(" "),
 );
 
