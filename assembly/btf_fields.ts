@@ -150,6 +150,8 @@ function findIn(btf: Btf, id: u32, base: u32, mask: u32, fields: Fields, level: 
       elem = load<u32>(array);
       count *= load<u32>(array, 8);
     }
+    // Bit-fields between bytes: the kernel looks at no more of a struct that has one.
+    if (!isSection && memberBits(type, at) & 7) return -EINVAL;
     const offset = memberOffset(type, at, isSection);
     const room = isSection ? load<u32>(at, 8) : <u32>sizeOf(btf, member);
     at += 12;

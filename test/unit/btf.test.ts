@@ -462,6 +462,27 @@ describe("the BTF of a map", () => {
         expect(await outcome(8, (p) => pair(p, one(p, p.lock), arrays(p, p.word, 32)))).toBe(0);
       });
 
+      it("takes no member between bytes beside a lock, nor in a struct beside one", async () => {
+        const odd = (p: Parts, beside: number, bits: number, size = 16): number =>
+          p.btf.struct("v", size, [
+            { name: "l", type: beside, offset: 0 },
+            { name: "m", type: p.word, offset: 4 + bits / 8 },
+          ]);
+        const behind = (p: Parts, inside: number): number =>
+          p.btf.struct("w", 20, [
+            { name: "l", type: p.lock, offset: 0 },
+            { name: "i", type: inside, offset: 4 },
+          ]);
+        expect(await outcome(16, (p) => odd(p, p.lock, 8))).toBe(1);
+        expect(await outcome(20, (p) => behind(p, odd(p, p.word, 8)))).toBe(1);
+        for (const bits of [1, 3, 7, 9]) {
+          expect(await outcome(16, (p) => odd(p, p.lock, bits))).toBe(-EINVAL);
+          // Without a lock nobody asks.
+          expect(await outcome(16, (p) => odd(p, p.word, bits))).toBe(0);
+          expect(await outcome(20, (p) => behind(p, odd(p, p.word, bits)))).toBe(-EINVAL);
+        }
+      });
+
       it("counts the levels of a struct anew where it lies deeper", async () => {
         const twice = (p: Parts, deeper: number): number => {
           const chain = nested(p, p.word, 28);
