@@ -6,7 +6,7 @@
 // the callback may do anything, closing the map included.
 
 import { callback as hostCallback } from "./lib/env";
-import { SCRATCH_KEYS, scratchPtr } from "./kernel";
+import { KEYS_BYTES, SCRATCH_KEYS, scratchPtr } from "./kernel";
 import { BpfMap, mapByHandle } from "./map";
 
 /** This instance's table slot of the dispatcher; 0: the host's import. */
@@ -28,16 +28,17 @@ export function callBack(fn: u64, r1: u64, r2: u64, r3: u64, r4: u64): u64 {
 // runs. Callbacks nest (a program has at most eight frames), so each level has a place of its own in the scratch area. A
 // dispatcher that throws leaves a level behind: its key counts as readable until the level is used again.
 //
-//   Level, 16 bytes:   | key (address) | its size | an array's key | - |
+//   Level, 24 bytes:   | key (address) | its size | room for a key that does not lie in its map |
 
 const KEY_LEVELS: u32 = 8;
+const LEVEL_BYTES: u32 = KEYS_BYTES / KEY_LEVELS;
 let keyLevel: u32 = 0;
 
 function levelAt(level: u32): usize {
-  return scratchPtr() + SCRATCH_KEYS + (level % KEY_LEVELS) * 16;
+  return scratchPtr() + SCRATCH_KEYS + (level % KEY_LEVELS) * LEVEL_BYTES;
 }
 
-/** Room for the key of an array on which callBackOnElem is called next. */
+/** Room for a key of 16 bytes at most on which callBackOnElem is called next. */
 export function keyWord(): usize {
   return levelAt(keyLevel) + 8;
 }

@@ -7,14 +7,14 @@
 import { ASK_AT } from "../ts/abi";
 import { EFAULT, EINVAL, ENOENT, EPERM } from "../ts/uapi";
 import { BpfArray } from "./arraymap";
-import { BpfHtab, htabUse, isHtab } from "./hashtab";
+import { BpfHtab, htabUse, isHtab, lockOf } from "./hashtab";
 import { htabDelete, htabUpdate } from "./htab_update";
 import { Chunks } from "./htab_chunk";
 import { InlineTable, inlineLookup, inlineSteps } from "./htab_inline";
 import { find, hashKey } from "./htab_table";
 import { upper4 } from "./lib/hash";
 import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
-import { SHARED } from "./lib/lock";
+import { SHARED, lock, unlock } from "./lib/lock";
 import { BpfMap, NO_LOCK, isErr, lockMissing, mapByHandle } from "./map";
 
 function key64(low: u32, high: u32): u64 {
@@ -204,9 +204,13 @@ export function map_iter_next(handle: u32, iter: usize, key: usize): usize {
 export function map_iter_many(handle: u32, pos: u32, out: usize, max: u32): u32 {
   if (!map_is_inline(handle)) return 0;
   const h = changetype<BpfHtab>(mapByHandle(handle));
-  return pos == 0
-    ? inlineSteps(h, h.chunks, 0, out, max)
-    : inlineSteps(h, pos & ~15, (pos & 15) + 1, out, max);
+  lock(lockOf(h));
+  const count =
+    pos == 0
+      ? inlineSteps(h, h.chunks, 0, out, max)
+      : inlineSteps(h, pos & ~15, (pos & 15) + 1, out, max);
+  unlock(lockOf(h));
+  return count;
 }
 
 /** Live elements; -EINVAL for types that do not count. */

@@ -65,7 +65,7 @@ import {
 import { chunkCount } from "./htab_chunk";
 import { inlineFits, inlineInit, inlineLayout } from "./htab_inline";
 import { LRU_ELEM_HDR, lruInit, lruRelease } from "./bpf_lru_list";
-import { callBackOnElem } from "./callback";
+import { callBackOnElem, keyWord } from "./callback";
 import { htabLookupBatch } from "./htab_batch";
 import { dropAllValues, htabDelete, htabUpdate, removeValue } from "./htab_update";
 import { htabCheck } from "./htab_check";
@@ -87,6 +87,8 @@ const HTAB_FLAGS: u32 =
 /** keySize + valueSize stays below this: the kernel has a header of 48 bytes in front of them. */
 const ELEM_BYTES_MAX: u64 = KMALLOC_MAX_SIZE - 48;
 const BUCKETS_MAX: u32 = 0xffffffff / 16;
+/** Offset of 4 bytes in an iterNext's memory that hash types have no use for. */
+export const ITER_FREE: u32 = 12;
 
 export class BpfHtab extends BpfMap {
   // What lookups read.
@@ -308,10 +310,12 @@ export class BpfHtab extends BpfMap {
       const next = this.zeroSeed ? behindInBucket(this, rank, pos) : 0;
       const nextHash = next == 0 ? 0 : hashAt(this, next);
       const nextRank = next == 0 ? 0 : rankAt(this, next);
-      visited++;
-      const key = keyAt(this, pos);
-      const value = valueOn(this, valueAt(this, pos), cpu());
-      if (!callBackOnElem(fn, this, key, value, ctx)) break;
+      const key = SHARED && this.isInline ? this.copyKey(pos) : keyAt(this, pos);
+      if (key != 0) {
+        visited++;
+        const value = valueOn(this, valueAt(this, pos), cpu());
+        if (!callBackOnElem(fn, this, key, value, ctx)) break;
+      }
       if (next != 0) {
         pos = next;
         rank = nextRank;
@@ -323,14 +327,32 @@ export class BpfHtab extends BpfMap {
     return visited;
   }
 
-  /** iter: rank u64, position u32, started u32. */
+  /**
+   * A copy of the key at pos for the next callback; 0 when it is not there any more. An empty slot of an inline table holds
+   * a key that nobody put there, which is not to be shown when another thread has just emptied it.
+   */
+  private copyKey(pos: u32): usize {
+    lock(lockOf(this));
+    const key = isUsed(this, pos) ? keyWord() : 0;
+    if (key != 0) copyBytes(key, keyAt(this, pos), this.keySize);
+    unlock(lockOf(this));
+    return key;
+  }
+
   override iterNext(iter: usize, key: usize): usize {
-    const started = load<u32>(iter, 12) != 0;
-    const pos = started ? elemBehind(this, load<u64>(iter), load<u32>(iter, 8)) : firstElem(this);
+    lock(lockOf(this));
+    const value = this.step(iter, key);
+    unlock(lockOf(this));
+    return value;
+  }
+
+  /** iterNext under the lock. iter: rank u64, position u32 (0: not started), 4 bytes of no use here (ITER_FREE). */
+  step(iter: usize, key: usize): usize {
+    const last = load<u32>(iter, 8);
+    const pos = last == 0 ? firstElem(this) : elemBehind(this, load<u64>(iter), last);
     if (pos == 0) return 0;
     if (this.zeroSeed) store<u64>(iter, rankAt(this, pos));
     store<u32>(iter, pos, 8);
-    store<u32>(iter, 1, 12);
     copyBytes(key, keyAt(this, pos), this.keySize);
     return valueOn(this, valueAt(this, pos), cpu());
   }

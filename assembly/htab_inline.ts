@@ -19,7 +19,8 @@
 // depends on. Emptier ones lose by their size, unless they fit the caches anyway.
 //
 // In the shared build lookups take no lock. In its home the key is what makes an element visible, elsewhere `used`; so they
-// are written in this order, behind the value, and withdrawn in the other one.
+// are written in this order, behind the value, and withdrawn in the other one. Elsewhere the key of an empty slot is one that
+// might be looked for: who has found it must have seen `used` both before and behind it. Walks take the lock.
 //
 // A key is (a, b), as in htab_table.ts; K says its size where that is known: u32, u64 or v128.
 
@@ -28,6 +29,7 @@ import { BpfHtab } from "./hashtab";
 import { Chunks, NO_CANDIDATE, addOverflow, chunkCount } from "./htab_chunk";
 import { chunkAfter } from "./htab_table";
 import { upper16, upper4, upper8 } from "./lib/hash";
+import { SHARED } from "./lib/lock";
 
 const SMALL_SLOTS: u32 = 5;
 const WIDE_SLOTS: u32 = 4;
@@ -161,6 +163,20 @@ export class InlineTable {
     return ((load<u8>(meta, WENT_ON_AT) >> <u8>bitOf(hash)) & 1) != 0;
   }
 
+  /** The slots in use, before keys are compared; nobody asks in the plain build. */
+  @inline
+  static usedBefore(meta: u32): u32 {
+    return SHARED ? atomic.load<u8>(meta, USED_AT) : 0;
+  }
+
+  /** Slots in use after keys were compared, and, in the shared build, before. */
+  @inline
+  static usedSince(before: u32, meta: u32): u32 {
+    if (!SHARED) return load<u8>(meta, USED_AT);
+    const used: u32 = atomic.load<u8>(meta, USED_AT);
+    return before & used;
+  }
+
   /**
    * lookup of a 16-byte key that looks at two chunks at most; ASK_AT when that does not settle it. It calls nothing, so that
    * a function of this alone needs neither a frame nor a stack check, which were a fifth of its instructions.
@@ -174,8 +190,10 @@ export class InlineTable {
       if (!InlineTable.wentOn(metaOf(h, chunk), hash)) return 0;
       chunk += h.chunkSize;
       if (chunk == h.chunksEnd) return ASK_AT;
+      const meta = metaOf(h, chunk);
+      const before = InlineTable.usedBefore(meta);
       found = InlineTable.candidates<v128>(chunk, a, b);
-      const used: u32 = load<u8>(metaOf(h, chunk), USED_AT);
+      const used = InlineTable.usedSince(before, meta);
       if (((used >> InlineTable.slotOf<v128>(found)) & 1) == 0) return ASK_AT;
     }
     return InlineTable.valueOf<v128>(h, chunk, InlineTable.slotOf<v128>(found));
@@ -207,8 +225,10 @@ export class InlineTable {
       if (!InlineTable.wentOn(InlineTable.meta<K>(h, chunk), hash)) return <u32>ABSENT;
       chunk += 64;
       if (chunk == h.chunksEnd) return <u32>ASK;
+      const meta = InlineTable.meta<K>(h, chunk);
+      const before = InlineTable.usedBefore(meta);
       first = ctz(InlineTable.candidates<K>(chunk, key, 0));
-      const used: u32 = load<u8>(InlineTable.meta<K>(h, chunk), USED_AT);
+      const used = InlineTable.usedSince(before, meta);
       if (((used >> InlineTable.slotAt<K>(first)) & 1) == 0) return <u32>ASK;
     }
     const value = load<u64>(InlineTable.numberAt<K>(chunk, first));
@@ -284,8 +304,10 @@ function lookupBehind<K>(h: BpfHtab, home: u32, a: u64, b: u64, hash: u32): u32 
   let chunk = chunkAfter(h, home);
   while (chunk != home) {
     const meta = metaOf(h, chunk);
-    const used: u32 = load<u8>(meta, USED_AT);
-    for (let found = InlineTable.candidates<K>(chunk, a, b); found != 0; found &= found - 1) {
+    const before = InlineTable.usedBefore(meta);
+    let found = InlineTable.candidates<K>(chunk, a, b);
+    const used = InlineTable.usedSince(before, meta);
+    for (; found != 0; found &= found - 1) {
       const slot = InlineTable.slotOf<K>(found);
       if ((used >> slot) & 1) return InlineTable.valueOf<K>(h, chunk, slot);
     }
@@ -381,7 +403,8 @@ export function inlineWentOn(h: BpfHtab, chunk: u32, hash: u32): bool {
 }
 
 /**
- * Walks ahead: writes up to `max` elements from slot `slot` of a chunk on to `out` (STEP_BYTES each). @returns how many
+ * Walks ahead: writes up to `max` elements from slot `slot` of a chunk on to `out` (STEP_BYTES each). The lock is held: keys
+ * of emptied slots must not be taken for elements'. @returns how many
  */
 export function inlineSteps(h: BpfHtab, chunk: u32, slot: u32, out: usize, max: u32): u32 {
   // What is in use nobody predicts, so several chunks are looked at together, 8 bits of `used` each.

@@ -48,10 +48,11 @@ export const SCRATCH_INNER: u32 = 232;
 export const SCRATCH_KEY: u32 = 240;
 /** The attr as its caller gave it (ts/runtime.ts); bpf() copies it to the front. */
 const SCRATCH_WINDOW: u32 = ATTR_WINDOW;
-/** The keys of running callbacks (callback.ts, 128 bytes). */
+/** The keys of running callbacks (callback.ts). */
 export const SCRATCH_KEYS: u32 = SCRATCH_WINDOW + PAGE_SIZE;
+export const KEYS_BYTES: u32 = 192;
 /** A batch's two keys (batch.ts). */
-export const SCRATCH_BATCH: u32 = SCRATCH_KEYS + 128;
+export const SCRATCH_BATCH: u32 = SCRATCH_KEYS + KEYS_BYTES;
 /** Room for the longest key of a type with generic batches, an LPM trie's. */
 export const BATCH_KEY_MAX: u32 = 264;
 const SCRATCH_SIZE: u32 = SCRATCH_BATCH + 2 * BATCH_KEY_MAX;

@@ -3,7 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_F_ZERO_SEED, u32 } from "../../ts/index.js";
 import type { Runtime } from "../support/builds.js";
-import { canThread, inThread, sharedRuntime } from "../support/threads.js";
+import { canThread, sharedRuntime, together } from "../support/threads.js";
 
 const KEYS = 64;
 const ROUNDS = 200_000;
@@ -11,34 +11,6 @@ const BATCHES = 5000;
 const MAPS = 3000;
 
 const isBuilt = canThread("commands between threads");
-
-/** What a thread does (support/race-worker.mjs), and how often. */
-interface Part {
-  readonly action: string;
-  readonly rounds: number;
-  readonly fd?: number;
-  readonly fds?: readonly number[];
-  /** Each round begins at the same time in all threads. */
-  readonly isInStep?: boolean;
-}
-
-interface Answer {
-  readonly wrong: readonly string[];
-  readonly done: readonly number[];
-}
-
-/** Runs each part in a thread of its own; nothing went wrong in any. @returns what each has done */
-async function together(rt: Runtime, parts: readonly Part[]): Promise<(readonly number[])[]> {
-  const gate = new Int32Array(new SharedArrayBuffer(4));
-  const answers = await Promise.all(
-    parts.map((part, i) => {
-      const data = { threads: parts.length, gate, ...part };
-      return inThread<Answer>(rt, "race-worker.mjs", i + 1, data);
-    }),
-  );
-  expect(answers.flatMap(({ wrong }) => wrong)).toEqual([]);
-  return answers.map(({ done }) => done);
-}
 
 const runtime = (): Promise<Runtime> => sharedRuntime({ cpus: 4, maxBytes: 1 << 26 });
 
@@ -56,6 +28,7 @@ describe.skipIf(!isBuilt).each(Object.entries(KINDS))("threads on one %s", (_, k
     ["drain", BATCHES],
     ["dump", BATCHES],
     ["walk", BATCHES],
+    ["each", BATCHES],
   ])("that change it beside %s leave it whole", async (action, rounds) => {
     const rt = await runtime();
     const map = rt.createMap({ key: u32, value: u32, maxEntries: KEYS, ...kind });

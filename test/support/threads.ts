@@ -2,6 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
+import { expect } from "vitest";
 import { BUILDS, type Runtime, type RuntimeOptions } from "./builds.js";
 
 const isBuilt = existsSync(new URL("../../dist/index.js", import.meta.url));
@@ -32,4 +33,36 @@ export function inThread<A>(rt: Runtime, script: string, cpu: number, data: obje
     worker.once("message", resolve);
     worker.once("error", reject);
   });
+}
+
+/** What a thread does (race-worker.mjs), how often, and with what. */
+export interface Part {
+  readonly action: string;
+  readonly rounds: number;
+  readonly fd?: number;
+  readonly fds?: readonly number[];
+  readonly keys?: readonly number[];
+  /** Each round begins at the same time in all threads. */
+  readonly isInStep?: boolean;
+}
+
+interface Answer {
+  readonly wrong: readonly string[];
+  readonly done: readonly number[];
+}
+
+/** Runs each part in a thread of its own, on CPU 1 and up; nothing went wrong in any. @returns what each has done */
+export async function together(
+  rt: Runtime,
+  parts: readonly Part[],
+): Promise<(readonly number[])[]> {
+  const gate = new Int32Array(new SharedArrayBuffer(4));
+  const answers = await Promise.all(
+    parts.map((part, i) => {
+      const data = { threads: parts.length, gate, ...part };
+      return inThread<Answer>(rt, "race-worker.mjs", i + 1, data);
+    }),
+  );
+  expect(answers.flatMap(({ wrong }) => wrong)).toEqual([]);
+  return answers.map(({ done }) => done);
 }

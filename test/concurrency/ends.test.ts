@@ -1,0 +1,44 @@
+// Threads that use what others end, replace or take out meanwhile: nothing traps, nothing is found that was never there, and
+// nothing is written where nothing is any more.
+
+import { describe, expect, it } from "vitest";
+import { u32 } from "../../ts/index.js";
+import type { Runtime } from "../support/builds.js";
+import { canThread, sharedRuntime, together } from "../support/threads.js";
+
+const ROUNDS = 1_000_000;
+/** Of a chunk's keys, so many stand in the chunk itself, and so many more somewhere behind. */
+const AT_HOME = 5;
+const BEHIND = 8;
+
+const isBuilt = canThread("ends between threads");
+
+const runtime = (seed = 1n): Promise<Runtime> =>
+  sharedRuntime({ cpus: 4, maxBytes: 1 << 26, seed });
+
+describe.skipIf(!isBuilt)("threads", () => {
+  // The keys of empty slots are 0; where an element may have gone on from the home of 0, slots are looked at that others empty.
+  it.each([1n, 2n, 4n])("find no key that nobody put in, seed %i", async (seed) => {
+    const rt = await runtime(seed);
+    const map = rt.createMap({ type: "hash", key: u32, value: u32, maxEntries: 64 });
+    const { exports } = rt;
+    const handle = rt.mapHandle(map.fd);
+    const chunkOf = (key: number): number => {
+      map.set(key, key);
+      const at = exports.map_lookup4(exports.map_by_handle(handle), handle, key) >>> 6;
+      map.delete(key);
+      return at;
+    };
+    const keys: number[] = [];
+    for (let key = 1; keys.length < AT_HOME + BEHIND + 4; key++) {
+      if (chunkOf(key) === chunkOf(0)) keys.push(key);
+    }
+    for (const key of keys.splice(0, AT_HOME + BEHIND)) map.set(key, key);
+    expect(map.get(0)).toBeUndefined();
+    await together(rt, [
+      { action: "churnKeys", rounds: 3 * ROUNDS, fd: map.fd, keys },
+      { action: "absent", rounds: 5 * ROUNDS, fd: map.fd },
+    ]);
+    rt.dispose();
+  });
+});
