@@ -111,6 +111,10 @@ export function heapAddSegment(heap: Heap, base: u32, limit: u32): bool {
  * @returns the address, or 0 when out of memory
  */
 export function heapAlloc(heap: Heap, bytes: u64, align: u32): usize {
+  return allocBlock(heap, bytes, align, false);
+}
+
+function allocBlock(heap: Heap, bytes: u64, align: u32, mayGrow: bool): usize {
   if (bytes > BYTES_MAX) return 0;
   if (!ASC_NO_ASSERT) {
     if (heap.failAfter == 0) return 0;
@@ -118,11 +122,20 @@ export function heapAlloc(heap: Heap, bytes: u64, align: u32): usize {
   }
   lock(lockOf(heap));
   const size = max(round8(<u32>bytes), 8);
-  const block =
+  let block =
     heap.source == HEAP_MALLOC ? mallocBlock(heap, size, align) : takeBlock(heap, size, align);
-  if (block != 0) heap.usedBytes += blockBytes(block);
+  if (block == 0 && mayGrow && grow(heap, bytes + align + 5 * HDR))
+    block = takeBlock(heap, size, align);
+  if (block != 0) {
+    heap.usedBytes += blockBytes(block);
+    if (mayGrow) keepPromise(heap);
+  }
   unlock(lockOf(heap));
   return block;
+}
+
+function lockOf(heap: Heap): usize {
+  return changetype<usize>(heap) + offsetof<Heap>("lockWord");
 }
 
 /**
@@ -130,24 +143,19 @@ export function heapAlloc(heap: Heap, bytes: u64, align: u32): usize {
  * (heapReserve) stays free where the memory can grow.
  */
 export function heapAllocGrow(heap: Heap, bytes: u64, align: u32): usize {
-  const ptr = heapAlloc(heap, bytes, align);
-  if (heap.source != HEAP_GROW) return ptr;
-  if (!ASC_NO_ASSERT && heap.failAfter == 0) return ptr;
-  if (ptr == 0) {
-    return heapGrow(heap, bytes + align + 5 * HDR) ? heapAlloc(heap, bytes, align) : 0;
-  }
-  keepPromise(heap);
-  return ptr;
+  return allocBlock(heap, bytes, align, heap.source == HEAP_GROW);
 }
 
-/** Grows the memory by what is missing to keep all promises; where that is too much, by a half, a quarter, ... of it. */
+/**
+ * Grows the memory by what is missing to keep all promises; where that is too much, by a half, a quarter, ... of it. The
+ * lock is held.
+ */
 function keepPromise(heap: Heap): void {
-  // Read once: other threads change both.
-  const free = heap.freeBytes;
+  // Read once: other threads change it.
   const reserved = heap.reservedBytes;
-  if (free >= reserved) return;
-  let want = reserved - free;
-  while (!heapGrow(heap, want) && want >= 0x20000) want >>= 1;
+  if (heap.freeBytes >= reserved) return;
+  let want = reserved - heap.freeBytes;
+  while (!grow(heap, want) && want >= 0x20000) want >>= 1;
 }
 
 export function heapFree(heap: Heap, ptr: usize): void {
@@ -167,7 +175,10 @@ export function heapFree(heap: Heap, ptr: usize): void {
  */
 export function heapReserve(heap: Heap, bytes: u64): void {
   changeReserved(heap, bytes);
-  if (heap.source == HEAP_GROW) keepPromise(heap);
+  if (heap.source != HEAP_GROW) return;
+  lock(lockOf(heap));
+  keepPromise(heap);
+  unlock(lockOf(heap));
 }
 
 export function heapUnreserve(heap: Heap, bytes: u64): void {
@@ -179,7 +190,8 @@ function changeReserved(heap: Heap, change: u64): void {
   else heap.reservedBytes += change;
 }
 
-function heapGrow(heap: Heap, bytes: u64): bool {
+/** Grows the memory by so many bytes at least. The lock is held: no other thread takes the room that was seen, or what was made of it. */
+function grow(heap: Heap, bytes: u64): bool {
   const size: u32 = memory.size();
   const room = max(heap.maxPages, size) - size;
   const want = (bytes + 0xffff) >> 16;
@@ -189,10 +201,7 @@ function heapGrow(heap: Heap, bytes: u64): bool {
   const old = memory.grow(pages);
   if (old < 0) return false;
   const limit = (<u64>(<u32>old + pages)) << 16;
-  lock(lockOf(heap));
-  const ok = heapAddSegment(heap, (<u32>old) << 16, <u32>min(limit, ADDRESS_MAX));
-  unlock(lockOf(heap));
-  return ok;
+  return heapAddSegment(heap, (<u32>old) << 16, <u32>min(limit, ADDRESS_MAX));
 }
 
 // ---- blocks -------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ const KEYS = 64;
 const ROUNDS = 200_000;
 const BATCHES = 5000;
 const MAPS = 3000;
+const GROWTHS = 1000;
 
 const isBuilt = canThread("commands between threads");
 
@@ -51,6 +52,13 @@ describe.skipIf(!isBuilt).each(Object.entries(KINDS))("threads on one %s", (_, k
 });
 
 describe.skipIf(!isBuilt)("threads", () => {
+  it("that make the memory grow get what they asked for", async () => {
+    const rt = await sharedRuntime({ cpus: 4, maxBytes: 2 ** 32 });
+    const part = { action: "grow", rounds: GROWTHS, isInStep: true };
+    await together(rt, [part, part, part]);
+    rt.dispose();
+  });
+
   it.each(["byId", "inner"])("that make and close maps beside %s", async (action) => {
     const rt = await runtime();
     const before = rt.exports.mem_used();
