@@ -233,11 +233,10 @@ export abstract class BpfFdArray extends BpfMap {
 
   /** Puts a reference (0: none) into a slot and drops the one before. @returns false when there was none */
   private exchange(index: u32, ptr: usize): bool {
-    const word = changetype<usize>(this) + offsetof<BpfFdArray>("lockWord");
-    lock(word);
+    lock(lockOf(this));
     const old = load<u32>(this.slotAt(index));
     store<u32>(this.slotAt(index), ptr);
-    unlock(word);
+    unlock(lockOf(this));
     if (old != 0) this.fdPutPtr(old);
     return old != 0;
   }
@@ -268,4 +267,9 @@ export abstract class BpfFdArray extends BpfMap {
     for (let index: u32 = 0; index < this.maxEntries; index++) this.exchange(index, 0);
     free(this.slots);
   }
+}
+
+/** Held while a slot changes. */
+export function lockOf(map: BpfFdArray): usize {
+  return changetype<usize>(map) + offsetof<BpfFdArray>("lockWord");
 }

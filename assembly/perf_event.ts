@@ -8,7 +8,8 @@
 //   lost:        | type u32 = 2 | misc u16 = 0 | size u16 | id u64 | number of samples that found no room u64 |
 //
 // Positions count bytes and never go back; a record that reaches the end of the data goes on at its start. One byte of the data
-// stays free, and padding keeps what was there. The writer is the event's CPU, and nobody else: no lock.
+// stays free, and padding keeps what was there. The writer is the event's CPU, and nobody else: no lock. But it holds the event
+// while it writes: another thread may take it out of its slot.
 //
 // Differs: events are made by the host (perf_event_create) and are all of the kind that takes output (SW_BPF_OUTPUT); a
 // slot keeps its event until it is replaced, deleted, or the map ends, whoever put it in (as with BPF_F_PRESERVE_ELEMS).
@@ -33,12 +34,13 @@ import {
   EOPNOTSUPP,
   PAGE_SIZE,
 } from "../ts/uapi";
-import { BpfFdArray } from "./arraymap";
+import { BpfFdArray, lockOf } from "./arraymap";
 import { FD_PERF_EVENT, FMODE_READ, FMODE_WRITE, fdInstall, fdTake } from "./fd";
 import { allocZeroed, cpu, free, kernel } from "./kernel";
 import { loadAcquire, storeRelease } from "./lib/atomic";
 import { isUserRange, round8 } from "./lib/bytes";
-import { refcountDecAndTest } from "./lib/refcount";
+import { SHARED, lock, unlock } from "./lib/lock";
+import { refcountDecAndTest, refcountInc } from "./lib/refcount";
 import { MapCreateAttr, attrLegal, isErr, mapOfType } from "./map";
 
 const PERF_FLAGS: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PRESERVE_ELEMS;
@@ -127,6 +129,16 @@ export class BpfPerfEventArray extends BpfFdArray {
   override fdPutPtr(ptr: usize): void {
     eventPut(changetype<PerfEvent>(ptr));
   }
+
+  /** The event of a slot, 0 for none; in the shared build with a reference. */
+  hold(index: u32): usize {
+    if (!SHARED) return load<u32>(this.slotAt(index));
+    lock(lockOf(this));
+    const event: usize = load<u32>(this.slotAt(index));
+    if (event != 0) refcountInc(event + offsetof<PerfEvent>("refcnt"));
+    unlock(lockOf(this));
+    return event;
+  }
 }
 
 // ---- output ---------------------------------------------------------------------------------------------------------
@@ -197,16 +209,18 @@ export function bpf_perf_event_output(
   data: u32,
   size: u32,
 ): i32 {
-  const ptr = mapOfType(handle, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
-  if (ptr == 0 || flags & ~(<u64>BPF_F_INDEX_MASK)) return -EINVAL;
+  const mapPtr = mapOfType(handle, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+  if (mapPtr == 0 || flags & ~(<u64>BPF_F_INDEX_MASK)) return -EINVAL;
   if (!isUserRange(data, size)) return -EFAULT;
-  const map = changetype<BpfPerfEventArray>(ptr);
+  const map = changetype<BpfPerfEventArray>(mapPtr);
   const index = <u32>flags == <u32>BPF_F_CURRENT_CPU ? cpu() : <u32>flags;
   if (index >= map.maxEntries) return -E2BIG;
-  const event = load<u32>(map.slotAt(index));
-  if (event == 0) return -ENOENT;
-  if (changetype<PerfEvent>(event).cpu != cpu()) return -EOPNOTSUPP;
-  return output(changetype<PerfEvent>(event), data, size);
+  const ptr = map.hold(index);
+  if (ptr == 0) return -ENOENT;
+  const event = changetype<PerfEvent>(ptr);
+  const ret = event.cpu == cpu() ? output(event, data, size) : -EOPNOTSUPP;
+  if (SHARED) eventPut(event);
+  return ret;
 }
 
 /** Samples of an event that found no room and that no lost record reports yet; -EBADF: not the fd of one. */

@@ -7,6 +7,7 @@ import type { Runtime } from "../support/builds.js";
 import { canThread, sharedRuntime, together } from "../support/threads.js";
 
 const ROUNDS = 1_000_000;
+const SWAPS = 20_000;
 /** Of a chunk's keys, so many stand in the chunk itself, and so many more somewhere behind. */
 const AT_HOME = 5;
 const BEHIND = 8;
@@ -17,6 +18,16 @@ const runtime = (seed = 1n): Promise<Runtime> =>
   sharedRuntime({ cpus: 4, maxBytes: 1 << 26, seed });
 
 describe.skipIf(!isBuilt)("threads", () => {
+  it("write to no perf event that another one has ended", async () => {
+    const rt = await runtime();
+    const { fd } = rt.createMap({ type: "perf_event_array", maxEntries: 4 });
+    await together(rt, [
+      { action: "output", rounds: ROUNDS, fd },
+      { action: "swapEvent", rounds: SWAPS, fd },
+    ]);
+    rt.dispose();
+  });
+
   // The keys of empty slots are 0; where an element may have gone on from the home of 0, slots are looked at that others empty.
   it.each([1n, 2n, 4n])("find no key that nobody put in, seed %i", async (seed) => {
     const rt = await runtime(seed);
