@@ -335,11 +335,9 @@ function dropElem(ptr: usize): void {
   freeIfIdle(changetype<HostObject>(owner));
 }
 
-/** The owner ends: its elements of all maps go. */
+/** The owner ends: its elements of all maps go. The lock is held. */
 export function destroyStorage(owner: HostObject): void {
-  lock(hostLockWord());
   while (owner.elems != 0) unlinkElem(owner.elems);
-  unlock(hostLockWord());
 }
 
 // ---- operations -------------------------------------------------------------------------------------------------------

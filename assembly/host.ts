@@ -267,9 +267,15 @@ export function makeInode(home: usize, creating: bool): usize {
   return ptr;
 }
 
+/** Nothing leads to the inode any more. */
+export function leaveHome(inode: Inode): void {
+  if (inode.home != 0) store<u32>(inode.home, 0);
+  inode.home = 0;
+}
+
 /** Frees an inode without elements. */
 export function freeInode(inode: Inode): void {
-  if (inode.home != 0) store<u32>(inode.home, 0);
+  leaveHome(inode);
   hostFree(inode);
 }
 

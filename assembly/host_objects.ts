@@ -38,6 +38,7 @@ import {
   hostPtr,
   hostState,
   isHostKind,
+  leaveHome,
   makeInode,
   taskBucket,
 } from "./host";
@@ -119,10 +120,15 @@ function hold(fd: i32, kind: u32): usize {
 export function hostPut(object: HostObject): void {
   lock(hostLockWord());
   const ends = --object.refcnt == 0 && !staysWithValues(object);
-  // From now on nobody finds it.
-  if (ends) object.gone = 1;
+  if (ends) hide(object);
   unlock(hostLockWord());
   if (ends) end(object);
+}
+
+/** From now on nobody finds an object that ends. The lock is held. */
+function hide(object: HostObject): void {
+  object.gone = 1;
+  if (object.kind == FD_INODE) leaveHome(changetype<Inode>(changetype<usize>(object)));
 }
 
 /** The inode of all anonymous files is there as long as something is stored on it (freeIfIdle). */
@@ -133,16 +139,25 @@ function staysWithValues(object: HostObject): bool {
 
 function end(object: HostObject): void {
   const ptr = changetype<usize>(object);
+  lock(hostLockWord());
   destroyStorage(object);
-  if (object.inode != 0) destroyStorage(changetype<HostObject>(object.inode));
+  endInode(object.inode);
+  unlock(hostLockWord());
   if (object.kind == FD_SOCKET) endSocket(changetype<Socket>(ptr));
   putParent(object);
   lock(hostLockWord());
-  if (object.inode != 0) freeInode(changetype<Inode>(object.inode));
   if (object.kind == FD_INODE) freeInode(changetype<Inode>(ptr));
   else hostFree(object);
   reserveStorage();
   unlock(hostLockWord());
+}
+
+/** The inode behind an object's fds (0: none, or it went with what was stored on it) ends with it. The lock is held. */
+function endInode(ptr: usize): void {
+  if (ptr == 0) return;
+  const inode = changetype<Inode>(ptr);
+  destroyStorage(inode);
+  freeInode(inode);
 }
 
 /** dup(2), or another open of the same thing. @returns the new fd, or -errno */
@@ -398,7 +413,6 @@ export function task_reap(ptr: u32, serial: u32): i32 {
   if (found == 0) return -ENOENT;
   // What is left is what pidfds refer to.
   const task = changetype<Task>(found);
-  destroyStorage(task);
   putParent(task);
   hostPut(task);
   return 0;
@@ -415,6 +429,7 @@ function reapTask(task: Task): void {
   task.gone = 1;
   task.dying = 1;
   slistDel(taskBucket(task.pid), <u32>changetype<usize>(task), offsetof<HostObject>("next"));
+  destroyStorage(task);
 }
 
 // ---- inodes -----------------------------------------------------------------------------------------------------------

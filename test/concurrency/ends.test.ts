@@ -28,6 +28,13 @@ describe.skipIf(!isBuilt)("threads", () => {
     rt.dispose();
   });
 
+  it("share the inode of anonymous files that comes and goes", async () => {
+    const rt = await runtime();
+    const part = { action: "anonymous", rounds: ROUNDS / 2 };
+    await together(rt, [part, part]);
+    rt.dispose();
+  });
+
   // The keys of empty slots are 0; where an element may have gone on from the home of 0, slots are looked at that others empty.
   it.each([1n, 2n, 4n])("find no key that nobody put in, seed %i", async (seed) => {
     const rt = await runtime(seed);
