@@ -36,7 +36,7 @@ import { slistDel } from "./lib/hlist";
 import { lock, unlock } from "./lib/lock";
 import { Pool, poolCreate, poolDestroy, poolElemAt, poolFree, poolZalloc } from "./lib/pool";
 import { DEAD } from "./lib/region";
-import { BpfMap, MapCreateAttr, flagsAllowed, isErr, mapByHandle, mapGet } from "./map";
+import { BpfMap, MapCreateAttr, flagsAllowed, isErr, mapGet } from "./map";
 import { copyMapValue, copyMapValueLocked, copyOut, copyValueOut, mapPut } from "./map";
 
 const FLAGS: u32 =
@@ -127,12 +127,15 @@ export class CgroupStorage extends BpfMap {
 
   /** A key that is not there is -ENOENT: this walk does not begin again. */
   override getNextKey(key: usize, next: u64): i32 {
+    lock(hostLockWord());
     let at = this.storages;
     if (key != 0) {
       const found = <u32>this.findKey(key);
       at = found == 0 ? 0 : changetype<Storage>(found).nextOfMap;
     }
-    return at == 0 ? -ENOENT : copyOut(next, at, this.keySize);
+    const ret = at == 0 ? -ENOENT : copyOut(next, at, this.keySize);
+    unlock(hostLockWord());
+    return ret;
   }
 
   override liveOffset(lo: u32, addr: u32): u32 {
@@ -252,21 +255,29 @@ function addStorage(map: CgroupStorage, cgroup: Cgroup, attachType: u32): usize 
  * @returns 0; -ENOENT: there is no attachment
  */
 export function cgroup_storage_detach(handle: u32, cgroup: u32, serial: u32, attachType: u32): i32 {
-  const mapPtr = storageByHandle(handle);
-  if (mapPtr == 0) return -ENOENT;
-  const map = changetype<CgroupStorage>(mapPtr);
   lock(hostLockWord());
-  const found = map.findOn(hostBySerial(FD_CGROUP, cgroup, serial), attachType);
+  const found = findAttached(hostBySerial(FD_CGROUP, cgroup, serial), handle, attachType);
+  const map: usize = found == 0 ? 0 : changetype<Storage>(found).map;
   const isLast = found != 0 && --changetype<Storage>(found).users == 0;
   if (isLast) unlinkStorage(changetype<Storage>(found));
   unlock(hostLockWord());
-  if (isLast) mapPut(map);
+  if (isLast) mapPut(changetype<BpfMap>(map));
   return found == 0 ? -ENOENT : 0;
 }
 
-function storageByHandle(handle: u32): usize {
-  const map = mapByHandle(handle);
-  return map != 0 && isOurs(changetype<BpfMap>(map)) ? map : 0;
+/**
+ * The cgroup's (0: none) element of a map, which it holds: by way of the map it could not be found when another thread removes
+ * the cgroup, and with it the map ends. The lock is held.
+ */
+function findAttached(cgroup: usize, handle: u32, attachType: u32): usize {
+  let at: u32 = cgroup == 0 ? 0 : changetype<Cgroup>(cgroup).attached;
+  while (at != 0) {
+    const storage = changetype<Storage>(at);
+    const map = changetype<CgroupStorage>(storage.map);
+    if (map.handle == handle && storage.attachType == map.typeOf(attachType)) break;
+    at = storage.nextOfCgroup;
+  }
+  return at;
 }
 
 /** The cgroup is removed, and with it what is attached. */
@@ -310,14 +321,18 @@ export function cgroup_storage_enter(cgroup: u32, serial: u32, attachType: u32):
   currentType = attachType;
 }
 
+/** Of per-CPU maps this CPU's. */
+function valueOf(storage: Storage): usize {
+  return storage.value + VALUE_HDR + cpu() * changetype<CgroupStorage>(storage.map).cpuStride;
+}
+
 /** bpf_get_local_storage: the value of the attachment that runs; of per-CPU maps this CPU's. 0 when there is none. */
 export function bpf_get_local_storage(handle: u32, flags: u64): usize {
-  const ptr = storageByHandle(handle);
-  if (ptr == 0 || currentCgroup == 0 || flags != 0) return 0;
-  const map = changetype<CgroupStorage>(ptr);
+  if (flags != 0) return 0;
   lock(hostLockWord());
-  const found = map.findOn(hostBySerial(FD_CGROUP, currentCgroup, currentSerial), currentType);
-  const value = found == 0 ? 0 : changetype<Storage>(found).value + VALUE_HDR;
+  const cgroup = currentCgroup == 0 ? 0 : hostBySerial(FD_CGROUP, currentCgroup, currentSerial);
+  const found = findAttached(cgroup, handle, currentType);
+  const value = found == 0 ? 0 : valueOf(changetype<Storage>(found));
   unlock(hostLockWord());
-  return value == 0 ? 0 : value + cpu() * map.cpuStride;
+  return value;
 }

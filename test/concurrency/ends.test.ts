@@ -2,12 +2,15 @@
 // nothing is written where nothing is any more.
 
 import { describe, expect, it } from "vitest";
+import * as uapi from "../../ts/uapi.js";
 import { u32 } from "../../ts/index.js";
+import { BpfClient } from "../support/bpf.js";
 import type { Runtime } from "../support/builds.js";
 import { canThread, sharedRuntime, together } from "../support/threads.js";
 
 const ROUNDS = 1_000_000;
 const SWAPS = 20_000;
+const WALKS = 2000;
 /** Of a chunk's keys, so many stand in the chunk itself, and so many more somewhere behind. */
 const AT_HOME = 5;
 const BEHIND = 8;
@@ -32,6 +35,18 @@ describe.skipIf(!isBuilt)("threads", () => {
     const rt = await runtime();
     const part = { action: "anonymous", rounds: ROUNDS / 2 };
     await together(rt, [part, part]);
+    rt.dispose();
+  });
+
+  it("walk over the storages of cgroups that come and go", async () => {
+    const rt = await runtime();
+    const type = uapi.BPF_MAP_TYPE_CGROUP_STORAGE;
+    const fd = new BpfClient(rt).create({ type, keySize: 8, valueSize: 8, maxEntries: 0 });
+    await together(rt, [
+      { action: "attach", rounds: 3 * SWAPS, fd },
+      { action: "walkStorages", rounds: WALKS, fd },
+      { action: "attach", rounds: 3 * SWAPS, fd },
+    ]);
     rt.dispose();
   });
 
