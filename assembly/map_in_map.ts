@@ -8,7 +8,9 @@
 //
 // Invariant: every handle in an outer map stands for one reference (mapGet) to a live map. Handles, since lookups take no
 // lock: what they have read may be out of the map, and ended, the moment after, and then the handle says so. Where bpf(2)
-// reads a value it gets the word at valueOf(), the inner map's id. No byte of an outer map may be touched by a program.
+// reads a value it gets the inner map's id (valueOf), which is read under a lock that keeps the map from ending: the outer
+// hash table's, or of an array, whose slots have none that readers take, the kernel's, without which no handle ends. No byte of
+// an outer map may be touched by a program.
 //
 // Locks: dropping an inner map's last reference takes the kernel's lock inside the outer map's. That is safe, because
 // nothing takes a map's lock inside the kernel's.
@@ -30,8 +32,9 @@ import {
 } from "../ts/uapi";
 import { BpfFdArray } from "./arraymap";
 import { FD_MAP, fdTake } from "./fd";
-import { BpfHtab } from "./hashtab";
-import { SCRATCH_INNER, allocGrow, allocZeroed, free, scratchPtr } from "./kernel";
+import { BpfHtab, ITER_FREE, lockOf } from "./hashtab";
+import { SCRATCH_INNER, allocGrow, allocZeroed, free, kernelLockWord, scratchPtr } from "./kernel";
+import { lock, unlock } from "./lib/lock";
 import { DEAD } from "./lib/region";
 import { BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr } from "./map";
 import { attrLegal, copyOut, isErr, mapByHandle, mapPut } from "./map";
@@ -106,10 +109,18 @@ function putInner(handle: u32): void {
   mapPut(changetype<BpfMap>(mapByHandle(handle)));
 }
 
-/** What bpf(2) reads as the value: the address of the inner map's id; 0: the map has ended meanwhile. */
+/** What bpf(2) reads as the value: the address of the inner map's id; 0 for no handle. A lock keeps it from ending. */
 function valueOf(handle: u32): usize {
   const inner = mapByHandle(handle);
   return inner == 0 ? 0 : inner + offsetof<BpfMap>("id");
+}
+
+/** A copy of valueOf at an address, where it stays when the map ends. @returns the address, 0 for no handle */
+function copyId(to: usize, handle: u32): usize {
+  const value = valueOf(handle);
+  if (value == 0) return 0;
+  store<u32>(to, load<u32>(value));
+  return to;
 }
 
 /** Copies it to a user's address. */
@@ -157,26 +168,32 @@ export class BpfArrayOfMaps extends BpfFdArray {
   }
 
   override peekElem(key: usize): usize {
-    return valueOf(this.inner(key));
+    lock(kernelLockWord());
+    const value = copyId(scratchPtr() + SCRATCH_INNER, this.inner(key));
+    unlock(kernelLockWord());
+    return value;
   }
 
   override lookupUser(key: usize, value: u64, flags: u64): i32 {
-    return copyIdOut(value, this.inner(key));
+    lock(kernelLockWord());
+    const ret = copyIdOut(value, this.inner(key));
+    unlock(kernelLockWord());
+    return ret;
   }
 
-  /** Steps over empty slots. */
+  /** Steps over empty slots. iter: the next index, u32; the value, u32. */
   override iterNext(iter: usize, key: usize): usize {
     let index = load<u32>(iter);
-    while (index < this.maxEntries) {
-      const value = valueOf(load<u32>(this.slotAt(index)));
+    let value: usize = 0;
+    while (value == 0 && index < this.maxEntries) {
+      store<u32>(key, index);
+      lock(kernelLockWord());
+      value = copyId(iter + 4, this.inner(key));
+      unlock(kernelLockWord());
       index++;
-      if (value == 0) continue;
-      store<u32>(iter, index);
-      store<u32>(key, index - 1);
-      return value;
     }
     store<u32>(iter, index);
-    return 0;
+    return value;
   }
 
   override batchOps(): u32 {
@@ -213,18 +230,19 @@ export class BpfHashOfMaps extends BpfHtab {
   }
 
   override peekElem(key: usize): usize {
+    lock(lockOf(this));
     const value = super.peekElem(key);
-    return value == 0 ? 0 : valueOf(load<u32>(value));
+    const id = value == 0 ? 0 : copyId(scratchPtr() + SCRATCH_INNER, load<u32>(value));
+    unlock(lockOf(this));
+    return id;
   }
 
   override iterNext(iter: usize, key: usize): usize {
-    let value: usize = 0;
-    do {
-      const inner = super.iterNext(iter, key);
-      if (inner == 0) return 0;
-      value = valueOf(load<u32>(inner));
-    } while (value == 0);
-    return value;
+    lock(lockOf(this));
+    const value = this.step(iter, key);
+    const id = value == 0 ? 0 : copyId(iter + ITER_FREE, load<u32>(value));
+    unlock(lockOf(this));
+    return id;
   }
 
   override copyValueTo(to: u64, value: usize, flags: u64): i32 {

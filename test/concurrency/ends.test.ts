@@ -50,6 +50,20 @@ describe.skipIf(!isBuilt)("threads", () => {
     rt.dispose();
   });
 
+  it.each(["lookUpInner", "openInner"])("replace inner maps beside %s", async (action) => {
+    const rt = await runtime();
+    const inner = rt.createMap({ type: "hash", key: u32, value: u32, maxEntries: 2 });
+    const outer = rt.createMap({ type: "array_of_maps", inner, maxEntries: 1 });
+    inner.set(1, 1);
+    outer.set(0, inner);
+    const shared = { fd: outer.fd, fds: [inner.fd] };
+    await together(rt, [
+      { action: "swapInner", rounds: SWAPS, ...shared },
+      { action, rounds: action === "openInner" ? SWAPS / 4 : ROUNDS, ...shared },
+    ]);
+    rt.dispose();
+  });
+
   // The keys of empty slots are 0; where an element may have gone on from the home of 0, slots are looked at that others empty.
   it.each([1n, 2n, 4n])("find no key that nobody put in, seed %i", async (seed) => {
     const rt = await runtime(seed);

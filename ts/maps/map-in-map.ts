@@ -3,12 +3,13 @@
 import type { BatchCursor } from "../batch.js";
 import { KIND } from "../codec.js";
 import type { Codec } from "../codec.js";
+import { check } from "../errors.js";
 import { ElementMap, TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import { FMODE_READ } from "../holdings.js";
 import { integer } from "../numbers.js";
 import type { BpfRuntime } from "../runtime.js";
-import { mapFdById } from "../syscall.js";
+import { findFdById } from "../syscall.js";
 import * as uapi from "../uapi.js";
 
 /** Makes a typed map of the inner type for an fd, which it takes over. */
@@ -68,8 +69,12 @@ abstract class MapOfMaps<K, KI, M extends TypedMap>
 
   /** The inner map, through an fd of its own that the caller closes; undefined when there is none. */
   get(key: KI): M | undefined {
-    const id = this.idOf(key);
-    return id === undefined ? undefined : this.#openId(id);
+    // Another thread may replace an inner map that nothing else keeps before it is opened: then the next one is.
+    for (let id = this.idOf(key); id !== undefined; id = this.idOf(key)) {
+      const inner = this.#openId(id);
+      if (inner !== undefined) return inner;
+    }
+    return undefined;
   }
 
   /** The id of the inner map: what a lookup by bpf(2) answers. */
@@ -92,12 +97,15 @@ abstract class MapOfMaps<K, KI, M extends TypedMap>
 
   /** Keys and inner maps; each has an fd of its own that the caller closes. */
   *entries(): IterableIterator<[K, M]> {
-    for (const [key, id] of this.ids()) yield [key, this.#openId(id)];
+    for (const [key, id] of this.ids()) {
+      const inner = this.#openId(id) ?? this.get(key as unknown as KI);
+      if (inner !== undefined) yield [key, inner];
+    }
   }
 
   /** The inner maps; each has an fd of its own that the caller closes. */
   *values(): IterableIterator<M> {
-    for (const [, id] of this.ids()) yield this.#openId(id);
+    for (const [, inner] of this.entries()) yield inner;
   }
 
   /** The same as `entries`. */
@@ -116,8 +124,10 @@ abstract class MapOfMaps<K, KI, M extends TypedMap>
     }
   }
 
-  #openId(id: number): M {
-    return this.#open(mapFdById(this.runtime, id));
+  /** Undefined when the map has ended meanwhile. */
+  #openId(id: number): M | undefined {
+    const fd = findFdById(this.runtime, id);
+    return fd === -uapi.ENOENT ? undefined : this.#open(check(fd, "bpf_map_get_fd_by_id"));
   }
 }
 
