@@ -193,7 +193,9 @@ export class MapDoor<K, KI, V, VI> {
   /** The shortcut for keys and values of these kinds. */
   private shortcut(isPerCpu: boolean, isLpmTrie: boolean): Shortcut {
     const { path, valueKind } = this;
-    if (isLpmTrie) return this.key.size === 8 ? SHORTCUT.PREFIX : SHORTCUT.NONE;
+    // A value is read after the core gave the trie's lock back: other threads could have put another there.
+    if (isLpmTrie)
+      return this.key.size === 8 && !this.mem.isShared ? SHORTCUT.PREFIX : SHORTCUT.NONE;
     const isBytes16 = path === BY.BYTES16 && valueKind === BYTES && this.value.size === 16;
     if (isBytes16 && this.isInline) return SHORTCUT.BYTES16;
     if (isPerCpu || (valueKind !== U32 && valueKind !== U64_NUMBER)) return SHORTCUT.NONE;

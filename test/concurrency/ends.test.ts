@@ -3,7 +3,7 @@
 
 import { describe, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
-import { u32 } from "../../ts/index.js";
+import { ipv4, lpmKey, u32 } from "../../ts/index.js";
 import { BpfClient } from "../support/bpf.js";
 import type { Runtime } from "../support/builds.js";
 import { canThread, sharedRuntime, together } from "../support/threads.js";
@@ -46,6 +46,17 @@ describe.skipIf(!isBuilt)("threads", () => {
       { action: "attach", rounds: 3 * SWAPS, fd },
       { action: "walkStorages", rounds: WALKS, fd },
       { action: "attach", rounds: 3 * SWAPS, fd },
+    ]);
+    rt.dispose();
+  });
+
+  it("match no prefix with the value of another", async () => {
+    const rt = await runtime();
+    const key = lpmKey(ipv4);
+    const { fd } = rt.createMap({ type: "lpm_trie", key, value: u32, maxEntries: 256 });
+    await together(rt, [
+      { action: "routes", rounds: 2 * ROUNDS, fd },
+      { action: "matches", rounds: ROUNDS / 2, fd },
     ]);
     rt.dispose();
   });

@@ -54,6 +54,7 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends ErasableMap<K, KI, 
     const prefixlen = (this.keySize - PREFIXLEN_SIZE) * 8;
     door.encodeKey({ prefixlen, data } as KI);
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
+    if (door.mem.isShared) return this.#copyMatch();
     const ptr = this.core.map_lpm_match(door.handle, door.keyPtr + PREFIXLEN_SIZE) >>> 0;
     return ptr === 0 ? undefined : door.read(ptr);
   }
@@ -70,8 +71,39 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends ErasableMap<K, KI, 
     if ((address | 0) !== address) encode(u32, address);
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     const { core, door } = this;
+    if (door.mem.isShared) {
+      door.mem.reach(door.keyPtr, this.keySize);
+      door.mem.dv.setInt32(door.keyPtr + PREFIXLEN_SIZE, address);
+      return this.#copyMatch();
+    }
     const ptr = core.map_lpm_match_u32(door.map, door.handle, address) >>> 0;
     return ptr === 0 ? undefined : door.read(ptr);
+  }
+
+  /** The match of the address in the window, whose value the core copies while it holds the lock. */
+  #copyMatch(): V | undefined {
+    const { core, door } = this;
+    const data = door.keyPtr + PREFIXLEN_SIZE;
+    const hits = core.map_lpm_match_many(door.handle, data, 1, door.valuePtr, 0, 0);
+    return hits > 0 ? door.read(door.valuePtr) : undefined;
+  }
+
+  // Where other threads may delete the prefix, its memory is another's at once: values are copied while the core holds the
+  // lock, as by bpf(2).
+
+  /** @internal */
+  override get(key: KI): V | undefined {
+    return this.door.mem.isShared ? this.lookup(key) : super.get(key);
+  }
+
+  /** @internal */
+  override peek(key: KI): V | undefined {
+    return this.get(key);
+  }
+
+  /** @internal */
+  override getInto(key: KI, out: V): V | undefined {
+    return this.door.mem.isShared ? this.lookupInto(key, out) : super.getInto(key, out);
   }
 
   /**
