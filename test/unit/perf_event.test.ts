@@ -187,4 +187,18 @@ describeEachBuild("perf event array", (build) => {
     events.drain((_cpu, record) => void seen.push(record[0]));
     expect(seen).toEqual([7]);
   });
+
+  it("the reader sees the whole of a stream that lies where the memory has grown", () => {
+    const record = new Uint8Array(1000).fill(7);
+    for (let round = 0; round < 30; round++) {
+      const events = m.runtime.createMap({ type: "perf_event_array", maxEntries: 1 });
+      events.open(65536);
+      while (events.output(record));
+      const isWhole: boolean[] = [];
+      events.drain((_cpu, bytes) => {
+        isWhole.push(bytes.subarray(0, 1000).every((byte) => byte === 7));
+      });
+      expect(isWhole).toEqual(Array.from({ length: 64 }, () => true));
+    }
+  });
 });

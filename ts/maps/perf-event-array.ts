@@ -172,6 +172,8 @@ export class PerfEventArray extends TypedMap {
     const { views } = this.runtime;
     const data = pages + uapi.PAGE_SIZE;
     const dataSize = views.u32[(pages + DATA_SIZE) >>> 2] ?? 0;
+    // A shared memory's views may end among the pages.
+    views.reach(data, dataSize);
     const offset = position % dataSize;
     const size = views.u16[(data + offset + 6) >>> 1] ?? 0;
     const bytes = new Uint8Array(size);
