@@ -205,3 +205,16 @@ describe("BPFError", () => {
     expect(new bpf.BPFError(bpf.LibbpfErrno.RELOC, "load").message).toBe("a relocation failed");
   });
 });
+
+describeCompat("a memory that grows", {}, () => {
+  test("takes values whole wherever they lie", () => {
+    for (let round = 0; round < 40; round++) {
+      const spec = { type: MapType.ARRAY, keySize: 4, valueSize: 100_000, maxEntries: 1 };
+      const ref = bpf.createMap(spec);
+      const map = new bpf.RawMap(ref);
+      const value = Buffer.alloc(spec.valueSize, round + 1);
+      map.set(Buffer.alloc(4), value);
+      expect(value.equals(map.get(Buffer.alloc(4)) as Buffer)).toBe(true);
+    }
+  });
+});

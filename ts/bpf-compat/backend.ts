@@ -81,13 +81,13 @@ export class Backend {
   /** Copies bytes into the memory. @throws {BPFError} EBADF: the runtime has ended */
   put(ptr: number, bytes: Uint8Array): void {
     if (this.runtime.disposed) throw new BPFError(EBADF, "bpf");
-    this.views.reach(ptr);
+    this.views.reach(ptr, bytes.length);
     this.views.u8.set(bytes, ptr);
   }
 
   /** Copies bytes out of the memory. */
   take(ptr: number, out: Uint8Array): void {
-    this.views.reach(ptr);
+    this.views.reach(ptr, out.length);
     out.set(this.views.u8.subarray(ptr, ptr + out.length));
   }
 
@@ -152,7 +152,7 @@ export class Backend {
     if (this.#attrPtr === 0) {
       this.#attrPtr = this.alloc(ATTR_SIZE + BPF_MAP_INFO_SIZE, "bpf");
     }
-    this.views.reach(this.#attrPtr);
+    this.views.reach(this.#attrPtr, ATTR_SIZE + BPF_MAP_INFO_SIZE);
     return this.#attrPtr;
   }
 }
