@@ -91,17 +91,17 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends ErasableMap<K, KI, 
   // Where other threads may delete the prefix, its memory is another's at once: values are copied while the core holds the
   // lock, as by bpf(2).
 
-  /** @internal */
+  /** The value of the longest prefix that covers a key; undefined when there is none. */
   override get(key: KI): V | undefined {
     return this.door.mem.isShared ? this.lookup(key) : super.get(key);
   }
 
-  /** @internal */
+  /** The same as `get`. */
   override peek(key: KI): V | undefined {
     return this.get(key);
   }
 
-  /** @internal */
+  /** As `get`, decoding into `out` (a struct's object, a Uint8Array) and returning it. */
   override getInto(key: KI, out: V): V | undefined {
     return this.door.mem.isShared ? this.lookupInto(key, out) : super.getInto(key, out);
   }
