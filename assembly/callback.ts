@@ -25,8 +25,7 @@ export function callBack(fn: u64, r1: u64, r2: u64, r3: u64, r4: u64): u64 {
 
 // ---- keys ---------------------------------------------------------------------------------------------------------
 // A key is no value, and an array's key lies in no map at all; both may be read by a program while a callback on the element
-// runs. Callbacks nest (a program has at most eight frames), so each level has a place of its own in the scratch area. A
-// dispatcher that throws leaves a level behind: its key counts as readable until the level is used again.
+// runs. Callbacks nest (a program has at most eight frames), so each level has a place of its own in the scratch area.
 //
 //   Level, 24 bytes:   | key (address) | its size | room for a key that does not lie in its map |
 
@@ -36,6 +35,17 @@ let keyLevel: u32 = 0;
 
 function levelAt(level: u32): usize {
   return scratchPtr() + SCRATCH_KEYS + (level % KEY_LEVELS) * LEVEL_BYTES;
+}
+
+/** How many of this instance's callbacks on elements run. */
+export function callbackLevel(): u32 {
+  return keyLevel;
+}
+
+/** The innermost of them ends. */
+export function leaveLevel(): void {
+  keyLevel--;
+  store<u32>(levelAt(keyLevel), 0, 4);
 }
 
 /** Room for a key of 16 bytes at most on which callBackOnElem is called next. */
@@ -53,8 +63,7 @@ export function callBackOnElem(fn: u64, map: BpfMap, key: usize, value: usize, c
   store<u32>(level, key);
   store<u32>(level, map.keySize, 4);
   const r0 = callBack(fn, handle, key, value, ctx);
-  store<u32>(level, 0, 4);
-  keyLevel--;
+  leaveLevel();
   return r0 == 0 && mapByHandle(handle) != 0;
 }
 

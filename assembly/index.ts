@@ -79,6 +79,7 @@ export {
   bpf_ringbuf_reserve,
   bpf_ringbuf_submit,
   bpf_user_ringbuf_drain,
+  callback_threw,
   ringbuf_await,
   ringbuf_lost,
   ringbuf_pages,

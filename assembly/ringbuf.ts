@@ -52,7 +52,7 @@ import {
   EPERM,
   PAGE_SIZE,
 } from "../ts/uapi";
-import { callBack } from "./callback";
+import { callBack, callbackLevel, leaveLevel } from "./callback";
 import { DYNPTR_LOCAL, DYNPTR_SIZE_MAX, dynptrInit, dynptrSetNull } from "./dynptr";
 import { allocZeroed, free } from "./kernel";
 import { countAndNotify, fetchAnd, fetchOr, loadAcquire, storeRelease } from "./lib/atomic";
@@ -97,6 +97,9 @@ export class BpfRingbuf extends BpfMap {
   sampleSize: u32;
   dynptr: u64;
   dynptrRest: u64;
+  /** USER_RINGBUF, while a drain runs: the ring that is drained around it; callbackLevel. */
+  outer: u32;
+  level: u32;
 
   /** EINVAL: sizes (max_entries is a power of two of whole pages), flags. */
   static checkAttr(attr: MapCreateAttr): i32 {
@@ -382,6 +385,40 @@ function acquireBusy(rb: BpfRingbuf): bool {
   return (fetchOr(word, 1) & 1) == 0;
 }
 
+/** The ring of this instance's innermost drain; 0: none runs. */
+let draining: u32 = 0;
+
+function beginDrain(rb: BpfRingbuf): void {
+  // The callback may close the map.
+  mapGet(rb);
+  rb.outer = draining;
+  rb.level = callbackLevel();
+  draining = <u32>changetype<usize>(rb);
+}
+
+/** isRead: were there records? */
+function endDrain(rb: BpfRingbuf, isRead: bool, flags: u64): void {
+  draining = rb.outer;
+  storeRelease<u32>(changetype<usize>(rb) + offsetof<BpfRingbuf>("busy"), 0);
+  if (flags & BPF_RB_FORCE_WAKEUP || (isRead && (flags & BPF_RB_NO_WAKEUP) == 0)) wake(rb);
+  mapPut(rb);
+}
+
+/**
+ * The host's dispatcher throws: what called back is left without an end of its own. A drain ends, and its sample counts as
+ * read; other rings' drains and other callbacks around it go on, or are left, too.
+ */
+export function callback_threw(): void {
+  const rb = changetype<BpfRingbuf>(draining);
+  if (draining == 0 || rb.level != callbackLevel()) {
+    leaveLevel();
+    return;
+  }
+  releaseSample(rb);
+  consume(rb);
+  endDrain(rb, true, 0);
+}
+
 /** Steps over the record that peekSample has found. */
 function consume(rb: BpfRingbuf): void {
   const pos = rb.consPos + recordBytes(rb.sampleSize);
@@ -412,9 +449,14 @@ function handSample(rb: BpfRingbuf, fn: u64, ctx: u64): bool {
   const dynptr = changetype<usize>(rb) + offsetof<BpfRingbuf>("dynptr");
   dynptrInit(dynptr, rb.sample, rb.sampleSize, DYNPTR_LOCAL);
   const goOn = callBack(fn, dynptr, ctx, 0, 0) == 0;
-  dynptrSetNull(dynptr);
-  rb.sample = 0;
+  releaseSample(rb);
   return goOn;
+}
+
+/** The program has it no longer. */
+function releaseSample(rb: BpfRingbuf): void {
+  dynptrSetNull(changetype<usize>(rb) + offsetof<BpfRingbuf>("dynptr"));
+  rb.sample = 0;
 }
 
 /**
@@ -430,8 +472,7 @@ export function bpf_user_ringbuf_drain(handle: u32, fn: u64, ctx: u64, flags: u6
   if (ptr == 0 || flags & ~WAKEUP_FLAGS) return -EINVAL;
   const rb = changetype<BpfRingbuf>(ptr);
   if (!acquireBusy(rb)) return -EBUSY;
-  // The callback may close the map.
-  mapGet(rb);
+  beginDrain(rb);
   let seen: u32 = 0;
   let samples: i64 = 0;
   let ret = 0;
@@ -446,9 +487,7 @@ export function bpf_user_ringbuf_drain(handle: u32, fn: u64, ctx: u64, flags: u6
     }
     consume(rb);
   }
-  storeRelease<u32>(ptr + offsetof<BpfRingbuf>("busy"), 0);
-  if (flags & BPF_RB_FORCE_WAKEUP || (seen != 0 && (flags & BPF_RB_NO_WAKEUP) == 0)) wake(rb);
-  mapPut(rb);
+  endDrain(rb, seen != 0, flags);
   return ret < 0 ? ret : samples;
 }
 

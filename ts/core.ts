@@ -141,6 +141,7 @@ export interface CoreExports {
   ringbuf_lost(map: number): bigint;
   ringbuf_pages(map: number): number;
   ringbuf_wakeup_word(map: number): number;
+  callback_threw(): void;
   ringbuf_await(map: number, isAwaited: number): void;
   map_is_inline(handle: number): number;
   map_iter_many(handle: number, pos: number, out: number, max: number): number;

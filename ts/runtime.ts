@@ -110,7 +110,15 @@ export class BpfRuntime {
     this.exports = instantiate(module, options.memory, {
       malloc: options.malloc,
       free: options.free,
-      callback: (fn, r1, r2, r3, r4) => BigInt(this.#callback(fn, r1, r2, r3, r4)),
+      callback: (fn, r1, r2, r3, r4) => {
+        try {
+          return BigInt(this.#callback(fn, r1, r2, r3, r4));
+        } catch (error) {
+          // The helper is left without an end of its own.
+          if (!this.#disposed) this.exports.callback_threw();
+          throw error;
+        }
+      },
       wakeup: (map) => this.wakeups.wake(map),
     });
     this.#module = module;

@@ -164,6 +164,33 @@ describeEachBuild("user ring buffer", (build) => {
     expect(drain()).toBe(-EINVAL);
   });
 
+  it("what a callback throws ends the drain, and with it nothing else", () => {
+    const other = m.handle(create(PAGE));
+    const otherBase = core().ringbuf_pages(other) >>> 0;
+    m.put(otherBase + 2 * PAGE, u32Bytes(8, 0));
+    m.put(otherBase + PAGE, u32Bytes(16, 0));
+    for (let n = 0; n < 3; n++) produce(u32Bytes(n, n));
+    let isCaught = false;
+    m.runtime.setCallback((fn) => {
+      if (fn === 6n) throw new Error("inner");
+      if (isCaught) throw new Error("outer");
+      const inner = (): bigint => core().bpf_user_ringbuf_drain(other, 6n, 0n, 0n);
+      expect(inner).toThrow("inner");
+      isCaught = true;
+      expect(drain()).toBe(-EBUSY);
+      return 0n;
+    });
+    expect(() => drain()).toThrow("outer");
+    // The samples whose callbacks threw count as read.
+    expect([consumed(), m.u32(otherBase)]).toEqual([32, 16]);
+    const samples = collect();
+    expect(drain()).toBe(1);
+    expect(samples).toEqual([[2, 0, 0, 0, 2, 0, 0, 0]]);
+    const id = m.runtime.mapFromFd(fd, { type: "user_ringbuf" }).info().id;
+    m.runtime.close(fd);
+    expect([...m.runtime.mapIds()]).not.toContain(id);
+  });
+
   it("everything but the consumer page may be mapped for writing", () => {
     const mmap = (offset: number, length: number): number => {
       const ret = core().map_mmap(fd, offset, length, 1);
