@@ -134,10 +134,6 @@ function allocBlock(heap: Heap, bytes: u64, align: u32, mayGrow: bool): usize {
   return block;
 }
 
-function lockOf(heap: Heap): usize {
-  return changetype<usize>(heap) + offsetof<Heap>("lockWord");
-}
-
 /**
  * As heapAlloc, but grows the memory where it may. For creation only: views of the memory go stale. What was promised
  * (heapReserve) stays free where the memory can grow.
