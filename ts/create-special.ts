@@ -8,7 +8,7 @@ import type { MapIdentity } from "./map.js";
 import { checkSize, codecOf, commonAttr, mapCreateAttr } from "./map-spec.js";
 import type { MapOptions } from "./map-spec.js";
 import { BloomFilter } from "./maps/bloom-filter.js";
-import { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
+import { ArrayOfMaps, HashOfMaps, innerFd } from "./maps/map-in-map.js";
 import { PerfEventArray } from "./maps/perf-event-array.js";
 import { Queue, Stack } from "./maps/queue-stack.js";
 import { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
@@ -42,7 +42,7 @@ export function createSpecial(
   const { type } = spec;
   const [keySize, valueSize] = sizesOf(type, spec);
   const inner = type === "array_of_maps" || type === "hash_of_maps" ? template(spec) : undefined;
-  const innerMapFd = inner === undefined ? 0 : inner.closed ? -1 : inner.fd;
+  const innerMapFd = inner === undefined ? 0 : innerFd(runtime, inner, "inner");
   const mapType = SPECIAL_TYPES[type];
   const attr = { ...commonAttr(spec), mapType, keySize, valueSize, innerMapFd };
   const fd = check(runtime.bpf(uapi.BPF_MAP_CREATE, mapCreateAttr(attr)), "bpf_map_create");
@@ -109,9 +109,14 @@ function construct(
     case "user_ringbuf":
       return new UserRingBuffer(runtime, identity, undefined);
     case "array_of_maps":
-      return new ArrayOfMaps(runtime, identity, u32, opener(template(parts)));
+      return new ArrayOfMaps(runtime, identity, u32, opener(template(parts), runtime));
     default:
-      return new HashOfMaps(runtime, identity, codec("key", parts.key), opener(template(parts)));
+      return new HashOfMaps(
+        runtime,
+        identity,
+        codec("key", parts.key),
+        opener(template(parts), runtime),
+      );
   }
 }
 
@@ -121,7 +126,10 @@ function template({ inner }: SpecialParts): TypedMap {
 }
 
 /** Wraps fds as maps like another one. */
-function opener({ reopen }: TypedMap): (fd: number) => TypedMap {
+function opener(inner: TypedMap, runtime: BpfRuntime): (fd: number) => TypedMap {
+  // For maps that exist: the template of mapFromFd.
+  innerFd(runtime, inner, "inner");
+  const { reopen } = inner;
   if (reopen === undefined) throw new TypeError("inner: expected a map made with createMap");
   return reopen;
 }

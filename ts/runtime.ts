@@ -169,6 +169,11 @@ export class BpfRuntime {
     return { module: this.#module, memory: this.memory, cpus: this.cpus, root: this.#root };
   }
 
+  /** @internal Is it the same kernel, perhaps attached to from here a second time? Only then its fds are ours. */
+  sharesKernel(other: BpfRuntime): boolean {
+    return other.memory === this.memory && other.#root === this.#root;
+  }
+
   // ---- what loaders of programs ask ----
 
   /** The map's handle behind an fd, the number a program's `map` argument is; 0 when it is none. */

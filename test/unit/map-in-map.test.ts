@@ -71,7 +71,7 @@ describeEachBuild("typed maps of maps", (build) => {
 
   it("refuses maps unlike the template", () => {
     const outer = rt.createMap({ type: "array_of_maps", inner: counters(), maxEntries: 1 });
-    expect(() => outer.set(0, counters(3))).toThrow("EINVAL");
+    expect(() => outer.set(0, counters(3))).toThrow("EINVAL: the inner map is unlike the template");
     const closed = counters();
     closed.close();
     expect(() => outer.set(0, closed)).toThrow("EBADF");
@@ -82,6 +82,23 @@ describeEachBuild("typed maps of maps", (build) => {
     expect(() => rt.createMap(nested)).toThrow("EINVAL");
     const noInner = { type: "array_of_maps", maxEntries: 1 } as never;
     expect(() => rt.createMap(noInner)).toThrow(TypeError);
+  });
+
+  it("refuses maps of another runtime, whose fds mean other maps here", async () => {
+    const other = await build.createRuntime();
+    const stranger = other.createMap({ type: "array", value: u64, maxEntries: 2 });
+    const inner = counters();
+    expect(stranger.fd).toBe(inner.fd);
+    const outer = rt.createMap({ type: "array_of_maps", inner, maxEntries: 1 });
+    const message = "expected a map of this runtime";
+    expect(() => outer.set(0, stranger)).toThrow(`value: ${message}`);
+    expect(() => outer.updateBatch([[0, stranger]])).toThrow(message);
+    expect(outer.get(0)).toBeUndefined();
+    const spec = { type: "array_of_maps", inner: stranger, maxEntries: 1 } as const;
+    expect(() => rt.createMap(spec)).toThrow(`inner: ${message}`);
+    expect(() => rt.mapFromFd(outer.fd, { inner: stranger })).toThrow(`inner: ${message}`);
+    other.dispose();
+    expect(() => outer.set(0, stranger)).toThrow(message);
   });
 
   it("takes fds for maps, and refuses what is neither", () => {

@@ -16,20 +16,33 @@ import * as uapi from "../uapi.js";
 export type OpenInner<M> = (fd: number) => M;
 
 /** A value as bpf(2) has it: the fd of an inner map going in (-1: a closed one), its id coming out. */
-const INNER: Codec<number, TypedMap | number> = {
-  kind: KIND.OTHER,
-  size: 4,
-  align: 4,
-  read: (mem, ptr) => mem.dv.getUint32(ptr, true),
-  write: (mem, ptr, value, name = "value") => {
-    mem.dv.setInt32(ptr, fdOf(value, name), true);
-  },
-};
+function innerCodec(runtime: BpfRuntime): Codec<number, TypedMap | number> {
+  return {
+    kind: KIND.OTHER,
+    size: 4,
+    align: 4,
+    read: (mem, ptr) => mem.dv.getUint32(ptr, true),
+    write: (mem, ptr, value, name = "value") => {
+      mem.dv.setInt32(ptr, fdOf(runtime, value, name), true);
+    },
+  };
+}
 
-function fdOf(value: TypedMap | number, name: string): number {
-  if (value instanceof TypedMap) return value.closed ? -1 : value.fd;
+function fdOf(runtime: BpfRuntime, value: TypedMap | number, name: string): number {
+  if (value instanceof TypedMap) return innerFd(runtime, value, name);
   if (typeof value !== "number") throw new TypeError(`${name}: expected a typed map or an fd`);
   return integer(name, value, -0x80000000, 0x7fffffff);
+}
+
+/**
+ * The fd of a map that goes into another one, -1 when it is closed.
+ * @throws {TypeError} a map of another kernel: here its fd would be that of any map, or of none
+ */
+export function innerFd(runtime: BpfRuntime, inner: TypedMap, name: string): number {
+  if (!runtime.sharesKernel(inner.runtime)) {
+    throw new TypeError(`${name}: expected a map of this runtime`);
+  }
+  return inner.closed ? -1 : inner.fd;
 }
 
 /**
@@ -52,7 +65,7 @@ abstract class MapOfMaps<K, KI, M extends TypedMap>
     key: Codec<K, KI>,
     openInner: OpenInner<M>,
   ) {
-    super(runtime, identity, key, INNER);
+    super(runtime, identity, key, innerCodec(runtime));
     this.#open = openInner;
   }
 
@@ -61,6 +74,7 @@ abstract class MapOfMaps<K, KI, M extends TypedMap>
    * @param inner a typed map, or an fd
    * @throws {BpfError} EINVAL: it does not look like the template; E2BIG: full, or no such index; EPERM: frozen;
    * EBADF: the inner map is closed
+   * @throws {TypeError} no map and no fd, or a map of another runtime
    */
   set(key: KI, inner: M | number): this {
     this.update(key, inner);
@@ -128,6 +142,13 @@ abstract class MapOfMaps<K, KI, M extends TypedMap>
   #openId(id: number): M | undefined {
     const fd = findFdById(this.runtime, id);
     return fd === -uapi.ENOENT ? undefined : this.#open(check(fd, "bpf_map_get_fd_by_id"));
+  }
+
+  /** @internal */
+  protected override explain(ret: number): string | undefined {
+    if (ret === -uapi.EBADF) return "the inner map is closed, or there is no such fd";
+    if (ret === -uapi.EINVAL) return "the inner map is unlike the template, or bad flags";
+    return super.explain(ret);
   }
 }
 
