@@ -233,7 +233,7 @@ export class BpfRuntime {
   }
 
   /**
-   * Memory for the caller.
+   * Memory for the caller; what is in it is whatever was there.
    * @param byteLength bytes
    * @returns an 8-byte aligned address, 0 when out of memory, or for what is no number of bytes
    */
@@ -244,11 +244,13 @@ export class BpfRuntime {
 
   /**
    * Gives back what `alloc` returned; 0 is fine.
-   * @throws {TypeError | RangeError} no address in the memory
+   * @throws {TypeError | RangeError} no address in the memory, or none that `alloc` could have returned
    */
   free(ptr: number): void {
     if (this.#disposed) return;
-    integer("ptr", ptr, 0, this.memory.buffer.byteLength);
+    integer("ptr", ptr, 0, this.memory.buffer.byteLength - 1);
+    // The heap looks in front of the address: that must not be outside the memory.
+    if (ptr % 8 !== 0) throw new RangeError(`ptr: expected what alloc returned, got ${ptr}`);
     this.exports.mem_free(ptr);
   }
 

@@ -113,7 +113,8 @@ describeEachBuild("numbers that are none", (build) => {
     for (const bytes of [TWO_32 + 8, 8.5, -8, NaN, text("8")]) expect(rt.alloc(bytes)).toBe(0);
     expect(rt.exports.mem_used()).toBe(used);
     const ptr = rt.alloc(64);
-    for (const bad of [ptr + TWO_32, ptr + 0.5, -8, NaN]) {
+    const end = rt.memory.buffer.byteLength;
+    for (const bad of [ptr + TWO_32, ptr + 0.5, -8, NaN, 4, 5, ptr + 4, end, end + 8]) {
       expect(() => rt.free(bad)).toThrow(RangeError);
     }
     expect(() => rt.free(text(`${ptr}`))).toThrow(TypeError);
