@@ -5,9 +5,9 @@ import { u32 } from "./codec.js";
 import type { AnyCodec, Codec, Infer, InferInput } from "./codec.js";
 import { createSpecial, isSpecialType, specialFromFd, specialTypeName } from "./create-special.js";
 import { storageFromFd } from "./create-storage.js";
-import { BpfError, check } from "./errors.js";
+import { BpfError } from "./errors.js";
 import type { MapIdentity, TypedMap } from "./map.js";
-import { MAP_TYPES, checkSize, codecOf, commonAttr, mapCreateAttr } from "./map-spec.js";
+import { MAP_TYPES, checkSize, codecOf, commonAttr, mapCreate } from "./map-spec.js";
 import type { MapCodecs, MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
 import { ArrayMap, PerCpuArrayMap } from "./maps/array.js";
 import { HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap } from "./maps/hash.js";
@@ -75,7 +75,7 @@ export function createMap(runtime: BpfRuntime, spec: MapSpec | SpecialSpec): Typ
   const common = commonAttr(spec);
   const mapFlags = common.mapFlags | (FLAGS_NEEDED[spec.type] ?? 0);
   const attr = { ...common, mapFlags, mapType, keySize: key.size, valueSize: value.size };
-  const fd = check(runtime.bpf(uapi.BPF_MAP_CREATE, mapCreateAttr(attr)), "bpf_map_create");
+  const fd = mapCreate(runtime, attr);
   try {
     return wrap(runtime, fd, spec.type, key, value);
   } catch (error) {

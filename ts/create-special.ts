@@ -2,10 +2,9 @@
 
 import { u32 } from "./codec.js";
 import type { AnyCodec, Codec } from "./codec.js";
-import { check } from "./errors.js";
 import { TypedMap } from "./map.js";
 import type { MapIdentity } from "./map.js";
-import { checkSize, codecOf, commonAttr, mapCreateAttr } from "./map-spec.js";
+import { checkSize, codecOf, commonAttr, mapCreate } from "./map-spec.js";
 import type { MapOptions } from "./map-spec.js";
 import { BloomFilter } from "./maps/bloom-filter.js";
 import { ArrayOfMaps, HashOfMaps, innerFd } from "./maps/map-in-map.js";
@@ -16,7 +15,6 @@ import type { BpfRuntime } from "./runtime.js";
 import { SPECIAL_TYPES } from "./special-spec.js";
 import type { SpecialParts, SpecialTypeName } from "./special-spec.js";
 import { mapInfo } from "./syscall.js";
-import * as uapi from "./uapi.js";
 
 // Which codecs a class takes is settled by the signatures of createMap; here they are all alike.
 type LooseCodec = Codec<never, never> & Codec<Uint8Array>;
@@ -45,7 +43,7 @@ export function createSpecial(
   const innerMapFd = inner === undefined ? 0 : innerFd(runtime, inner, "inner");
   const mapType = SPECIAL_TYPES[type];
   const attr = { ...commonAttr(spec), mapType, keySize, valueSize, innerMapFd };
-  const fd = check(runtime.bpf(uapi.BPF_MAP_CREATE, mapCreateAttr(attr)), "bpf_map_create");
+  const fd = mapCreate(runtime, attr);
   try {
     return construct(runtime, { fd, info: mapInfo(runtime, fd) }, type, spec);
   } catch (error) {

@@ -5,7 +5,7 @@ import { check } from "./errors.js";
 import { Cgroup, Inode, Socket, Task } from "./host.js";
 import type { HostObject } from "./host.js";
 import type { MapIdentity, TypedMap } from "./map.js";
-import { checkSize, codecOf, commonAttr, mapCreateAttr } from "./map-spec.js";
+import { checkSize, codecOf, commonAttr, mapCreate } from "./map-spec.js";
 import type { MapOptions } from "./map-spec.js";
 import { CgrpStorage, InodeStorage, SkStorage, TaskStorage } from "./maps/local-storage.js";
 import type { BpfRuntime } from "./runtime.js";
@@ -82,7 +82,7 @@ export function createStorage(runtime: BpfRuntime, spec: StorageSpec): TypedMap 
   const common = commonAttr({ ...given, maxEntries: given.maxEntries ?? 0 });
   const btfFd = loadBtf(runtime, value.size);
   try {
-    const attr = mapCreateAttr({
+    const fd = mapCreate(runtime, {
       ...common,
       mapType: type.mapType,
       keySize: 4,
@@ -90,7 +90,6 @@ export function createStorage(runtime: BpfRuntime, spec: StorageSpec): TypedMap 
       mapFlags: (common.mapFlags | uapi.BPF_F_NO_PREALLOC) >>> 0,
       btf: { fd: btfFd, keyTypeId: BTF_INT, valueTypeId: BTF_BYTES },
     });
-    const fd = check(runtime.bpf(uapi.BPF_MAP_CREATE, attr), "bpf_map_create");
     try {
       return wrapStorage(runtime, fd, type, value);
     } catch (error) {

@@ -1,7 +1,10 @@
 // What a map is to be: the options of createMap, checked, and the attr of BPF_MAP_CREATE made of them.
 
 import type { AnyCodec, Codec } from "./codec.js";
+import { describe } from "./codec/problem.js";
+import { BpfError } from "./errors.js";
 import { integer } from "./numbers.js";
+import type { BpfRuntime } from "./runtime.js";
 import * as uapi from "./uapi.js";
 
 /** Type names of createMap (those of bpftool) and their numbers. */
@@ -112,6 +115,47 @@ export function mapCreateAttr(attr: MapAttr): Uint8Array {
   return bytes;
 }
 
+const RINGS: readonly number[] = [uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_USER_RINGBUF];
+const ARRAYS: readonly number[] = [uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY];
+/** Bytes of the prefix length in front of an LPM trie's data. */
+const LPM_KEY_HDR = 4;
+
+/**
+ * BPF_MAP_CREATE.
+ * @returns the fd
+ * @throws {BpfError} what it says
+ */
+export function mapCreate(runtime: BpfRuntime, attr: MapAttr): number {
+  const ret = runtime.bpf(uapi.BPF_MAP_CREATE, mapCreateAttr(attr));
+  if (ret < 0) throw new BpfError("bpf_map_create", ret, refusal(ret, attr));
+  return ret;
+}
+
+/** What EINVAL and E2BIG are about, as far as it can be seen here; undefined for the general text. */
+function refusal(ret: number, attr: MapAttr): string | undefined {
+  const { mapType, keySize, valueSize, maxEntries, mapFlags } = attr;
+  if (ret === -uapi.EINVAL) {
+    // Rings are checked first: their keys and values have no bytes.
+    if (RINGS.includes(mapType)) {
+      if (maxEntries < uapi.PAGE_SIZE || !Number.isInteger(Math.log2(maxEntries))) {
+        return `maxEntries: a ring has a power of two of bytes, at least 4096, got ${maxEntries}`;
+      }
+    } else if (attr.btf === undefined && maxEntries === 0) {
+      return "maxEntries: expected at least 1";
+    }
+    if (mapType === uapi.BPF_MAP_TYPE_LPM_TRIE && keySize <= LPM_KEY_HDR) {
+      return "key: expected a codec made by lpmKey, with data of at least 1 byte";
+    }
+    if (ARRAYS.includes(mapType) && keySize !== 4) {
+      return `key: an index has 4 bytes, the codec has ${keySize}`;
+    }
+  }
+  if (ret !== -uapi.EINVAL && ret !== -uapi.E2BIG) return undefined;
+  const sizes = `keys of ${keySize} and values of ${valueSize} bytes, maxEntries ${maxEntries}`;
+  const rest = `flags 0x${mapFlags.toString(16)}, mapExtra ${attr.mapExtra ?? 0}`;
+  return `no map of this type can have ${sizes}${ret === -uapi.EINVAL ? `, ${rest}` : ""}`;
+}
+
 /**
  * Checks the options that all types share.
  * @throws {TypeError} a wrong type
@@ -143,7 +187,7 @@ export function commonAttr(
  */
 export function codecOf(name: string, value: AnyCodec | undefined): AnyCodec {
   if (typeof value !== "object" || value === null || typeof value.read !== "function") {
-    throw new TypeError(`${name}: expected a codec`);
+    throw new TypeError(`${name}: expected a codec such as u32, got ${describe(value)}`);
   }
   return value;
 }

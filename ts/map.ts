@@ -46,6 +46,11 @@ const PEEKED_TYPES: readonly number[] = [
   uapi.BPF_MAP_TYPE_HASH_OF_MAPS,
 ];
 
+/** What error messages call a map: many have no name. */
+export function labelOf({ name, fd }: TypedMap): string {
+  return name === "" ? `the map of fd ${fd}` : `map '${name}'`;
+}
+
 /** What every typed map has. */
 export abstract class TypedMap {
   /** The runtime the map lives in. */
@@ -108,7 +113,9 @@ export abstract class TypedMap {
   pin(path: string): void {
     this.mustBeOpen("bpf_obj_pin");
     const ret = objPath(this.runtime, uapi.BPF_OBJ_PIN, path, this.fd, 0);
-    if (ret < 0) throw new BpfError("bpf_obj_pin", ret, `cannot pin at ${path}`);
+    const hint =
+      ret === -uapi.EPERM ? ": pins are below /sys/fs/bpf, their names have no dots" : "";
+    if (ret < 0) throw new BpfError("bpf_obj_pin", ret, `cannot pin at ${path}${hint}`);
   }
 
   /** True after close(), when its fd was closed by other means, and after the runtime ended. */
@@ -137,8 +144,8 @@ export abstract class TypedMap {
   protected mustBeOpen(syscall: string): void {
     if (this.holdings.ownsFd) return;
     const what = this.holdings.isOpen
-      ? `the fd of map '${this.name}' was closed`
-      : `map '${this.name}' is closed`;
+      ? `the fd of ${labelOf(this)} was closed`
+      : `${labelOf(this)} is closed`;
     throw new BpfError(syscall, -uapi.EBADF, what);
   }
 
@@ -156,7 +163,7 @@ export abstract class TypedMap {
     throw new BpfError(
       syscall,
       -uapi.EPERM,
-      `the fd of map '${this.name}' is not open for ${purpose}`,
+      `the fd of ${labelOf(this)} is not open for ${purpose}`,
     );
   }
 
@@ -175,9 +182,9 @@ export abstract class TypedMap {
   protected explain(ret: number): string | undefined {
     // LPM_TRIE is the one type for which ENOSPC says it.
     if (ret === -uapi.E2BIG || ret === -uapi.ENOSPC) {
-      return `map '${this.name}' is full (maxEntries ${this.maxEntries})`;
+      return `${labelOf(this)} is full (maxEntries ${this.maxEntries})`;
     }
-    return ret === -uapi.EPERM ? `map '${this.name}' is frozen` : undefined;
+    return ret === -uapi.EPERM ? `${labelOf(this)} is frozen` : undefined;
   }
 
   /**

@@ -555,7 +555,8 @@ export class BpfRuntime {
   ): KeyedMapOf<KC, VC>;
   open(path: string, codecs: MapCodecs | SpecialParts): TypedMap;
   open(path: string, codecs: MapCodecs | SpecialParts): TypedMap {
-    return adoptFd(this, check(objPath(this, BPF_OBJ_GET, path, 0, 0), "bpf_obj_get"), codecs);
+    const fd = objPath(this, BPF_OBJ_GET, path, 0, 0);
+    return adoptFd(this, check(fd, "bpf_obj_get", `cannot open ${path}`), codecs);
   }
 
   /** The whole memory as bytes; valid until the memory grows. */

@@ -1,5 +1,6 @@
 // Commands of bpf(2) that the typed side uses, as calls with numbers and buffers.
 
+import { describe } from "./codec/problem.js";
 import { BpfError, check } from "./errors.js";
 import { isFd, isU32 } from "./numbers.js";
 import type { BpfRuntime } from "./runtime.js";
@@ -24,7 +25,9 @@ export interface MapInfo {
  * @throws {BpfError} EBADFD: not open; EINVAL: not a map
  */
 export function mapInfo(rt: BpfRuntime, fd: number): MapInfo {
-  if (!isFd(fd)) throw new BpfError("bpf_obj_get_info_by_fd", -uapi.EBADFD);
+  if (!isFd(fd)) {
+    throw new BpfError("bpf_obj_get_info_by_fd", -uapi.EBADFD, `no fd: ${describe(fd)}`);
+  }
   const ptr = allocate(rt, uapi.BPF_MAP_INFO_SIZE);
   try {
     const at = new Uint8Array(rt.memory.buffer, ptr, uapi.BPF_MAP_INFO_SIZE);
@@ -34,7 +37,12 @@ export function mapInfo(rt: BpfRuntime, fd: number): MapInfo {
     view.setInt32(0, fd, true);
     view.setUint32(4, uapi.BPF_MAP_INFO_SIZE, true);
     view.setBigUint64(8, BigInt(ptr), true);
-    check(rt.bpf(uapi.BPF_OBJ_GET_INFO_BY_FD, attr), "bpf_obj_get_info_by_fd");
+    const ret = rt.bpf(uapi.BPF_OBJ_GET_INFO_BY_FD, attr);
+    check(
+      ret,
+      "bpf_obj_get_info_by_fd",
+      `fd ${fd} is ${ret === -uapi.EINVAL ? "no map" : "not open"}`,
+    );
     return parseInfo(at.slice());
   } finally {
     rt.free(ptr);

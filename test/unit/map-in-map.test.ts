@@ -46,7 +46,7 @@ describeEachBuild("typed maps of maps", (build) => {
     expect(again?.get(0)).toBe(7n);
     expect([outer.delete(1), outer.delete(1), outer.has(1)]).toEqual([true, false, false]);
     expect(outer.get(5)).toBeUndefined();
-    expect(() => outer.set(3, counters())).toThrow("E2BIG: index outside map");
+    expect(() => outer.set(3, counters())).toThrow("E2BIG: index outside ");
     expect(() => outer.delete(3)).toThrow("E2BIG");
   });
 

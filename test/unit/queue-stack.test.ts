@@ -29,7 +29,7 @@ describeEachBuild("typed maps without keys", (build) => {
   it("a full one refuses, or drops its oldest value with BPF_EXIST", () => {
     const queue = rt.createMap({ type: "queue", value: u8, maxEntries: 2 });
     queue.push(1).push(2);
-    expect(() => queue.push(3)).toThrow("E2BIG: map '' is full (maxEntries 2)");
+    expect(() => queue.push(3)).toThrow(`E2BIG: the map of fd ${queue.fd} is full (maxEntries 2)`);
     queue.push(3, BPF_EXIST);
     expect(() => queue.push(4, 1)).toThrow("EINVAL");
     expect([...queue]).toEqual([2, 3]);

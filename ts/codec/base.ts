@@ -267,9 +267,11 @@ export function encode<T, I>(codec: Codec<T, I>, value: NoInfer<I>): Uint8Array<
 
 /**
  * Decodes one value from the start of `bytes`, which may be longer than the value.
+ * @throws {TypeError} no bytes
  * @throws {RangeError} fewer than codec.size bytes, or as codec.read
  */
 export function decode<T, I>(codec: Codec<T, I>, bytes: Uint8Array): T {
+  if (!ArrayBuffer.isView(bytes)) throw Problem.type("a Uint8Array", bytes).toError("bytes");
   if (bytes.byteLength < codec.size) {
     throw Problem.range(`at least ${codec.size} bytes`, bytes).toError("bytes");
   }

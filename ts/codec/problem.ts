@@ -7,7 +7,7 @@
 const MAX_QUOTED = 48;
 
 /** Shows a value in an error message: short, and with its JavaScript type recognisable. */
-function describe(value: unknown): string {
+export function describe(value: unknown): string {
   switch (typeof value) {
     case "bigint":
       return `${value}n`;

@@ -5,6 +5,7 @@ import { perCpu } from "../codec.js";
 import type { Codec } from "../codec.js";
 import { BpfError } from "../errors.js";
 import { FMODE_READ } from "../holdings.js";
+import { labelOf } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import { ValueRef } from "../ref.js";
 import type { BpfRuntime } from "../runtime.js";
@@ -28,13 +29,15 @@ export abstract class ArrayLikeMap<V, VI> extends BatchedMap<number, number, V, 
    * @throws {BpfError} EINVAL
    */
   override delete(_index: never): never {
-    throw this.failed("bpf_map_delete_elem", -uapi.EINVAL);
+    this.mustBeOpen("bpf_map_delete_elem");
+    const detail = "the elements of an array cannot be deleted";
+    throw new BpfError("bpf_map_delete_elem", -uapi.EINVAL, detail);
   }
 
   /** @internal */
   protected override explain(ret: number): string | undefined {
     if (ret !== -uapi.E2BIG) return super.explain(ret);
-    return `index outside map '${this.name}' (maxEntries ${this.maxEntries})`;
+    return `index outside ${labelOf(this)} (maxEntries ${this.maxEntries})`;
   }
 }
 

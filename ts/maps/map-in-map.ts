@@ -4,7 +4,7 @@ import type { BatchCursor } from "../batch.js";
 import { KIND } from "../codec.js";
 import type { Codec } from "../codec.js";
 import { check } from "../errors.js";
-import { ElementMap, TypedMap } from "../map.js";
+import { ElementMap, labelOf, TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import { FMODE_READ } from "../holdings.js";
 import { integer } from "../numbers.js";
@@ -174,7 +174,7 @@ export class ArrayOfMaps<M extends TypedMap> extends MapOfMaps<number, number, M
   /** @internal */
   protected override explain(ret: number): string | undefined {
     if (ret !== -uapi.E2BIG) return super.explain(ret);
-    return `index outside map '${this.name}' (maxEntries ${this.maxEntries})`;
+    return `index outside ${labelOf(this)} (maxEntries ${this.maxEntries})`;
   }
 }
 
