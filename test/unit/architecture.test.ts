@@ -55,6 +55,24 @@ it("the numbers import nothing, and codecs know no runtime", () => {
   }
 });
 
+it("bundlers are told which modules do something when they are imported", () => {
+  const sources = readdirSync("ts", { recursive: true, encoding: "utf8" });
+  const active = sources.filter((name) => {
+    // A statement that calls, at the top level.
+    return (
+      name.endsWith(".ts") &&
+      /^(?:await )?\w+(?:\.\w+)*\(/m.test(readFileSync(`ts/${name}`, "utf8"))
+    );
+  });
+  const { sideEffects } = JSON.parse(readFileSync("package.json", "utf8")) as {
+    sideEffects: string[];
+  };
+  const files = active.map(
+    (name) => `./dist/${name.replaceAll("\\", "/").replace(/\.ts$/, ".js")}`,
+  );
+  expect(sideEffects.toSorted()).toEqual(files.toSorted());
+});
+
 it.each(["core", "core.shared", "core.debug"])("%s has no data and few imports", (name) => {
   const file = `build/${name}.wasm`;
   expect(sectionsOf(file)).not.toContain(DATA_SECTION);
