@@ -53,7 +53,10 @@ export interface RuntimeOptions {
   readonly shared?: boolean | undefined;
   /** Join the runtime of another thread (shared build) as one more of its CPUs; only `cpu` goes with it. */
   readonly attach?: SharedRuntime | undefined;
-  /** Where the core comes from: bytes, a compiled module, or an address to fetch. Default: the package's own file. */
+  /**
+   * Where the core comes from: bytes, a compiled module, or an address to fetch (in Node also one of a file). Default: the
+   * package's own file, `bpfmaps/core.wasm` or `bpfmaps/core.shared.wasm`.
+   */
   readonly core?: ArrayBuffer | ArrayBufferView | WebAssembly.Module | URL | string | undefined;
 }
 

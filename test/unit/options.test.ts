@@ -168,6 +168,19 @@ describe("createRuntime", () => {
     (await make({ core: new Foreign(file) })).dispose();
   });
 
+  it("loads a core from a file's address", async () => {
+    const core = new URL("../../build/core.wasm", import.meta.url);
+    (await make({ core })).dispose();
+    (await make({ core: core.href })).dispose();
+    const missing = make({ core: new URL("missing.wasm", core) });
+    await expect(missing).rejects.toThrow(
+      /^cannot load the core from file:.*missing\.wasm: ENOENT; a bundle has to bring it along, or give it/,
+    );
+    await expect(make({ core: new URL(import.meta.url) })).rejects.toThrow(
+      WebAssembly.CompileError,
+    );
+  });
+
   describe("attach", () => {
     const kernel = async () => {
       const rt = await createRuntime({ shared: true, cpus: 2, minBytes: PAGE });
