@@ -169,10 +169,10 @@ describe("createRuntime", () => {
   });
 
   it("loads a core from a file's address", async () => {
-    const core = new URL("../../build/core.wasm", import.meta.url);
-    (await make({ core })).dispose();
-    (await make({ core: core.href })).dispose();
-    const missing = make({ core: new URL("missing.wasm", core) });
+    const address = new URL("../../build/core.wasm", import.meta.url);
+    (await make({ core: address })).dispose();
+    (await make({ core: address.href })).dispose();
+    const missing = make({ core: new URL("missing.wasm", address) });
     await expect(missing).rejects.toThrow(
       /^cannot load the core from file:.*missing\.wasm: ENOENT; a bundle has to bring it along, or give it/,
     );
