@@ -236,6 +236,12 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
     this.close();
   }
 
+  /** @internal What JSON.stringify shows. */
+  toJSON(): object {
+    const { keyPtr, valuePtr } = this;
+    return { keyPtr, valuePtr };
+  }
+
   /** Copies all CPUs' values to the map's window. @returns its address */
   private copy(): number {
     const { handle, valuePtr } = this.door;

@@ -3,6 +3,8 @@
 import { BpfError, check } from "./errors.js";
 import { integer } from "./numbers.js";
 import type { BpfRuntime } from "./runtime.js";
+import { INSPECT, show } from "./show.js";
+import type { Inspect } from "./show.js";
 import { EBADF, ENOENT } from "./uapi.js";
 
 /** Address families by name; any number is a family too. */
@@ -87,6 +89,17 @@ export abstract class HostObject {
   /** The same as `close()`. */
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** @internal What JSON.stringify and console.log show. */
+  toJSON(): object {
+    const { fd, ptr } = this;
+    return { fd, ptr };
+  }
+
+  /** @internal */
+  [INSPECT](_depth: number, options: object, inspect: Inspect): string {
+    return show(this, options, inspect);
   }
 
   /** @internal Is the fd (still) one of this object? */

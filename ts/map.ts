@@ -15,6 +15,8 @@ import { FMODE_READ, FMODE_WRITE, Holdings } from "./holdings.js";
 import { isFlags, round8 } from "./numbers.js";
 import { ValueRef } from "./ref.js";
 import type { BpfRuntime } from "./runtime.js";
+import { INSPECT, show } from "./show.js";
+import type { Inspect } from "./show.js";
 import { takeShortcuts } from "./shortcuts.js";
 import type { Staging } from "./staging.js";
 import { mapFreeze, mapInfo, objPath } from "./syscall.js";
@@ -134,6 +136,17 @@ export abstract class TypedMap {
   /** The same as `close()`. */
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** @internal What JSON.stringify and console.log show. */
+  toJSON(): object {
+    const { fd, name, mapType, keySize, valueSize, maxEntries, mapFlags, closed } = this;
+    return { fd, name, mapType, keySize, valueSize, maxEntries, mapFlags, closed };
+  }
+
+  /** @internal */
+  [INSPECT](_depth: number, options: object, inspect: Inspect): string {
+    return show(this, options, inspect);
   }
 
   /**

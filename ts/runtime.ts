@@ -52,6 +52,8 @@ import type {
   SpecialParts,
   SpecialTypeName,
 } from "./special-spec.js";
+import { INSPECT, show } from "./show.js";
+import type { Inspect } from "./show.js";
 import { LiveViews } from "./views.js";
 import { Wakeups } from "./wakeups.js";
 
@@ -364,6 +366,17 @@ export class BpfRuntime {
   /** True after dispose(). */
   get disposed(): boolean {
     return this.#disposed;
+  }
+
+  /** @internal What JSON.stringify and console.log show. */
+  toJSON(): object {
+    const { cpus, memory, disposed } = this;
+    return { cpus, bytes: memory.buffer.byteLength, disposed };
+  }
+
+  /** @internal */
+  [INSPECT](_depth: number, options: object, inspect: Inspect): string {
+    return show(this, options, inspect);
   }
 
   /**

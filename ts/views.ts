@@ -36,6 +36,11 @@ export class LiveViews implements MemoryViews {
     this.refresh();
   }
 
+  /** Nothing of all that memory: objects in logs have runtimes, and these have views. */
+  toJSON(): undefined {
+    return undefined;
+  }
+
   /** Takes the views anew. */
   refresh(): void {
     Object.assign(this, viewsOf(this.memory.buffer));

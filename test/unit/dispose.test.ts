@@ -3,6 +3,7 @@
 
 import { describe, expect, it } from "vitest";
 import { BpfError } from "../../ts/errors.js";
+import { INSPECT } from "../../ts/show.js";
 import {
   BPF_F_MMAPABLE,
   BPF_F_NO_PREALLOC,
@@ -64,7 +65,8 @@ const BY_KEY = ["delete", "get", "has", "idOf", "lookup", "lookupAndDelete", "pe
 const INTERNAL = new Set(
   (
     "constructor mustBeOpen mustAllow failed explain countElems deleteElem deleteAll " +
-    "placeInWindow payload finish position setPosition addressOf load32 store32 openFd dupFd ownsFd eachNumber fetch copy mustStandOnElement at"
+    "placeInWindow payload finish position setPosition addressOf load32 store32 openFd dupFd ownsFd eachNumber fetch copy mustStandOnElement at " +
+    `toJSON ${String(INSPECT)}`
   ).split(" "),
 );
 

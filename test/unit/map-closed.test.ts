@@ -6,7 +6,7 @@ import type { BpfRuntime, TypedMap } from "../../ts/index.js";
 import { describeEachBuild } from "../support/builds.js";
 
 /** Not verbs: what ends a map, and what it is. */
-const OTHERS = ["constructor", "close", "mustBeOpen", "mustAllow", "failed", "explain"];
+const OTHERS = ["constructor", "close", "mustBeOpen", "mustAllow", "failed", "explain", "toJSON"];
 const INNER = ["position", "setPosition", "addressOf", "load32", "store32"];
 /** Verbs and accessors that have an answer all the same. */
 const ANSWERS = ["closed", "length", "size"];
