@@ -1,7 +1,7 @@
 // RingBuffer and UserRingBuffer on one thread.
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { BPF_RB_NO_WAKEUP, RingBuffer, struct, u32, u8 } from "../../ts/index.js";
+import { BPF_RB_NO_WAKEUP, encode, RingBuffer, struct, u32, u8 } from "../../ts/index.js";
 import type { BpfRuntime } from "../../ts/index.js";
 import { describeEachBuild } from "../support/builds.js";
 import { codeOf } from "../support/errors.js";
@@ -270,6 +270,56 @@ describeEachBuild("typed ring buffers", (build) => {
       expect(() => rb.poll()).toThrow("EBADF");
       expect(() => rb.drain(() => {})).toThrow("EBADF");
     });
+  });
+
+  it("a record is over once: what comes later does not touch the record at its place", () => {
+    const user = rt.createMap({ type: "user_ringbuf", maxEntries: 4096 });
+    const handle = rt.exports.bpf_map_by_fd(user.fd);
+    let calls = 0;
+    rt.setCallback(() => {
+      calls++;
+      return 0n;
+    });
+    const drain = (): bigint => rt.exports.bpf_user_ringbuf_drain(handle, 0n, 0n, 0n);
+    const first = user.reserve(2040);
+    first?.submit();
+    first?.discard();
+    expect([drain(), calls]).toEqual([1n, 1]);
+    expect(user.push(new Uint8Array(2040))).toBe(true);
+    expect(drain()).toBe(1n);
+    const next = user.reserve(8); // where the first one was
+    first?.submit();
+    expect(drain()).toBe(0n);
+    next?.submit();
+    expect(drain()).toBe(1n);
+  });
+
+  it("takes no records that are not bytes", () => {
+    const rb = rt.createMap({ type: "ringbuf", value: event, maxEntries: 4096 });
+    const user = rt.createMap({ type: "user_ringbuf", maxEntries: 4096 });
+    const perf = rt.createMap({ type: "perf_event_array", maxEntries: 1 });
+    perf.open();
+    const wrong = [
+      "abc",
+      [1],
+      { id: 1, kind: 2 },
+      Uint16Array.of(1),
+      new ArrayBuffer(4),
+      undefined,
+    ];
+    for (const record of wrong as never[]) {
+      for (const write of [
+        () => rb.output(record),
+        () => user.push(record),
+        () => perf.output(record),
+      ]) {
+        expect(write).toThrow(TypeError);
+        expect(write).toThrow("record: expected a Uint8Array, as encode(codec, value) gives, got ");
+      }
+    }
+    expect([rb.producerPosition, user.producerPosition, perf.drain(() => {})]).toEqual([0, 0, 0]);
+    expect(rb.output(encode(event, { id: 1, kind: 2 }))).toBe(true);
+    expect(rb.take()).toEqual({ id: 1, kind: 2 });
   });
 
   describe("UserRingBuffer", () => {

@@ -9,7 +9,7 @@ const SHORT_COPY = 32;
 const between = /* @__PURE__ */ new Uint8Array(SHORT_COPY);
 
 /** Whether `value` is a Uint8Array, also one of another realm (a frame, a vm context). */
-function isUint8Array(value: unknown): value is Uint8Array {
+export function isUint8Array(value: unknown): value is Uint8Array {
   return (
     value instanceof Uint8Array ||
     (ArrayBuffer.isView(value) &&

@@ -5,7 +5,7 @@ import { FMODE_WRITE } from "../holdings.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import { isU32 } from "../numbers.js";
-import { checkBytes, checkCallback } from "./records.js";
+import { checkCallback, checkRecord } from "./records.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
 
@@ -98,7 +98,7 @@ export class PerfEventArray extends TypedMap {
    * @throws {BpfError} ENOENT: no stream for this CPU; E2BIG: 64 KiB or more, or no such index
    */
   output(record: Uint8Array): boolean {
-    checkBytes("record", record);
+    checkRecord(record);
     this.mustBeOpen("bpf_perf_event_output");
     const { exports, views } = this.runtime;
     const ptr = this.holdings.take(Math.max(1, record.length));

@@ -10,7 +10,7 @@ import { BpfError } from "../errors.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
 import { integer, isFlags } from "../numbers.js";
-import { checkBytes, checkCallback, checkTime } from "./records.js";
+import { checkCallback, checkOut, checkRecord, checkTime } from "./records.js";
 import type { BpfRuntime } from "../runtime.js";
 import * as uapi from "../uapi.js";
 import type { LiveViews } from "../views.js";
@@ -122,13 +122,14 @@ function checkLength(byteLength: number): void {
   integer("byteLength", byteLength, 0, LEN_MASK);
 }
 
-/** A record that has been reserved and is being filled in. */
+/** A record that has been reserved and is being filled in. The first `submit` or `discard` counts, others do nothing. */
 export class RingRecord {
   /** Address of the payload in the runtime's memory. */
   readonly ptr: number;
   /** Bytes of the payload, as they were asked for. */
   readonly byteLength: number;
   readonly #ring: Pick<UserRingBuffer, "finish" | "payload">;
+  #isOver = false;
 
   /** @internal */
   constructor(ring: Pick<UserRingBuffer, "finish" | "payload">, ptr: number, byteLength: number) {
@@ -151,12 +152,19 @@ export class RingRecord {
    * @throws {BpfError} EINVAL: other flags; EBADF: the map is closed
    */
   submit(flags = 0): void {
-    this.#ring.finish(this, true, flags);
+    this.#end(true, flags);
   }
 
   /** Drops the record: the consumer skips it. Flags and errors as of `submit`. */
   discard(flags = 0): void {
-    this.#ring.finish(this, false, flags);
+    this.#end(false, flags);
+  }
+
+  /** Once: by the next time another record may be at the address. */
+  #end(isSubmit: boolean, flags: number): void {
+    if (this.#isOver) return;
+    this.#ring.finish(this, isSubmit, flags);
+    this.#isOver = true;
   }
 }
 
@@ -188,7 +196,7 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
    * @throws {BpfError} EINVAL: other flags
    */
   output(record: Uint8Array, flags = 0): boolean {
-    checkBytes("record", record);
+    checkRecord(record);
     this.#checkFlags("bpf_ringbuf_output", flags);
     if (record.length <= SHORT && flags === 0) return this.#outputShort(record);
     const ptr = this.#reserve(record.length);
@@ -310,7 +318,7 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
    * @throws {BpfError} E2BIG: the first record is longer than `out`; EBUSY: called by a callback of the same map's drain
    */
   recordsInto(out: Uint8Array, lengths: Uint32Array): number {
-    checkBytes("out", out);
+    checkOut(out);
     if (!(lengths instanceof Uint32Array)) throw new TypeError("lengths: expected a Uint32Array");
     this.mustBeOpen("ring_buffer__consume");
     const { views } = this;
@@ -521,7 +529,7 @@ export class UserRingBuffer extends RingMap<Uint8Array> {
    * @throws {TypeError} no Uint8Array
    */
   push(record: Uint8Array): boolean {
-    checkBytes("record", record);
+    checkRecord(record);
     const reserved = this.reserve(record.length);
     if (reserved === undefined) return false;
     reserved.bytes.set(record);
