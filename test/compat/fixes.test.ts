@@ -1,5 +1,6 @@
 // Where npm `bpf` is at fault and this library is not.
 
+import { getSystemErrorName } from "node:util";
 import { describe, expect, test } from "vitest";
 import * as bpf from "../../ts/bpf-compat.js";
 import * as uapi from "../../ts/uapi.js";
@@ -200,6 +201,8 @@ describe("BPFError", () => {
   test("knows EBADFD, ENOTSUPP and libbpf's numbers, and says when it knows nothing", () => {
     expect(bpf.BPFError.getCode(uapi.EBADFD)).toBe("EBADFD");
     expect(bpf.BPFError.getCode(uapi.ENOTSUPP)).toBe("ENOTSUPP");
+    // As Node calls it, and so npm `bpf`.
+    expect(bpf.BPFError.getCode(uapi.EOPNOTSUPP)).toBe(getSystemErrorName(-uapi.EOPNOTSUPP));
     expect(bpf.BPFError.getCode(bpf.LibbpfErrno.ENDIAN)).toBe("ENDIAN");
     expect(bpf.BPFError.getCode(9999)).toBe("Unknown system error -9999");
     expect(new bpf.BPFError(bpf.LibbpfErrno.RELOC, "load").message).toBe("a relocation failed");

@@ -1,6 +1,7 @@
 // Errors of this entry, in the shape of npm `bpf`.
 
 import { errnoName } from "../errors.js";
+import { EOPNOTSUPP } from "../uapi.js";
 
 /** Numbers above errno that libbpf reports for its own failures; this library never raises them. */
 export enum LibbpfErrno {
@@ -59,8 +60,9 @@ export class BPFError extends Error {
     if (count !== undefined) this.count = count;
   }
 
-  /** The name of a positive errno. */
+  /** The name of a positive errno, as Node calls it. */
   static getCode(errno: number): string {
+    if (errno === EOPNOTSUPP) return "ENOTSUP";
     const name = LibbpfErrno[errno] ?? errnoName(errno);
     return name === `E${errno}` ? `Unknown system error -${errno}` : name;
   }
