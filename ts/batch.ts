@@ -139,7 +139,7 @@ export class Batches<K, KI, V, VI> {
       const values = keys + keyBytes;
       const ret = this.#call(cmd, { inBatch: start, outBatch, keys, values, count: room });
       if (ret === -uapi.ENOSPC) continue;
-      if (ret < 0 && ret !== -uapi.ENOENT) throw this.#error(cmd, ret);
+      if (ret < 0 && ret !== -uapi.ENOENT) throw this.#error(cmd, ret, room);
       cursor.done = ret < 0;
       cursor.position = mem.u8.slice(outBatch, keys);
       this.#decode(batch, mem.u8.slice(keys, inBatch + bytes), keyBytes);
@@ -170,7 +170,7 @@ export class Batches<K, KI, V, VI> {
     const keys = this.#place(uapi.BPF_MAP_UPDATE_BATCH, mem.u8);
     const batch = { keys, values: keys + keyBytes, count: list.length };
     const ret = this.#call(uapi.BPF_MAP_UPDATE_BATCH, batch);
-    if (ret < 0) throw this.#error(uapi.BPF_MAP_UPDATE_BATCH, ret);
+    if (ret < 0) throw this.#error(uapi.BPF_MAP_UPDATE_BATCH, ret, list.length);
   }
 
   delete(keysToDelete: Iterable<KI>): void {
@@ -180,7 +180,7 @@ export class Batches<K, KI, V, VI> {
     for (const [i, k] of list.entries()) key.write(mem, i * key.size, k, `keys[${i}]`);
     const keys = this.#place(uapi.BPF_MAP_DELETE_BATCH, mem.u8);
     const ret = this.#call(uapi.BPF_MAP_DELETE_BATCH, { keys, count: list.length });
-    if (ret < 0) throw this.#error(uapi.BPF_MAP_DELETE_BATCH, ret);
+    if (ret < 0) throw this.#error(uapi.BPF_MAP_DELETE_BATCH, ret, list.length);
   }
 
   /** Puts bytes into the room. Encoded elsewhere first: a getter of the caller's may use the map, or close it. */
@@ -204,10 +204,10 @@ export class Batches<K, KI, V, VI> {
     return this.#holdings.runtime.bpf(cmd, this.#attr);
   }
 
-  #error(cmd: number, ret: number): BpfError {
-    // Errors found before the first element leave the count as it was.
+  #error(cmd: number, ret: number, asked: number): BpfError {
     const count = this.#view.getUint32(COUNT_OFFSET, true);
-    return this.#map.failed(nameOf(cmd), ret, count);
+    // Errors found before the first element leave the count as it was: with all elements done there could be none.
+    return this.#map.failed(nameOf(cmd), ret, count === asked ? 0 : count);
   }
 }
 

@@ -153,6 +153,11 @@ describeEachBuild("typed maps: batches of entries", (build) => {
     map.deleteBatch([]);
     map.updateBatch(new Map([[2, 5n]]));
     expect([...map]).toEqual([[2, 5n]]);
+    map.freeze();
+    const frozen = errorOf(() => map.updateBatch([[2, 6n]]));
+    expect([frozen.code, frozen.count]).toEqual(["EPERM", 0]);
+    const kept = errorOf(() => map.deleteBatch([2, 3]));
+    expect([kept.code, kept.count]).toEqual(["EPERM", 0]);
   });
 
   test("an entry that does not fit its codec is refused before anything is done", async () => {
