@@ -24,7 +24,7 @@ export interface CoreExports {
   readonly memory: WebAssembly.Memory;
   readonly table: WebAssembly.Table;
 
-  // The contract for simulators.
+  // For simulators.
   bpf(cmd: number, attr: number, size: number): number;
   bpf_map_by_fd(fd: number): number;
   bpf_map_lookup_elem(map: number, key: number): number;

@@ -4,7 +4,7 @@ import type { BatchedMap } from "./batched-map.js";
 import { u32 } from "./codec.js";
 import type { AnyCodec, Codec, Infer, InferInput } from "./codec.js";
 import { createSpecial, isSpecialType, specialFromFd, specialTypeName } from "./create-special.js";
-import { storageFromFd } from "./create-storage.js";
+import { STORAGE_TYPES, storageFromFd } from "./create-storage.js";
 import { BpfError } from "./errors.js";
 import type { MapIdentity, TypedMap } from "./map.js";
 import { MAP_TYPES, checkSize, codecOf, commonAttr, mapCreate } from "./map-spec.js";
@@ -66,7 +66,7 @@ export function createMap(runtime: BpfRuntime, spec: MapSpec | SpecialSpec): Typ
     throw new TypeError("createMap: expected an object");
   if (isSpecial(spec)) return createSpecial(runtime, spec);
   if (!Object.hasOwn(MAP_TYPES, spec.type)) {
-    const names = Object.keys({ ...MAP_TYPES, ...SPECIAL_TYPES }).join(", ");
+    const names = Object.keys({ ...MAP_TYPES, ...SPECIAL_TYPES, ...STORAGE_TYPES }).join(", ");
     throw new RangeError(`type: expected one of ${names}, got ${spec.type}`);
   }
   const mapType = MAP_TYPES[spec.type];

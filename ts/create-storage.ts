@@ -44,7 +44,8 @@ interface StorageType {
   readonly ownerClass: abstract new (...args: never[]) => HostObject;
 }
 
-const STORAGE_TYPES: Readonly<Record<StorageTypeName, StorageType>> = {
+/** Type names (those of bpftool) and what is behind them. */
+export const STORAGE_TYPES: Readonly<Record<StorageTypeName, StorageType>> = {
   sk_storage: {
     mapType: uapi.BPF_MAP_TYPE_SK_STORAGE,
     StorageClass: SkStorage,

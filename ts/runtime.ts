@@ -84,7 +84,7 @@ export class BpfRuntime {
   readonly cpus: number;
   /** The memory everything lives in. */
   readonly memory: WebAssembly.Memory;
-  /** The raw Wasm exports: the helper ABI of the contract, under the kernel's names. */
+  /** The raw Wasm exports: helpers under the kernel's names (docs/simulators.md). */
   readonly exports: CoreExports;
   /** @internal */
   readonly views: LiveViews;
@@ -200,7 +200,7 @@ export class BpfRuntime {
     return addr < 0 && addr > -4096 ? addr : addr >>> 0;
   }
 
-  /** May a program touch [addr, addr + len)? The contract's bpf_valid_range as a boolean. */
+  /** May a program touch [addr, addr + len)? bpf_valid_range as a boolean. */
   valueRange(addr: number, len: number): boolean {
     const isRange = Number.isInteger(addr) && Number.isInteger(len) && len >>> 0 === len;
     // Exports give addresses as signed numbers.

@@ -31,6 +31,7 @@ describeEachBuild("typed maps: making and opening", (build) => {
       [undefined, "createMap: expected an object"],
       [{ ...spec, type: "treehash" }, "type: expected one of"],
       [{ ...spec, type: "toString" }, "type: expected one of"],
+      [{ ...spec, type: "devmap" }, "hash_of_maps, sk_storage, cgrp_storage, task_storage"],
       [{ ...spec, key: undefined }, "key: expected a codec"],
       [{ ...spec, value: 8 }, "value: expected a codec"],
       [{ ...spec, maxEntries: "8" }, "maxEntries: expected a number"],
