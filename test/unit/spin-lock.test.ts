@@ -70,6 +70,33 @@ describeEachBuild("bpf_spin_lock", (build) => {
     });
   }
 
+  for (const flags of [0, uapi.BPF_F_ZERO_SEED, uapi.BPF_F_NO_PREALLOC]) {
+    it(`is free in a new element, whoever held it there before: flags ${flags}`, async () => {
+      const rig = new StorageRig(await build.createRuntime());
+      const { rt, client } = rig;
+      const spec = { type: uapi.BPF_MAP_TYPE_HASH, keySize: 4, valueSize: 8, maxEntries: 1, flags };
+      const fd = rig.createWith(lockBtf(4, 8, 4), spec);
+      const keyPtr = rt.alloc(4);
+      const lockOf = (key: number): number => {
+        new Uint8Array(rt.memory.buffer).set(u32s(key), keyPtr);
+        return rt.exports.bpf_map_lookup_elem(rt.exports.bpf_map_by_fd(fd), keyPtr) + 4;
+      };
+      const seen = new Set<number>();
+      for (const key of [1, 2, 3]) {
+        expect(client.update(fd, u32s(key), u32s(7, 7))).toBe(0);
+        const at = lockOf(key);
+        seen.add(at);
+        expect(new Uint32Array(rt.memory.buffer, at, 1)[0]).toBe(0);
+        // A program that keeps it.
+        expect(rt.exports.bpf_spin_lock(at)).toBe(0);
+        expect(client.delete(fd, u32s(key))).toBe(0);
+      }
+      // Or this test sees nothing.
+      expect(seen.size).toBeLessThan(3);
+      rt.dispose();
+    });
+  }
+
   it("can be in values of some types, and not for programs that only read or write", async () => {
     const rig = new StorageRig(await build.createRuntime());
     const create = (type: number, flags = 0): number =>
