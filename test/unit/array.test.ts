@@ -239,6 +239,11 @@ describeEachBuild("arrays", (build) => {
       count: 0,
     });
     const end = rt.memory.buffer.byteLength;
+    // Nothing is said of the first element, which could be copied.
+    expect(rawBatch(rt, COMMANDS.lookup, { ...lookup, values: end - 12 })).toEqual({
+      ret: -EFAULT,
+      count: 0,
+    });
     expect(rawBatch(rt, COMMANDS.lookup, { ...lookup, inBatch: end - 3 })).toEqual({
       ret: -EFAULT,
       count: 0,

@@ -106,6 +106,7 @@ const OTHERS: readonly Row[] = [
   ["map_extra in the high word", { type: ARRAY, mapExtra: 1n << 40n }, EINVAL],
   ["a value type of the kernel", { type: HASH, btfVmlinuxValueTypeId: 1 }, EINVAL],
   ["a key type without a value type", { type: HASH, btfKeyTypeId: 1 }, EINVAL],
+  ["the same before the fd", { type: HASH, btfFd: 99, btfKeyTypeId: 1 }, EINVAL],
   ["type ids without BTF", { type: HASH, btfFd: 99, btfKeyTypeId: 1, btfValueTypeId: 1 }, EBADF],
   ["type ids of a file", { type: HASH, btfFd: 0, btfKeyTypeId: 1, btfValueTypeId: 1 }, EINVAL],
   ["BTF without type ids", { type: HASH, btfFd: 99 }, 0],

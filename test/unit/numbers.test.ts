@@ -97,6 +97,8 @@ describeEachBuild("numbers that are none", (build) => {
     expect(rt.mapValueAddr(fd, TWO_32)).toBe(-EINVAL);
     expect(rt.mapValueAddr(fd, 0.5)).toBe(-EINVAL);
     expect(rt.mapValueAddr(fd, 0)).toBeGreaterThan(0);
+    expect(rt.mapValueAddr(fd, map.valueSize - 1)).toBeGreaterThan(0);
+    expect(rt.mapValueAddr(fd, map.valueSize)).toBe(-EINVAL);
   });
 
   it("are no addresses", async () => {

@@ -93,18 +93,26 @@ describeEachBuild("queue and stack", (build) => {
     expect([push(fd, 8), pop(fd), peek(fd)]).toEqual([-EPERM, -EPERM, 7]);
   });
 
-  it("a value popped to a bad address is gone; an empty map answers ENOENT first", () => {
-    const fd = create(BPF_MAP_TYPE_QUEUE);
-    push(fd, 1);
-    const attr = new Uint8Array(uapi.BPF_ATTR_SIZE);
-    const view = new DataView(attr.buffer);
-    view.setInt32(0, fd, true);
-    view.setBigUint64(16, 0xffff_ffff_0000n, true);
-    const badPop = (): number =>
-      m.runtime.bpf(uapi.BPF_MAP_LOOKUP_AND_DELETE_ELEM, attr.subarray(0, 32));
-    expect(m.runtime.bpf(uapi.BPF_MAP_LOOKUP_ELEM, attr.subarray(0, 32))).toBe(-EFAULT);
-    expect([badPop(), badPop(), peek(fd)]).toEqual([-EFAULT, -ENOENT, -ENOENT]);
-  });
+  it.each([
+    ["queue", BPF_MAP_TYPE_QUEUE, 2],
+    ["stack", BPF_MAP_TYPE_STACK, 1],
+  ])(
+    "a value popped to a bad address is gone; an empty %s answers ENOENT first",
+    (_, type, left) => {
+      const fd = create(type);
+      push(fd, 1);
+      push(fd, 2);
+      const attr = new Uint8Array(uapi.BPF_ATTR_SIZE);
+      const view = new DataView(attr.buffer);
+      view.setInt32(0, fd, true);
+      view.setBigUint64(16, 0xffff_ffff_0000n, true);
+      const badPop = (): number =>
+        m.runtime.bpf(uapi.BPF_MAP_LOOKUP_AND_DELETE_ELEM, attr.subarray(0, 32));
+      expect(m.runtime.bpf(uapi.BPF_MAP_LOOKUP_ELEM, attr.subarray(0, 32))).toBe(-EFAULT);
+      expect([badPop(), peek(fd)]).toEqual([-EFAULT, left]);
+      expect([badPop(), badPop(), peek(fd)]).toEqual([-EFAULT, -ENOENT, -ENOENT]);
+    },
+  );
 
   it("a program pushes, peeks and pops; an empty map zeroes its buffer", () => {
     const core = m.runtime.exports;

@@ -77,6 +77,28 @@ describeEachBuild("bpf(2)", (build) => {
       }
     });
 
+    it("answers a batch whose count it cannot write back EFAULT, however short the attr", async () => {
+      const memory = new WebAssembly.Memory({
+        initial: 64,
+        maximum: 64,
+        shared: build.name === "shared",
+      });
+      const last = memory.buffer.byteLength - 65536;
+      using own = await build.createRuntime({ memory, arena: { base: 65536, limit: last } });
+      // Only fd 0 needs no bytes behind the count.
+      expect(own.close(0)).toBe(0);
+      const spec = { keySize: 4, valueSize: 8, maxEntries: 4 };
+      for (const type of [uapi.BPF_MAP_TYPE_HASH, uapi.BPF_MAP_TYPE_ARRAY]) {
+        expect(new BpfClient(own).create({ type, ...spec })).toBe(0);
+        const attr = memory.buffer.byteLength - 33;
+        new Uint8Array(memory.buffer)[attr + 32] = 3;
+        for (const cmd of [uapi.BPF_MAP_LOOKUP_BATCH, uapi.BPF_MAP_UPDATE_BATCH]) {
+          expect(own.bpf(cmd, attr, 33)).toBe(-EFAULT);
+        }
+        expect(own.close(0)).toBe(0);
+      }
+    });
+
     it("refuses unknown bytes: within the union EINVAL, behind it E2BIG", () => {
       for (const [cmd, end] of Object.entries(ATTR_END)) {
         const inside = rawAttr(168);
