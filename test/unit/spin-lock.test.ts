@@ -4,7 +4,7 @@ import { expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { lockBtf } from "../support/btf.js";
 import { describeEachBuild } from "../support/builds.js";
-import { u32s } from "../support/bytes.js";
+import { u32At, u32s } from "../support/bytes.js";
 import { StorageRig } from "../support/storage.js";
 
 const { BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST } = uapi;
@@ -69,6 +69,32 @@ describeEachBuild("bpf_spin_lock", (build) => {
       rt.dispose();
     });
   }
+
+  it("leaves an element at its place in the bucket when BPF_F_LOCK replaces its value", async () => {
+    const rig = new StorageRig(await build.createRuntime());
+    const { rt, client } = rig;
+    const fd = rig.createWith(lockBtf(4, 8, 0), {
+      type: uapi.BPF_MAP_TYPE_HASH,
+      keySize: 4,
+      valueSize: 8,
+      maxEntries: 4,
+      flags: uapi.BPF_F_ZERO_SEED,
+    });
+    const update = (key: number, flags: number): number[] => {
+      expect(client.update(fd, u32s(key), u32s(0, key), flags)).toBe(0);
+      const keys: number[] = [];
+      let next = client.nextKey(fd, null, 4);
+      for (; next.ret === 0; next = client.nextKey(fd, next.out, 4)) keys.push(u32At(next.out));
+      return keys;
+    };
+    for (const key of [1, 2, 3]) update(key, BPF_ANY);
+    // Answers of Linux 6.18; 3 and 1 share a bucket.
+    expect(update(4, BPF_ANY)).toEqual([4, 2, 3, 1]);
+    expect(update(1, BPF_F_LOCK)).toEqual([4, 2, 3, 1]);
+    expect(update(1, BPF_EXIST | BPF_F_LOCK)).toEqual([4, 2, 3, 1]);
+    expect(update(1, BPF_ANY)).toEqual([4, 2, 1, 3]);
+    rt.dispose();
+  });
 
   for (const flags of [0, uapi.BPF_F_ZERO_SEED, uapi.BPF_F_NO_PREALLOC]) {
     it(`is free in a new element, whoever held it there before: flags ${flags}`, async () => {
