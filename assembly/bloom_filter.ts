@@ -113,6 +113,6 @@ function maskFor(maxEntries: u32, nHashes: u32): u32 {
   const hashes = <u64>maxEntries * nHashes;
   // The kernel divides first, in 32 bits; what overflows them gets as many bits as a hash can name.
   const bits = (hashes / 5) * 7;
-  if (hashes > 0xffffffff || bits > 0x80000000) return 0xffffffff;
+  if (bits > 0x80000000) return 0xffffffff;
   return bits <= 64 ? 63 : <u32>(((<u64>1) << (64 - clz(bits - 1))) - 1);
 }

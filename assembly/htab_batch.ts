@@ -84,7 +84,6 @@ function copyBucket(
     const next = nextInBucket(h, pos);
     const key = attr.keys + <u64>(at + i) * h.keySize;
     const value = attr.values + <u64>(at + i) * h.userValueSize();
-    if (key < attr.keys || value < attr.values) ok = false;
     if (ok)
       ok =
         copyOut(key, keyAt(h, pos), h.keySize) == 0 &&
