@@ -38,6 +38,9 @@ describeEachBuild("bpf_spin_lock", (build) => {
       expect(rt.exports.bpf_spin_unlock(at)).toBe(0);
       expect(words()[0]).toBe(0);
       expect(client.freeze(fd)).toBe(-uapi.ENOTSUPP);
+      // Before it matters how the fd was opened.
+      const readOnly = client.getFdById(client.info(fd).info?.id ?? 0, uapi.BPF_F_RDONLY);
+      expect(client.freeze(readOnly)).toBe(-uapi.ENOTSUPP);
       rt.dispose();
     });
 
