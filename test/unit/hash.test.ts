@@ -490,5 +490,32 @@ describeEachBuild("hash types", (build) => {
       }
       expect(call(uapi.BPF_FUNC_map_lookup_elem, map, 2 ** 32 + key)).toBe(0);
     });
+
+    it("touch live values only, whatever was in the memory before", async () => {
+      const pages = { initial: 8, maximum: 8, shared: build.name === "shared" };
+      for (const type of HASHES) {
+        for (const flags of type === HASH || type === PERCPU_HASH
+          ? [0, uapi.BPF_F_NO_PREALLOC]
+          : [0]) {
+          for (const keySize of [4, 12]) {
+            const memory = new WebAssembly.Memory(pages);
+            new Uint8Array(memory.buffer).fill(0xff);
+            const arena = { base: 4096, limit: 4096 + 6 * 65536 };
+            using own = await build.createRuntime({ memory, arena });
+            const spec = { type, keySize, valueSize: 8, maxEntries: 20, flags };
+            const bpf = new BpfClient(own);
+            const fd = bpf.create(spec);
+            for (const n of [1, 2]) {
+              expect(bpf.update(fd, u32s(n, 0, 0).subarray(0, keySize), u64s(n))).toBe(0);
+            }
+            let valid = 0;
+            for (let at = 0; at < memory.buffer.byteLength; at++) {
+              valid += own.exports.bpf_valid_range(at, 1);
+            }
+            expect(valid, JSON.stringify(spec)).toBe(16);
+          }
+        }
+      }
+    });
   });
 });
