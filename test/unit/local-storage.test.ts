@@ -319,7 +319,7 @@ describeEachBuild("SK_STORAGE", (build) => {
     rt.dispose();
   });
 
-  it("gives a program NULL when there is no room", async () => {
+  it("gives a program NULL, and bpf(2) ENOMEM, when there is no room", async () => {
     const rig = await rigOf(build);
     const { rt } = rig;
     const map = rig.map(SK, 8);
@@ -332,6 +332,10 @@ describeEachBuild("SK_STORAGE", (build) => {
       expect(at !== 0).toBe(made);
       expect(socket.omemAlloc).toBe(made ? 256 : 0);
     }
+    // Of a socket without any storage it is known that there is nothing to replace before room is asked for.
+    const full = rt.socket({ optmemMax: 8 });
+    expect(rig.update(map, full.fd, new Uint8Array(8))).toBe(-uapi.ENOMEM);
+    expect(rig.update(map, full.fd, new Uint8Array(8), BPF_EXIST)).toBe(-uapi.ENOENT);
     rt.dispose();
   });
 
