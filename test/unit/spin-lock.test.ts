@@ -73,6 +73,29 @@ describeEachBuild("bpf_spin_lock", (build) => {
     });
   }
 
+  it("makes a map another kind of inner map", async () => {
+    const rig = new StorageRig(await build.createRuntime());
+    const { rt, client } = rig;
+    const spec = { type: uapi.BPF_MAP_TYPE_HASH, keySize: 4, valueSize: 8, maxEntries: 4 };
+    const plain = client.create(spec);
+    const locked = rig.createWith(lockBtf(4, 8, 0), spec);
+    const elsewhere = rig.createWith(lockBtf(4, 8, 4), spec);
+    for (const template of [plain, locked, elsewhere]) {
+      const outer = client.create({
+        type: uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
+        keySize: 4,
+        valueSize: 4,
+        maxEntries: 1,
+        innerMapFd: template,
+      });
+      for (const inner of [plain, locked, elsewhere]) {
+        const want = inner === template ? 0 : -uapi.EINVAL;
+        expect(client.update(outer, u32s(0), u32s(inner))).toBe(want);
+      }
+    }
+    rt.dispose();
+  });
+
   it("leaves an element at its place in the bucket when BPF_F_LOCK replaces its value", async () => {
     const rig = new StorageRig(await build.createRuntime());
     const { rt, client } = rig;
