@@ -6,11 +6,12 @@
 
 import { ByteWords, isBytes, wordOf, writeBytes } from "./byte-words.js";
 import { KIND } from "./codec.js";
-import type { Codec, CodecKind, MemoryViews } from "./codec.js";
+import type { Codec, CodecKind } from "./codec.js";
 import { roundUp } from "./codec/base.js";
 import type { CoreExports } from "./core.js";
 import { EPERM } from "./uapi.js";
 import { Staging } from "./staging.js";
+import type { Laid } from "./staging.js";
 import { LiveViews } from "./views.js";
 
 /** How keys reach the core. */
@@ -21,11 +22,11 @@ const BY = {
   /** A bigint of 64 bits. */
   U64: 2,
   I64: 3,
-  /** Encoded into the window, passed as 1, 2 or 4 words. */
+  /** Encoded, and passed as 1, 2 or 4 words. */
   WORDS1: 4,
   WORDS2: 5,
   WORDS4: 6,
-  /** 16 bytes, passed as 4 words without the window. */
+  /** 16 bytes, passed as 4 words. */
   BYTES16: 7,
   /** A number of 53 bits, passed as 2 words. */
   U53: 8,
@@ -114,6 +115,8 @@ export class MapDoor<K, KI, V, VI> {
   readonly marks: boolean;
   readonly isPerCpu: boolean;
   private readonly path: number;
+  /** The words of the encoded key are arguments. */
+  private readonly isByWords: boolean;
   private readonly valueKind: CodecKind;
   private readonly keys: Staging<KI>;
   private readonly values: Staging<VI>;
@@ -158,6 +161,9 @@ export class MapDoor<K, KI, V, VI> {
     this.marks = options.marks;
     this.isPerCpu = options.isPerCpu;
     this.path = keyPath(options.key.kind, options.key.size, options.isHash, options.isArray);
+    const { path } = this;
+    this.isByWords =
+      path === BY.WORDS1 || path === BY.WORDS2 || path === BY.WORDS4 || path === BY.I64;
     this.valueKind = options.value.kind;
     this.keys = new Staging(options.key);
     this.values = new Staging(options.value);
@@ -250,13 +256,13 @@ export class MapDoor<K, KI, V, VI> {
     this.key.write(this.mem, this.keyPtr, key, "key");
   }
 
-  private moveKey(laid: MemoryViews): void {
+  private moveKey(laid: Laid): void {
     const { keys, mem, keyPtr } = this;
     mem.reach(keyPtr, keys.size);
     keys.move(laid, mem, keyPtr);
   }
 
-  private moveValue(laid: MemoryViews): void {
+  private moveValue(laid: Laid): void {
     const { values, mem, valuePtr } = this;
     mem.reach(valuePtr, values.size);
     values.move(laid, mem, valuePtr);
@@ -300,19 +306,6 @@ export class MapDoor<K, KI, V, VI> {
     } else {
       for (let i = 1; i < length; i++) i32[at + i] = words[i] as number;
     }
-  }
-
-  /** The words of an encoded key that needs no window; good until the next key. */
-  private wordsOf(key: KI): Int32Array {
-    const { keys } = this;
-    const laid = keys.lay(key, "key");
-    keys.giveBack(laid);
-    return laid.i32;
-  }
-
-  /** Word i of the key in the window. */
-  private word(i: number): number {
-    return this.mem.i32[(this.keyPtr >>> 2) + i] as number;
   }
 
   /**
@@ -366,18 +359,20 @@ export class MapDoor<K, KI, V, VI> {
 
   /** A key that is not what its codec takes goes this way too: the codec says what is wrong with it. */
   private findEncoded(key: KI): number {
-    const { map, handle, path } = this;
-    if (path === BY.WORDS1 || path === BY.WORDS2 || path === BY.WORDS4 || path === BY.I64) {
-      const words = this.wordsOf(key);
-      const a = words[0] as number;
-      if (path === BY.WORDS1) return this.lookup4(map, handle, a) >>> 0;
-      const b = words[1] as number;
-      if (path !== BY.WORDS4) return this.lookup8(map, handle, a, b) >>> 0;
-      const c = words[2] as number;
-      return this.lookup16(map, handle, a, b, c, words[3] as number) >>> 0;
-    }
+    if (this.isByWords) return this.findWords(this.keys.words(key, "key"));
     this.encodeKey(key);
-    return this.lookupAt(handle, this.keyPtr) >>> 0;
+    return this.lookupAt(this.handle, this.keyPtr) >>> 0;
+  }
+
+  private findWords(words: Int32Array): number {
+    const { map, handle } = this;
+    const { size } = this.key;
+    const a = words[0] as number;
+    if (size === 4) return this.lookup4(map, handle, a) >>> 0;
+    const b = words[1] as number;
+    if (size === 8) return this.lookup8(map, handle, a, b) >>> 0;
+    const c = words[2] as number;
+    return this.lookup16(map, handle, a, b, c, words[3] as number) >>> 0;
   }
 
   /** As `find`, without marking the entry. */
@@ -409,12 +404,14 @@ export class MapDoor<K, KI, V, VI> {
   private putLive(key: KI, value: VI, flags: number): number {
     const { keys, values } = this;
     const laidValue = values.isLive ? values.lay(value, "value") : undefined;
-    const laidKey = keys.isLive ? keys.lay(key, "key") : undefined;
+    const words = keys.isLive && this.isByWords ? keys.words(key, "key") : undefined;
+    const laidKey = keys.isLive && words === undefined ? keys.lay(key, "key") : undefined;
     if (laidValue !== undefined) this.moveValue(laidValue);
     else this.encodeValue(value);
+    if (words !== undefined) return this.updateWords(words, flags);
     if (laidKey === undefined) return this.update(key, flags);
     this.moveKey(laidKey);
-    return this.updateFromWindow(flags);
+    return this.updateAt(this.handle, this.keyPtr, this.valuePtr, flags);
   }
 
   /** Updates with the value in the window. @returns 0 or -errno */
@@ -456,26 +453,20 @@ export class MapDoor<K, KI, V, VI> {
   }
 
   private updateEncoded(key: KI, flags: number): number {
+    if (this.isByWords) return this.updateWords(this.keys.words(key, "key"), flags);
     this.encodeKey(key);
-    return this.updateFromWindow(flags);
+    return this.updateAt(this.handle, this.keyPtr, this.valuePtr, flags);
   }
 
-  private updateFromWindow(flags: number): number {
+  private updateWords(words: Int32Array, flags: number): number {
     const { map, handle, valuePtr } = this;
-    switch (this.path) {
-      case BY.WORDS1:
-        return this.update4(map, handle, this.word(0), valuePtr, flags);
-      case BY.WORDS2:
-      case BY.I64:
-        return this.update8(map, handle, this.word(0), this.word(1), valuePtr, flags);
-      case BY.WORDS4: {
-        const a = this.word(0);
-        const b = this.word(1);
-        return this.update16(map, handle, a, b, this.word(2), this.word(3), valuePtr, flags);
-      }
-      default:
-        return this.updateAt(handle, this.keyPtr, valuePtr, flags);
-    }
+    const { size } = this.key;
+    const a = words[0] as number;
+    if (size === 4) return this.update4(map, handle, a, valuePtr, flags);
+    const b = words[1] as number;
+    if (size === 8) return this.update8(map, handle, a, b, valuePtr, flags);
+    const c = words[2] as number;
+    return this.update16(map, handle, a, b, c, words[3] as number, valuePtr, flags);
   }
 
   /** @returns 0 or -errno */
@@ -486,24 +477,34 @@ export class MapDoor<K, KI, V, VI> {
 
   private deleteOther(key: KI): number {
     const { map, handle } = this;
-    if (this.path === BY.U64 && typeof key === "bigint") {
-      const cut = BigInt.asUintN(64, key);
-      if (cut === key) return this.deleteU64(map, handle, cut);
-    }
-    this.encodeKey(key);
     switch (this.path) {
-      case BY.WORDS1:
+      case BY.U64:
+        if (typeof key === "bigint") {
+          const cut = BigInt.asUintN(64, key);
+          if (cut === key) return this.deleteU64(map, handle, cut);
+        }
+        break;
       case BY.I32:
-        return this.delete4(map, handle, this.word(0));
-      case BY.WORDS2:
-      case BY.I64:
+        if (isI32(key)) return this.delete4(map, handle, key);
+        break;
       case BY.U53:
-        return this.delete8(map, handle, this.word(0), this.word(1));
-      case BY.WORDS4:
-        return this.delete16(map, handle, this.word(0), this.word(1), this.word(2), this.word(3));
-      default:
-        return this.deleteAt(handle, this.keyPtr);
+        if (isU53(key)) return this.delete8(map, handle, key, key / TWO_32);
+        break;
     }
+    if (this.isByWords) return this.deleteWords(this.keys.words(key, "key"));
+    this.encodeKey(key);
+    return this.deleteAt(handle, this.keyPtr);
+  }
+
+  private deleteWords(words: Int32Array): number {
+    const { map, handle } = this;
+    const { size } = this.key;
+    const a = words[0] as number;
+    if (size === 4) return this.delete4(map, handle, a);
+    const b = words[1] as number;
+    if (size === 8) return this.delete8(map, handle, a, b);
+    const c = words[2] as number;
+    return this.delete16(map, handle, a, b, c, words[3] as number);
   }
 
   /** Decodes the value at `ptr` into `out` where its codec can; other values are just decoded. */

@@ -197,8 +197,8 @@ class Members {
     return members;
   }
 
-  giveBack(members: unknown[]): void {
-    this.spare = members;
+  giveBack(members: readonly unknown[]): void {
+    this.spare = members as unknown[];
   }
 }
 
@@ -210,6 +210,8 @@ export class StructCodec<M extends StructMembers> extends BaseCodec<
   /** Members in the order of their offsets. */
   readonly fields: readonly StructField[];
   readonly packed: boolean;
+  /** @internal All members are scalars. */
+  readonly isFlat: boolean;
   readonly #plans: readonly FieldPlan[];
   readonly #members: Members;
   readonly #cleared: readonly number[];
@@ -224,6 +226,7 @@ export class StructCodec<M extends StructMembers> extends BaseCodec<
     this.packed = packed;
     this.fields = layout.fields;
     this.#plans = layout.plans;
+    this.isFlat = layout.plans.every(({ isScalar: isPlain }) => isPlain);
     this.#members = new Members(layout.plans);
     this.#cleared = clearedBytes(layout);
     this.#settleShape();
@@ -333,15 +336,26 @@ export class StructCodec<M extends StructMembers> extends BaseCodec<
 
   /** As that of the base, with one look at each member: what was checked is what is put. */
   override write(mem: MemoryViews, ptr: number, value: StructInput<M>, name = "value"): void {
-    if (typeof value !== "object" || value === null) {
-      super.write(mem, ptr, value, name);
-      return;
-    }
-    const members = this.#members.of(value);
-    const problem = this.#check(members);
-    if (problem === undefined) this.#put(mem, ptr, members);
+    this.putTaken(mem, ptr, this.take(value, name));
+  }
+
+  /**
+   * First half of `write`, in which getters of the caller's run: the members, for `putTaken`.
+   * @internal
+   */
+  take(value: StructInput<M>, name: string): readonly unknown[] {
+    const isObject = typeof value === "object" && value !== null;
+    const members = isObject ? this.#members.of(value) : [];
+    const problem = isObject ? this.#check(members) : this.check(value);
+    if (problem === undefined) return members;
     this.#members.giveBack(members);
-    if (problem !== undefined) throw problem.toError(name);
+    throw problem.toError(name);
+  }
+
+  /** @internal Second half of `write`: where the struct is flat, nobody's code runs any more. */
+  putTaken(mem: MemoryViews, ptr: number, members: readonly unknown[]): void {
+    this.#put(mem, ptr, members);
+    this.#members.giveBack(members);
   }
 
   /**
