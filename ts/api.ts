@@ -7,27 +7,43 @@ export { CgroupAttachment } from "./cgroup-storage.js";
 export type { CgroupAttachmentOptions } from "./cgroup-storage.js";
 export { BatchedMap, ErasableMap } from "./batched-map.js";
 export type { CoreExports } from "./core.js";
-export type { KeyedMapOf, MapOf } from "./create-map.js";
 export { MapCursor } from "./cursor.js";
 export type { Bpffs, BpffsEntry } from "./bpffs.js";
-export type { StorageOf, StorageSpec, StorageTypeName } from "./create-storage.js";
 export { bpftoolDump, bpftoolShow } from "./dump.js";
 export type { BpftoolElement, BpftoolMap, BpftoolValue } from "./dump.js";
 export { BpfError, errnoName } from "./errors.js";
 export { Cgroup, HostObject, Inode, Socket, Task } from "./host.js";
-export type { CgroupOptions, InodeOptions, SocketOptions, TaskOptions } from "./host.js";
+export type {
+  CgroupOptions,
+  InodeOptions,
+  SocketFamily,
+  SocketOptions,
+  SocketType,
+  TaskOptions,
+} from "./host.js";
 export type { Json } from "./json.js";
 export type { NumericArray } from "./lane.js";
 export { ElementMap, KeyedMap, TypedMap } from "./map.js";
+export type { StorageTypeName } from "./create-storage.js";
+export type { KeyedTypeName, MapOptions } from "./map-spec.js";
+export type { SpecialTypeName } from "./special-spec.js";
 export type {
-  IndexedTypeName,
+  Codecs,
+  CodecsOf,
+  IndexAndValue,
+  KeyAndValue,
   KeyedCodecs,
-  KeyNeeded,
+  KeyedMapOf,
   MapCodecs,
-  MapOptions,
+  MapOf,
   MapSpec,
   MapTypeName,
-} from "./map-spec.js";
+  NoCodecs,
+  OptionsOf,
+  Records,
+  UntypedCodecs,
+  ValueOnly,
+} from "./map-types.js";
 export { ArrayLikeMap, ArrayMap, PerCpuArrayMap } from "./maps/array.js";
 export {
   HashLikeMap,
@@ -38,18 +54,10 @@ export {
   PerCpuHashMap,
 } from "./maps/hash.js";
 export { BloomFilter } from "./maps/bloom-filter.js";
-export { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
+export { ArrayOfMaps, HashOfMaps, MapOfMaps } from "./maps/map-in-map.js";
 export { PerfEventArray } from "./maps/perf-event-array.js";
-export { Queue, Stack } from "./maps/queue-stack.js";
-export { RingBuffer, RingRecord, UserRingBuffer } from "./maps/ringbuf.js";
-export type {
-  OuterSpec,
-  PlainSpec,
-  QueueSpec,
-  RingSpec,
-  SpecialParts,
-  SpecialTypeName,
-} from "./special-spec.js";
+export { Queue, QueueLikeMap, Stack } from "./maps/queue-stack.js";
+export { RingBuffer, RingMap, RingRecord, UserRingBuffer } from "./maps/ringbuf.js";
 export { LpmTrie } from "./maps/lpm-trie.js";
 export type { LpmData } from "./maps/lpm-trie.js";
 export type { MmapOptions, MmapWindow } from "./mmap.js";

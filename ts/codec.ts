@@ -1,7 +1,15 @@
 // The typed codecs: how JavaScript values are laid out in linear memory. Their parts are in codec/.
 
 export { decode, encode, KIND, viewsOf } from "./codec/base.js";
-export type { AnyCodec, Codec, CodecKind, Infer, InferInput, MemoryViews } from "./codec/base.js";
+export type {
+  AnyCodec,
+  BaseCodec,
+  Codec,
+  CodecKind,
+  Infer,
+  InferInput,
+  MemoryViews,
+} from "./codec/base.js";
 export {
   bool,
   f32,
@@ -43,4 +51,4 @@ export type {
   UnionMembers,
   UnionValue,
 } from "./codec/struct.js";
-export type { Aimable, StructView } from "./codec/struct-view.js";
+export type { Aimable, MemberView, StructView } from "./codec/struct-view.js";

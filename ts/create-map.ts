@@ -1,39 +1,28 @@
 // createMap and mapFromFd: from a blueprint, or an fd, to a typed map. The table of typed classes, one row a type.
 
-import type { BatchedMap } from "./batched-map.js";
 import { u32 } from "./codec.js";
-import type { AnyCodec, Codec, Infer, InferInput } from "./codec.js";
-import { createSpecial, isSpecialType, specialFromFd, specialTypeName } from "./create-special.js";
-import { STORAGE_TYPES, storageFromFd } from "./create-storage.js";
+import type { AnyCodec, Codec } from "./codec.js";
+import { createSpecial, isSpecialType, specialFromFd } from "./create-special.js";
+import {
+  STORAGE_TYPES,
+  createStorage,
+  isStorageType,
+  storageFromFd,
+  storageTypeName,
+} from "./create-storage.js";
 import { BpfError } from "./errors.js";
 import type { MapIdentity, TypedMap } from "./map.js";
 import { MAP_TYPES, checkSize, codecOf, commonAttr, mapCreate } from "./map-spec.js";
-import type { MapCodecs, MapOptions, MapSpec, MapTypeName } from "./map-spec.js";
+import type { KeyedTypeName } from "./map-spec.js";
+import type { AnyCodecs, AnySpec, MapTypeName } from "./map-types.js";
 import { ArrayMap, PerCpuArrayMap } from "./maps/array.js";
 import { HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap } from "./maps/hash.js";
 import { LpmTrie } from "./maps/lpm-trie.js";
 import type { BpfRuntime } from "./runtime.js";
 import { SPECIAL_TYPES } from "./special-spec.js";
-import type { SpecialParts, SpecialTypeName } from "./special-spec.js";
+import type { SpecialTypeName } from "./special-spec.js";
 import { mapInfo } from "./syscall.js";
 import * as uapi from "./uapi.js";
-
-/** The typed class of each type name, for codecs of key and value. */
-export interface MapOf<KC, VC> {
-  hash: HashMap<Infer<KC>, InferInput<KC>, Infer<VC>, InferInput<VC>>;
-  lru_hash: LruHashMap<Infer<KC>, InferInput<KC>, Infer<VC>, InferInput<VC>>;
-  percpu_hash: PerCpuHashMap<Infer<KC>, InferInput<KC>, Infer<VC>, InferInput<VC>>;
-  lru_percpu_hash: LruPerCpuHashMap<Infer<KC>, InferInput<KC>, Infer<VC>, InferInput<VC>>;
-  array: ArrayMap<Infer<VC>, InferInput<VC>>;
-  percpu_array: PerCpuArrayMap<Infer<VC>, InferInput<VC>>;
-  lpm_trie: LpmTrie<Infer<KC>, InferInput<KC>, Infer<VC>, InferInput<VC>>;
-}
-
-/**
- * The typed class of a map whose type is not named, for codecs of key and value: what all maps with keys have in common.
- * Values of per-CPU types are arrays, which only the name of the type can tell.
- */
-export type KeyedMapOf<KC, VC> = BatchedMap<Infer<KC>, InferInput<KC>, Infer<VC>, InferInput<VC>>;
 
 // Which codecs a class takes is settled by MapOf, for callers; here they are all alike.
 type LooseCodec = Codec<never, never> & Codec<number>;
@@ -44,8 +33,8 @@ type AnyMapClass = new (
   value: LooseCodec,
 ) => TypedMap;
 
-/** The same, for when the program runs. */
-const MAP_CLASSES: Readonly<Record<MapTypeName, AnyMapClass>> = {
+/** MapOf for plain key/value maps, for when the program runs. */
+const MAP_CLASSES: Readonly<Record<KeyedTypeName, AnyMapClass>> = {
   hash: HashMap,
   lru_hash: LruHashMap,
   percpu_hash: PerCpuHashMap,
@@ -56,60 +45,52 @@ const MAP_CLASSES: Readonly<Record<MapTypeName, AnyMapClass>> = {
 };
 
 /** Flags without which the kernel makes no map of a type. */
-const FLAGS_NEEDED: Partial<Record<MapTypeName, number>> = { lpm_trie: uapi.BPF_F_NO_PREALLOC };
+const FLAGS_NEEDED: Partial<Record<KeyedTypeName, number>> = { lpm_trie: uapi.BPF_F_NO_PREALLOC };
 
-const INDEXED: readonly MapTypeName[] = ["array", "percpu_array"];
+const INDEXED: readonly KeyedTypeName[] = ["array", "percpu_array"];
 
 /** See {@link BpfRuntime.createMap}. */
-export function createMap(runtime: BpfRuntime, spec: MapSpec | SpecialSpec): TypedMap {
+export function createMap(runtime: BpfRuntime, spec: AnySpec): TypedMap {
   if (typeof spec !== "object" || spec === null)
     throw new TypeError("createMap: expected an object");
-  if (isSpecial(spec)) return createSpecial(runtime, spec);
-  if (!Object.hasOwn(MAP_TYPES, spec.type)) {
+  const { type } = spec;
+  if (isStorageType(type)) return createStorage(runtime, type, spec);
+  if (isSpecialType(type)) return createSpecial(runtime, type, spec);
+  if (!isKeyedType(type)) {
     const names = Object.keys({ ...MAP_TYPES, ...SPECIAL_TYPES, ...STORAGE_TYPES }).join(", ");
-    throw new RangeError(`type: expected one of ${names}, got ${spec.type}`);
+    throw new RangeError(`type: expected one of ${names}, got ${type}`);
   }
-  const mapType = MAP_TYPES[spec.type];
-  const key = keyCodec(spec.type, spec.key);
+  const mapType = MAP_TYPES[type];
+  const key = keyCodec(type, spec.key);
   const value = codecOf("value", spec.value);
   const common = commonAttr(spec);
-  const mapFlags = common.mapFlags | (FLAGS_NEEDED[spec.type] ?? 0);
+  const mapFlags = common.mapFlags | (FLAGS_NEEDED[type] ?? 0);
   const attr = { ...common, mapFlags, mapType, keySize: key.size, valueSize: value.size };
   const fd = mapCreate(runtime, attr);
   try {
-    return wrap(runtime, fd, spec.type, key, value);
+    return wrap(runtime, fd, type, key, value);
   } catch (error) {
     runtime.close(fd);
     throw error;
   }
 }
 
-type SpecialSpec = MapOptions & SpecialParts & { readonly type: SpecialTypeName };
-
-function isSpecial(spec: MapSpec | SpecialSpec): spec is SpecialSpec {
-  return isSpecialType(spec.type);
+function isKeyedType(name: string): name is KeyedTypeName {
+  return Object.hasOwn(MAP_TYPES, name);
 }
 
 /** See {@link BpfRuntime.mapFromFd}. */
-export function mapFromFd(
-  runtime: BpfRuntime,
-  fd: number,
-  codecs: MapCodecs | SpecialParts,
-): TypedMap {
+export function mapFromFd(runtime: BpfRuntime, fd: number, codecs: AnyCodecs): TypedMap {
   if (typeof codecs !== "object" || codecs === null) {
     throw new TypeError("mapFromFd: expected an object of codecs");
   }
   const info = mapInfo(runtime, fd);
-  const special = specialTypeName(info.type);
-  if (special !== undefined) {
-    return specialFromFd(runtime, { fd, info }, special, codecs as SpecialParts);
-  }
-  const storage = storageFromFd(runtime, fd, info.type, codecs.value);
-  if (storage !== undefined) return storage;
   const name = typeName(info.type);
   if (codecs.type !== undefined && codecs.type !== name) {
     throw new RangeError(`type: the map is of type ${name}, not ${codecs.type}`);
   }
+  if (isStorageType(name)) return storageFromFd(runtime, { fd, info }, name, codecs.value);
+  if (isSpecialType(name)) return specialFromFd(runtime, { fd, info }, name, codecs);
   const key = keyCodec(name, codecs.key);
   const value = codecOf("value", codecs.value);
   checkSize("key", key.size, info.keySize);
@@ -118,11 +99,7 @@ export function mapFromFd(
 }
 
 /** mapFromFd for an fd that is closed when it fails. */
-export function adoptFd(
-  runtime: BpfRuntime,
-  fd: number,
-  codecs: MapCodecs | SpecialParts,
-): TypedMap {
+export function adoptFd(runtime: BpfRuntime, fd: number, codecs: AnyCodecs): TypedMap {
   try {
     return mapFromFd(runtime, fd, codecs);
   } catch (error) {
@@ -132,9 +109,11 @@ export function adoptFd(
 }
 
 function typeName(mapType: number): MapTypeName {
-  for (const [name, number] of Object.entries(MAP_TYPES)) {
-    if (number === mapType) return name as MapTypeName;
+  for (const [name, number] of Object.entries({ ...MAP_TYPES, ...SPECIAL_TYPES })) {
+    if (number === mapType) return name as KeyedTypeName | SpecialTypeName;
   }
+  const storage = storageTypeName(mapType);
+  if (storage !== undefined) return storage;
   throw new BpfError(
     "bpf_obj_get_info_by_fd",
     -uapi.EINVAL,
@@ -145,7 +124,7 @@ function typeName(mapType: number): MapTypeName {
 function wrap(
   runtime: BpfRuntime,
   fd: number,
-  type: MapTypeName,
+  type: KeyedTypeName,
   key: AnyCodec,
   value: AnyCodec,
 ): TypedMap {
@@ -156,6 +135,6 @@ function wrap(
   return map;
 }
 
-function keyCodec(type: MapTypeName, key: AnyCodec | undefined): AnyCodec {
+function keyCodec(type: KeyedTypeName, key: AnyCodec | undefined): AnyCodec {
   return key === undefined && INDEXED.includes(type) ? u32 : codecOf("key", key);
 }

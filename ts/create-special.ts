@@ -6,6 +6,7 @@ import { TypedMap } from "./map.js";
 import type { MapIdentity } from "./map.js";
 import { checkSize, codecOf, commonAttr, mapCreate } from "./map-spec.js";
 import type { MapOptions } from "./map-spec.js";
+import type { Codecs } from "./map-types.js";
 import { BloomFilter } from "./maps/bloom-filter.js";
 import { ArrayOfMaps, HashOfMaps, innerFd } from "./maps/map-in-map.js";
 import { PerfEventArray } from "./maps/perf-event-array.js";
@@ -13,7 +14,7 @@ import { Queue, Stack } from "./maps/queue-stack.js";
 import { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
 import type { BpfRuntime } from "./runtime.js";
 import { SPECIAL_TYPES } from "./special-spec.js";
-import type { SpecialParts, SpecialTypeName } from "./special-spec.js";
+import type { SpecialTypeName } from "./special-spec.js";
 import { mapInfo } from "./syscall.js";
 
 // Which codecs a class takes is settled by the signatures of createMap; here they are all alike.
@@ -24,20 +25,12 @@ export function isSpecialType(name: string): name is SpecialTypeName {
   return Object.hasOwn(SPECIAL_TYPES, name);
 }
 
-/** The name of a type number of this file. */
-export function specialTypeName(mapType: number): SpecialTypeName | undefined {
-  for (const [name, number] of Object.entries(SPECIAL_TYPES)) {
-    if (number === mapType && isSpecialType(name)) return name;
-  }
-  return undefined;
-}
-
 /** See {@link BpfRuntime.createMap}. */
 export function createSpecial(
   runtime: BpfRuntime,
-  spec: MapOptions & SpecialParts & { readonly type: SpecialTypeName },
+  type: SpecialTypeName,
+  spec: MapOptions & Codecs,
 ): TypedMap {
-  const { type } = spec;
   const [keySize, valueSize] = sizesOf(type, spec);
   const inner = type === "array_of_maps" || type === "hash_of_maps" ? template(spec) : undefined;
   const innerMapFd = inner === undefined ? 0 : innerFd(runtime, inner, "inner");
@@ -57,31 +50,28 @@ export function specialFromFd(
   runtime: BpfRuntime,
   identity: MapIdentity,
   type: SpecialTypeName,
-  parts: SpecialParts,
+  codecs: Codecs,
 ): TypedMap {
   const { info } = identity;
-  if (parts.type !== undefined && parts.type !== type) {
-    throw new RangeError(`type: the map is of type ${type}, not ${parts.type}`);
-  }
-  const [keySize, valueSize] = sizesOf(type, parts);
+  const [keySize, valueSize] = sizesOf(type, codecs);
   checkSize("key", keySize, info.keySize);
   checkSize("value", valueSize, info.valueSize);
-  return construct(runtime, identity, type, parts);
+  return construct(runtime, identity, type, codecs);
 }
 
-/** Bytes of key and value that the parts stand for. */
-function sizesOf(type: SpecialTypeName, parts: SpecialParts): [key: number, value: number] {
+/** Bytes of key and value that the codecs stand for. */
+function sizesOf(type: SpecialTypeName, codecs: Codecs): [key: number, value: number] {
   switch (type) {
     case "array_of_maps":
     case "perf_event_array":
       return [u32.size, u32.size];
     case "hash_of_maps":
-      return [codec("key", parts.key).size, u32.size];
+      return [codec("key", codecs.key).size, u32.size];
     case "ringbuf":
     case "user_ringbuf":
       return [0, 0];
     default:
-      return [0, codec("value", parts.value).size];
+      return [0, codec("value", codecs.value).size];
   }
 }
 
@@ -89,17 +79,17 @@ function construct(
   runtime: BpfRuntime,
   identity: MapIdentity,
   type: SpecialTypeName,
-  parts: SpecialParts,
+  codecs: Codecs,
 ): TypedMap {
   switch (type) {
     case "queue":
-      return new Queue(runtime, identity, codec("value", parts.value));
+      return new Queue(runtime, identity, codec("value", codecs.value));
     case "stack":
-      return new Stack(runtime, identity, codec("value", parts.value));
+      return new Stack(runtime, identity, codec("value", codecs.value));
     case "bloom_filter":
-      return new BloomFilter(runtime, identity, codec("value", parts.value));
+      return new BloomFilter(runtime, identity, codec("value", codecs.value));
     case "ringbuf": {
-      const value = parts.value === undefined ? undefined : codec("value", parts.value);
+      const value = codecs.value === undefined ? undefined : codec("value", codecs.value);
       return new RingBuffer(runtime, identity, value);
     }
     case "perf_event_array":
@@ -107,18 +97,18 @@ function construct(
     case "user_ringbuf":
       return new UserRingBuffer(runtime, identity, undefined);
     case "array_of_maps":
-      return new ArrayOfMaps(runtime, identity, u32, opener(template(parts), runtime));
+      return new ArrayOfMaps(runtime, identity, u32, opener(template(codecs), runtime));
     default:
       return new HashOfMaps(
         runtime,
         identity,
-        codec("key", parts.key),
-        opener(template(parts), runtime),
+        codec("key", codecs.key),
+        opener(template(codecs), runtime),
       );
   }
 }
 
-function template({ inner }: SpecialParts): TypedMap {
+function template({ inner }: Codecs): TypedMap {
   if (inner instanceof TypedMap) return inner;
   throw new TypeError("inner: expected a typed map");
 }

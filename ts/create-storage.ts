@@ -1,37 +1,20 @@
 // createMap for storages: they have neither keys of the caller's nor a size, and they need a BTF.
 
-import type { AnyCodec, Codec, Infer, InferInput } from "./codec.js";
+import type { AnyCodec, Codec } from "./codec.js";
 import { check } from "./errors.js";
 import { Cgroup, Inode, Socket, Task } from "./host.js";
 import type { HostObject } from "./host.js";
 import type { MapIdentity, TypedMap } from "./map.js";
 import { checkSize, codecOf, commonAttr, mapCreate } from "./map-spec.js";
 import type { MapOptions } from "./map-spec.js";
+import type { Codecs } from "./map-types.js";
 import { CgrpStorage, InodeStorage, SkStorage, TaskStorage } from "./maps/local-storage.js";
 import type { BpfRuntime } from "./runtime.js";
 import { allocate, mapInfo } from "./syscall.js";
 import * as uapi from "./uapi.js";
 
-/** Blueprint of a storage map. */
-export interface StorageSpec<
-  T extends StorageTypeName = StorageTypeName,
-  VC extends AnyCodec = AnyCodec,
-> extends Omit<MapOptions, "maxEntries" | "numaNode" | "mapExtra"> {
-  readonly type: T;
-  /** Codec of the values. */
-  readonly value: VC;
-}
-
-/** The typed class of each type name. */
-export interface StorageOf<VC> {
-  sk_storage: SkStorage<Infer<VC>, InferInput<VC>>;
-  cgrp_storage: CgrpStorage<Infer<VC>, InferInput<VC>>;
-  task_storage: TaskStorage<Infer<VC>, InferInput<VC>>;
-  inode_storage: InodeStorage<Infer<VC>, InferInput<VC>>;
-}
-
 /** A type name of a storage map. */
-export type StorageTypeName = keyof StorageOf<AnyCodec>;
+export type StorageTypeName = "sk_storage" | "cgrp_storage" | "task_storage" | "inode_storage";
 
 interface StorageType {
   readonly mapType: number;
@@ -68,19 +51,28 @@ export const STORAGE_TYPES: Readonly<Record<StorageTypeName, StorageType>> = {
   },
 };
 
-/** Is this the blueprint of a storage map? */
-export function isStorageSpec(spec: unknown): spec is StorageSpec {
-  if (typeof spec !== "object" || spec === null || !("type" in spec)) return false;
-  return typeof spec.type === "string" && Object.hasOwn(STORAGE_TYPES, spec.type);
+/** Is this one of the types of this file? */
+export function isStorageType(name: string): name is StorageTypeName {
+  return Object.hasOwn(STORAGE_TYPES, name);
+}
+
+/** The name of a type number of this file. */
+export function storageTypeName(mapType: number): StorageTypeName | undefined {
+  return Object.keys(STORAGE_TYPES)
+    .filter(isStorageType)
+    .find((name) => STORAGE_TYPES[name].mapType === mapType);
 }
 
 /** See {@link BpfRuntime.createMap}. */
-export function createStorage(runtime: BpfRuntime, spec: StorageSpec): TypedMap {
-  const type = STORAGE_TYPES[spec.type];
+export function createStorage(
+  runtime: BpfRuntime,
+  name: StorageTypeName,
+  spec: Partial<MapOptions> & Codecs,
+): TypedMap {
+  const type = STORAGE_TYPES[name];
   const value = codecOf("value", spec.value);
   // Storages have no such options, but who gives one shall hear what the kernel says to it.
-  const given: Partial<MapOptions> = spec;
-  const common = commonAttr({ ...given, maxEntries: given.maxEntries ?? 0 });
+  const common = commonAttr({ ...spec, maxEntries: spec.maxEntries ?? 0 });
   const btfFd = loadBtf(runtime, value.size);
   try {
     const fd = mapCreate(runtime, {
@@ -92,7 +84,7 @@ export function createStorage(runtime: BpfRuntime, spec: StorageSpec): TypedMap 
       btf: { fd: btfFd, keyTypeId: BTF_INT, valueTypeId: BTF_BYTES },
     });
     try {
-      return wrapStorage(runtime, fd, type, value);
+      return wrapStorage(runtime, { fd, info: mapInfo(runtime, fd) }, type, value);
     } catch (error) {
       runtime.close(fd);
       throw error;
@@ -103,30 +95,24 @@ export function createStorage(runtime: BpfRuntime, spec: StorageSpec): TypedMap 
   }
 }
 
-/**
- * The typed map of an fd when it is a storage map; undefined for other types.
- * @throws {RangeError} a codec of another size than the map's values
- */
+/** See {@link BpfRuntime.mapFromFd}. */
 export function storageFromFd(
   runtime: BpfRuntime,
-  fd: number,
-  mapType: number,
+  identity: MapIdentity,
+  name: StorageTypeName,
   codec: AnyCodec | undefined,
-): TypedMap | undefined {
-  const type = Object.values(STORAGE_TYPES).find((one) => one.mapType === mapType);
-  if (type === undefined) return undefined;
+): TypedMap {
   const value = codecOf("value", codec);
-  checkSize("value", value.size, mapInfo(runtime, fd).valueSize);
-  return wrapStorage(runtime, fd, type, value);
+  checkSize("value", value.size, identity.info.valueSize);
+  return wrapStorage(runtime, identity, STORAGE_TYPES[name], value);
 }
 
 function wrapStorage(
   runtime: BpfRuntime,
-  fd: number,
+  identity: MapIdentity,
   { StorageClass, ownerClass }: StorageType,
   value: AnyCodec,
 ): TypedMap {
-  const identity = { fd, info: mapInfo(runtime, fd) };
   return new StorageClass(runtime, identity, value as Codec<never, never>, ownerClass);
 }
 

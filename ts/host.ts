@@ -8,7 +8,7 @@ import type { Inspect } from "./show.js";
 import { EBADF, ENOENT } from "./uapi.js";
 
 /** Address families by name; any number is a family too. */
-const FAMILIES = {
+const FAMILIES: Readonly<Record<SocketFamily, number>> = {
   unspec: 0,
   unix: 1,
   inet: 2,
@@ -17,21 +17,41 @@ const FAMILIES = {
   packet: 17,
   vsock: 40,
   xdp: 44,
-} as const;
+};
 
 /** Socket types by name; any number is a type too. */
-const TYPES = { stream: 1, dgram: 2, raw: 3, rdm: 4, seqpacket: 5 } as const;
+const TYPES: Readonly<Record<SocketType, number>> = {
+  stream: 1,
+  dgram: 2,
+  raw: 3,
+  rdm: 4,
+  seqpacket: 5,
+};
 
 /** net.core.optmem_max of Linux 6.18. */
 const OPTMEM_MAX = 131072;
 const PID_MAX = 4194304;
 
+/** Names of address families, AF_*. */
+export type SocketFamily =
+  | "unspec"
+  | "unix"
+  | "inet"
+  | "inet6"
+  | "netlink"
+  | "packet"
+  | "vsock"
+  | "xdp";
+
+/** Names of socket types, SOCK_*. */
+export type SocketType = "stream" | "dgram" | "raw" | "rdm" | "seqpacket";
+
 /** Options of {@link BpfRuntime.socket}. */
 export interface SocketOptions {
   /** AF_*: a name or the number; default `"inet"`. */
-  readonly family?: keyof typeof FAMILIES | number | undefined;
+  readonly family?: SocketFamily | number | undefined;
   /** SOCK_*: a name or the number; default `"stream"`. */
-  readonly type?: keyof typeof TYPES | number | undefined;
+  readonly type?: SocketType | number | undefined;
   /** net.core.optmem_max of the socket: what storages may charge to it stays below, bytes; default 131072. */
   readonly optmemMax?: number | undefined;
 }

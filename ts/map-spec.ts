@@ -1,14 +1,14 @@
 // What a map is to be: the options of createMap, checked, and the attr of BPF_MAP_CREATE made of them.
 
-import type { AnyCodec, Codec } from "./codec.js";
+import type { AnyCodec } from "./codec.js";
 import { describe } from "./codec/problem.js";
 import { BpfError } from "./errors.js";
 import { integer } from "./numbers.js";
 import type { BpfRuntime } from "./runtime.js";
 import * as uapi from "./uapi.js";
 
-/** Type names of createMap (those of bpftool) and their numbers. */
-export const MAP_TYPES = {
+/** Type names of the plain key/value maps (those of bpftool) and their numbers. */
+export const MAP_TYPES: Readonly<Record<KeyedTypeName, number>> = {
   hash: uapi.BPF_MAP_TYPE_HASH,
   array: uapi.BPF_MAP_TYPE_ARRAY,
   percpu_hash: uapi.BPF_MAP_TYPE_PERCPU_HASH,
@@ -16,13 +16,17 @@ export const MAP_TYPES = {
   lru_hash: uapi.BPF_MAP_TYPE_LRU_HASH,
   lru_percpu_hash: uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
   lpm_trie: uapi.BPF_MAP_TYPE_LPM_TRIE,
-} as const;
+};
 
-/** A type name of createMap. */
-export type MapTypeName = keyof typeof MAP_TYPES;
-
-/** Types whose keys are indices, so that they need no codec. */
-export type IndexedTypeName = "array" | "percpu_array";
+/** A type name of a plain key/value map. */
+export type KeyedTypeName =
+  | "hash"
+  | "array"
+  | "percpu_hash"
+  | "percpu_array"
+  | "lru_hash"
+  | "lru_percpu_hash"
+  | "lpm_trie";
 
 /** Options of `createMap` that all types share. */
 export interface MapOptions {
@@ -39,45 +43,6 @@ export interface MapOptions {
   /** Type-specific: the number of hash functions of a bloom filter. */
   readonly mapExtra?: number | undefined;
 }
-
-/** Blueprint of a map: options and codecs. */
-export interface MapSpec<
-  T extends string = MapTypeName,
-  KC extends AnyCodec = AnyCodec,
-  VC extends AnyCodec = AnyCodec,
-> extends MapOptions {
-  readonly type: T;
-  /** Codec of the keys; types indexed by number may leave it out. */
-  readonly key?: KC | undefined;
-  /** Codec of the values; per-CPU types: of one CPU's. */
-  readonly value: VC;
-}
-
-/** Codecs for an existing map. */
-export interface MapCodecs<
-  T extends string = MapTypeName,
-  KC extends AnyCodec = AnyCodec,
-  VC extends AnyCodec = AnyCodec,
-> {
-  /** What type the map has to be; says which class wraps it. */
-  readonly type?: T | undefined;
-  /** Codec of the keys; types indexed by number may leave it out. */
-  readonly key?: KC | undefined;
-  /** Codec of the values; per-CPU types: of one CPU's. */
-  readonly value: VC;
-}
-
-/** Codecs for an existing map with keys whose type is not named. */
-export interface KeyedCodecs<KC extends AnyCodec, VC extends AnyCodec> {
-  readonly type?: undefined;
-  readonly key: KC;
-  readonly value: VC;
-}
-
-/** The part of a spec that depends on the type: keys of types that are not indexed need a codec. */
-export type KeyNeeded<T extends string, KC> = T extends IndexedTypeName
-  ? { readonly key?: Codec<number> | undefined }
-  : { readonly key: KC };
 
 /** Attributes of BPF_MAP_CREATE. */
 export interface MapAttr {

@@ -2,13 +2,10 @@ import { ATTR_WINDOW, KERNEL_MAGIC } from "./abi.js";
 import { Bpffs } from "./bpffs.js";
 import { CgroupAttachment } from "./cgroup-storage.js";
 import type { AttachmentContext, CgroupAttachmentOptions } from "./cgroup-storage.js";
-import type { AnyCodec, BytesCodec, Infer, InferInput } from "./codec.js";
+import type { AnyCodec, BytesCodec } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { instantiate } from "./core.js";
 import { adoptFd, createMap, mapFromFd } from "./create-map.js";
-import type { KeyedMapOf, MapOf } from "./create-map.js";
-import { createStorage, isStorageSpec } from "./create-storage.js";
-import type { StorageOf, StorageSpec, StorageTypeName } from "./create-storage.js";
 import { BpfError, check } from "./errors.js";
 import { createCgroup, createInode, createSocket, createTask } from "./host.js";
 import type {
@@ -25,18 +22,16 @@ import { OpenHoldings } from "./holdings.js";
 import { expectNotHeld, holdRange } from "./held-ranges.js";
 import type { TypedMap } from "./map.js";
 import type {
+  AnyCodecs,
+  AnySpec,
   KeyedCodecs,
-  KeyNeeded,
+  KeyedMapOf,
   MapCodecs,
-  MapOptions,
+  MapOf,
   MapSpec,
   MapTypeName,
-} from "./map-spec.js";
-import type { BloomFilter } from "./maps/bloom-filter.js";
-import type { ArrayOfMaps, HashOfMaps } from "./maps/map-in-map.js";
-import type { PerfEventArray } from "./maps/perf-event-array.js";
-import type { Queue, Stack } from "./maps/queue-stack.js";
-import type { RingBuffer, UserRingBuffer } from "./maps/ringbuf.js";
+  UntypedCodecs,
+} from "./map-types.js";
 import { MmapWindow } from "./mmap.js";
 import type { MmapOptions } from "./mmap.js";
 import { integer, isFd, isU32 } from "./numbers.js";
@@ -44,14 +39,6 @@ import { ROOT_BYTES, SOURCE } from "./options.js";
 import type { Arena, CheckedOptions, SharedRuntime } from "./options.js";
 import { findFdById, mapFdById, mapInfo, mapNextId, objPath } from "./syscall.js";
 import { BPF_OBJ_GET, EBADF, EFAULT, EINVAL, ENODEV, ENOENT, ENOMEM, PAGE_SIZE } from "./uapi.js";
-import type {
-  OuterSpec,
-  PlainSpec,
-  QueueSpec,
-  RingSpec,
-  SpecialParts,
-  SpecialTypeName,
-} from "./special-spec.js";
 import { INSPECT, show } from "./show.js";
 import type { Inspect } from "./show.js";
 import { LiveViews } from "./views.js";
@@ -455,27 +442,15 @@ export class BpfRuntime {
    * flows.set(1, { packets: 1n, bytes: 60n });
    * ```
    */
-  createMap<VC extends AnyCodec>(spec: QueueSpec<"queue", VC>): Queue<Infer<VC>, InferInput<VC>>;
-  createMap<VC extends AnyCodec>(spec: QueueSpec<"stack", VC>): Stack<Infer<VC>, InferInput<VC>>;
-  createMap<VC extends AnyCodec>(spec: QueueSpec<"bloom_filter", VC>): BloomFilter<InferInput<VC>>;
-  createMap<VC extends AnyCodec = BytesCodec>(spec: RingSpec<"ringbuf", VC>): RingBuffer<Infer<VC>>;
-  createMap(spec: RingSpec<"user_ringbuf">): UserRingBuffer;
-  createMap(spec: PlainSpec<"perf_event_array">): PerfEventArray;
-  createMap<M extends TypedMap>(spec: OuterSpec<"array_of_maps", M>): ArrayOfMaps<M>;
-  createMap<M extends TypedMap, KC extends AnyCodec>(
-    spec: OuterSpec<"hash_of_maps", M, KC>,
-  ): HashOfMaps<Infer<KC>, InferInput<KC>, M>;
-  createMap<T extends StorageTypeName, VC extends AnyCodec>(
-    spec: StorageSpec<T, VC>,
-  ): StorageOf<VC>[T];
-  createMap<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
-    spec: MapSpec<T, KC, VC> & KeyNeeded<T, KC>,
-  ): MapOf<KC, VC>[T];
-  createMap(
-    spec: StorageSpec | MapSpec | (MapOptions & SpecialParts & { readonly type: SpecialTypeName }),
-  ): TypedMap {
+  createMap<
+    T extends MapTypeName,
+    KC extends AnyCodec,
+    VC extends AnyCodec = BytesCodec,
+    M extends TypedMap = TypedMap,
+  >(spec: MapSpec<T, KC, VC, M>): MapOf<KC, VC, M>[T];
+  createMap(spec: AnySpec): TypedMap {
     this.mustLive("bpf_map_create");
-    return isStorageSpec(spec) ? createStorage(this, spec) : createMap(this, spec);
+    return createMap(this, spec);
   }
 
   /**
@@ -485,16 +460,18 @@ export class BpfRuntime {
    * @throws {BpfError} EBADFD: not open; EINVAL: not a map
    * @throws {RangeError} the map is of another type; a codec of another size than the map's keys or values
    */
-  mapFromFd<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
-    fd: number,
-    codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
-  ): MapOf<KC, VC>[T];
   mapFromFd<KC extends AnyCodec, VC extends AnyCodec>(
     fd: number,
     codecs: KeyedCodecs<KC, VC>,
   ): KeyedMapOf<KC, VC>;
-  mapFromFd(fd: number, codecs: MapCodecs | SpecialParts): TypedMap;
-  mapFromFd(fd: number, codecs: MapCodecs | SpecialParts): TypedMap {
+  mapFromFd(fd: number, codecs: UntypedCodecs): TypedMap;
+  mapFromFd<
+    T extends MapTypeName,
+    KC extends AnyCodec,
+    VC extends AnyCodec = BytesCodec,
+    M extends TypedMap = TypedMap,
+  >(fd: number, codecs: MapCodecs<T, KC, VC, M>): MapOf<KC, VC, M>[T];
+  mapFromFd(fd: number, codecs: AnyCodecs): TypedMap {
     return mapFromFd(this, fd, codecs);
   }
 
@@ -503,16 +480,18 @@ export class BpfRuntime {
    * @throws {BpfError} ENOENT: there is none
    * @throws {RangeError} as mapFromFd
    */
-  mapFromId<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
-    id: number,
-    codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
-  ): MapOf<KC, VC>[T];
   mapFromId<KC extends AnyCodec, VC extends AnyCodec>(
     id: number,
     codecs: KeyedCodecs<KC, VC>,
   ): KeyedMapOf<KC, VC>;
-  mapFromId(id: number, codecs: MapCodecs | SpecialParts): TypedMap;
-  mapFromId(id: number, codecs: MapCodecs | SpecialParts): TypedMap {
+  mapFromId(id: number, codecs: UntypedCodecs): TypedMap;
+  mapFromId<
+    T extends MapTypeName,
+    KC extends AnyCodec,
+    VC extends AnyCodec = BytesCodec,
+    M extends TypedMap = TypedMap,
+  >(id: number, codecs: MapCodecs<T, KC, VC, M>): MapOf<KC, VC, M>[T];
+  mapFromId(id: number, codecs: AnyCodecs): TypedMap {
     return adoptFd(this, mapFdById(this, id), codecs);
   }
 
@@ -521,16 +500,18 @@ export class BpfRuntime {
    * @throws {BpfError} ENOENT: there is none
    * @throws {RangeError} as mapFromFd
    */
-  mapFromName<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
-    name: string,
-    codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
-  ): MapOf<KC, VC>[T];
   mapFromName<KC extends AnyCodec, VC extends AnyCodec>(
     name: string,
     codecs: KeyedCodecs<KC, VC>,
   ): KeyedMapOf<KC, VC>;
-  mapFromName(name: string, codecs: MapCodecs | SpecialParts): TypedMap;
-  mapFromName(name: string, codecs: MapCodecs | SpecialParts): TypedMap {
+  mapFromName(name: string, codecs: UntypedCodecs): TypedMap;
+  mapFromName<
+    T extends MapTypeName,
+    KC extends AnyCodec,
+    VC extends AnyCodec = BytesCodec,
+    M extends TypedMap = TypedMap,
+  >(name: string, codecs: MapCodecs<T, KC, VC, M>): MapOf<KC, VC, M>[T];
+  mapFromName(name: string, codecs: AnyCodecs): TypedMap {
     for (const id of this.mapIds()) {
       const fd = findFdById(this, id);
       // Another thread has ended it meanwhile.
@@ -558,16 +539,18 @@ export class BpfRuntime {
    * @throws {TypeError} a path that is no string, or holds a NUL
    * @throws {RangeError} as mapFromFd
    */
-  open<T extends MapTypeName, KC extends AnyCodec, VC extends AnyCodec>(
-    path: string,
-    codecs: MapCodecs<T, KC, VC> & { readonly type: T } & KeyNeeded<T, KC>,
-  ): MapOf<KC, VC>[T];
   open<KC extends AnyCodec, VC extends AnyCodec>(
     path: string,
     codecs: KeyedCodecs<KC, VC>,
   ): KeyedMapOf<KC, VC>;
-  open(path: string, codecs: MapCodecs | SpecialParts): TypedMap;
-  open(path: string, codecs: MapCodecs | SpecialParts): TypedMap {
+  open(path: string, codecs: UntypedCodecs): TypedMap;
+  open<
+    T extends MapTypeName,
+    KC extends AnyCodec,
+    VC extends AnyCodec = BytesCodec,
+    M extends TypedMap = TypedMap,
+  >(path: string, codecs: MapCodecs<T, KC, VC, M>): MapOf<KC, VC, M>[T];
+  open(path: string, codecs: AnyCodecs): TypedMap {
     const fd = objPath(this, BPF_OBJ_GET, path, 0, 0);
     return adoptFd(this, check(fd, "bpf_obj_get", `cannot open ${path}`), codecs);
   }

@@ -18,10 +18,13 @@ import {
 import type {
   ArrayMap,
   BatchCursor,
+  ArrayOfMaps,
   BatchedMap,
+  BloomFilter,
   BpftoolMap,
   BpfRuntime,
   HashMap,
+  HashOfMaps,
   Json,
   LpmKey,
   LruHashMap,
@@ -29,9 +32,17 @@ import type {
   MapCursor,
   MapInfo,
   MapOf,
+  MapSpec,
+  MapTypeName,
   PerCpuArrayMap,
   PerCpuHashMap,
+  PerfEventArray,
+  Queue,
+  RingBuffer,
+  SkStorage,
+  Stack,
   TypedMap,
+  UserRingBuffer,
   ValueRef,
 } from "../../ts/index.js";
 import { assertType } from "./equal.js";
@@ -68,6 +79,50 @@ export function classes(): void {
   assertType<Equal<typeof list, ArrayMap<bigint, bigint>>>();
   assertType<Equal<typeof percpuList, PerCpuArrayMap<bigint, bigint>>>();
   assertType<Equal<keyof MapOf<typeof u32, typeof u64> & "hash", "hash">>();
+}
+
+export function otherClasses(): void {
+  const maxEntries = 1;
+  const queue = rt.createMap({ type: "queue", value: u64.asNumber, maxEntries });
+  const stack = rt.createMap({ type: "stack", value: Flow, maxEntries });
+  const filter = rt.createMap({ type: "bloom_filter", value: u32, maxEntries });
+  const bytesRing = rt.createMap({ type: "ringbuf", maxEntries });
+  const ring = rt.createMap({ type: "ringbuf", value: Flow, maxEntries });
+  const userRing = rt.createMap({ type: "user_ringbuf", maxEntries });
+  const events = rt.createMap({ type: "perf_event_array", maxEntries });
+  const sk = rt.createMap({ type: "sk_storage", value: u64 });
+  assertType<Equal<typeof queue, Queue<number, number>>>();
+  assertType<Equal<typeof stack, Stack<FlowValue, Readonly<FlowValue>>>>();
+  assertType<Equal<typeof filter, BloomFilter<number>>>();
+  assertType<Equal<typeof bytesRing, RingBuffer>>();
+  assertType<Equal<typeof ring, RingBuffer<FlowValue>>>();
+  assertType<Equal<typeof userRing, UserRingBuffer>>();
+  assertType<Equal<typeof events, PerfEventArray>>();
+  assertType<Equal<typeof sk, SkStorage<bigint, bigint>>>();
+}
+
+/** A function over types. */
+export function generic<T extends "hash" | "lru_hash">(type: T): MapOf<typeof u32, typeof u64>[T] {
+  const map = rt.createMap({ type, key: u32, value: u64, maxEntries: 1 });
+  const value = map.get(1);
+  assertType<Equal<typeof value, bigint | undefined>>();
+  return map;
+}
+
+/** The type may be one of several, and a blueprint a constant. */
+export function blueprints(isLru: boolean): void {
+  const either = isLru ? "lru_hash" : "hash";
+  const one = rt.createMap({ type: either, key: u32, value: u64, maxEntries: 1 });
+  assertType<
+    Equal<
+      typeof one,
+      HashMap<number, number, bigint, bigint> | LruHashMap<number, number, bigint, bigint>
+    >
+  >();
+  const spec: MapSpec<"queue", never, typeof u32> = { type: "queue", value: u32, maxEntries: 1 };
+  const queue: MapOf<never, typeof u32>["queue"] = rt.createMap(spec);
+  queue.push(1);
+  assertType<Equal<keyof MapOf<never, never>, MapTypeName>>();
 }
 
 export function reading(): void {
@@ -231,6 +286,20 @@ export function opening(): void {
   assertType<Equal<typeof keyed, typeof byNumber>>();
   assertType<Equal<typeof keyed, typeof byName>>();
   assertType<Equal<typeof keyed, typeof byPath>>();
+  const queue = rt.mapFromFd(3, { type: "queue", value: u32 });
+  assertType<Equal<typeof queue, Queue<number, number>>>();
+  const ring = rt.open("/sys/fs/bpf/x", { type: "ringbuf" });
+  assertType<Equal<typeof ring, RingBuffer>>();
+  const storage = rt.mapFromId(1, { type: "sk_storage", value: u64 });
+  assertType<Equal<typeof storage, SkStorage<bigint, bigint>>>();
+  const lists = rt.mapFromName("x", { type: "array_of_maps", inner: list });
+  assertType<Equal<typeof lists, ArrayOfMaps<ArrayMap<number, number>>>>();
+  const tables = rt.mapFromFd(3, { type: "hash_of_maps", key: u32, inner: list });
+  assertType<Equal<typeof tables, HashOfMaps<number, number, ArrayMap<number, number>>>>();
+  // @ts-expect-error -- queues have values
+  rt.mapFromFd(3, { type: "queue" });
+  // @ts-expect-error -- no such type
+  rt.mapFromFd(3, { type: "tree", key: u32, value: u32 });
   const untyped = rt.mapFromFd(3, { value: u64 });
   assertType<Equal<typeof untyped, TypedMap>>();
   // @ts-expect-error -- the class of the map is not known without its type, or the codec of its keys
@@ -254,6 +323,17 @@ export function refusals(cursor: BatchCursor): void {
   rt.createMap({ type: "hash", key: u32, value: u64, maxEntries: "1" });
   // @ts-expect-error -- misspelt option
   rt.createMap({ type: "hash", key: u32, value: u64, maxEntries: 1, nmae: "x" });
+
+  // @ts-expect-error -- misspelt option of another kind of map
+  rt.createMap({ type: "queue", value: u32, maxEntries: 1, nmae: "x" });
+  // @ts-expect-error -- queues have values
+  rt.createMap({ type: "queue", maxEntries: 1 });
+  // @ts-expect-error -- and no keys
+  rt.createMap({ type: "queue", key: u32, value: u32, maxEntries: 1 });
+  // @ts-expect-error -- storages have no size
+  rt.createMap({ type: "sk_storage", value: u32, maxEntries: 1 });
+  // @ts-expect-error -- maps of maps need a template
+  rt.createMap({ type: "array_of_maps", maxEntries: 1 });
 
   const map = rt.createMap({ type: "hash", key: u32, value: u64, maxEntries: 1 });
   // @ts-expect-error -- the key is a number

@@ -219,7 +219,9 @@ function objectsOf(rt: Runtime): Readonly<Record<string, Object_>> {
       quiet: { ...map, length: 2 },
     },
     "hash of maps": {
-      object: rt.createMap({ type: "hash_of_maps", ...number, inner: hash }).set(1, hash),
+      object: rt
+        .createMap({ type: "hash_of_maps", key: u32, maxEntries: 8, inner: hash })
+        .set(1, hash),
       args: { set: [0, hash] },
       quiet: map,
     },

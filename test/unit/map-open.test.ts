@@ -2,6 +2,7 @@
 
 import { expect, test } from "vitest";
 import { HashMap, LruHashMap, PerCpuArrayMap, bytes, u32, u64, u8 } from "../../ts/index.js";
+import type { UntypedCodecs } from "../../ts/index.js";
 import { describeEachBuild } from "../support/builds.js";
 import { codeOf } from "../support/errors.js";
 
@@ -93,21 +94,50 @@ describeEachBuild("typed maps: making and opening", (build) => {
   test("wrong codecs, types and fds are refused, and the fd stays the caller's", async () => {
     using rt = await build.createRuntime();
     const map = rt.createMap(spec).set(1, 5n);
-    const wrong: [Parameters<typeof rt.mapFromFd>[1], string][] = [
+    const wrong: [UntypedCodecs, string][] = [
       [{ key: u64, value: u64 }, "key: the map's keys have 4 bytes, the codec has 8"],
       [{ key: u32, value: bytes(9) }, "value: the map's values have 8 bytes, the codec has 9"],
-      [{ type: "array", value: u64 }, "type: the map is of type hash, not array"],
       [{ value: u64 }, "key: expected a codec"],
       [undefined as never, "mapFromFd: expected an object of codecs"],
     ];
     for (const [codecs, message] of wrong) {
       expect(() => rt.mapFromFd(map.fd, codecs)).toThrow(message);
     }
+    expect(() => rt.mapFromFd(map.fd, { type: "array", value: u64 })).toThrow(
+      "type: the map is of type hash, not array",
+    );
     for (const fd of [99, -1, 3.5, NaN, "3" as never]) {
       expect(codeOf(() => rt.mapFromFd(fd, { value: u64 }))).toBe("EBADFD");
     }
     expect(codeOf(() => rt.mapFromFd(1, { value: u64 }))).toBe("EINVAL");
     expect(map.get(1)).toBe(5n);
+  });
+
+  test("a map of any kind is wrapped as the type that is named, or refused", async () => {
+    using rt = await build.createRuntime();
+    const hash = rt.createMap(spec);
+    const value = u64;
+    const maps = {
+      hash,
+      queue: rt.createMap({ type: "queue", value, maxEntries: 8 }),
+      ringbuf: rt.createMap({ type: "ringbuf", maxEntries: 4096 }),
+      perf_event_array: rt.createMap({ type: "perf_event_array", maxEntries: 2 }),
+      array_of_maps: rt.createMap({ type: "array_of_maps", inner: hash, maxEntries: 2 }),
+      sk_storage: rt.createMap({ type: "sk_storage", value }),
+      task_storage: rt.createMap({ type: "task_storage", value }),
+    };
+    const { fd } = maps.queue;
+    expect(rt.mapFromFd(fd, { type: "queue", value }).push(7n).pop()).toBe(7n);
+    for (const [type, map] of Object.entries(maps)) {
+      for (const other of Object.keys(maps)) {
+        const codecs = { type: other, key: u32, value, inner: hash } as never;
+        if (other === type) expect(rt.mapFromFd(map.fd, codecs)).toBeInstanceOf(map.constructor);
+        else {
+          const message = `type: the map is of type ${type}, not ${other}`;
+          expect(() => rt.mapFromFd(map.fd, codecs)).toThrow(message);
+        }
+      }
+    }
   });
 
   test("ids and names lead to maps", async () => {

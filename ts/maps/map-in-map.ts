@@ -52,7 +52,7 @@ export function innerFd(runtime: BpfRuntime, inner: TypedMap, name: string): num
  * As a Map it has inner maps for values: each that is given has an fd of its own, which the caller closes. The kernel's
  * verbs (lookup, update, batches, cursor) give ids, as bpf(2) does. Both take inner maps or their fds.
  */
-abstract class MapOfMaps<K, KI, M extends TypedMap>
+export abstract class MapOfMaps<K, KI, M extends TypedMap>
   extends ElementMap<K, KI, number, M | number>
   implements Iterable<[K, M]>
 {

@@ -10,7 +10,7 @@ import { Staging } from "../staging.js";
 import * as uapi from "../uapi.js";
 
 /** Values without keys. Iterating takes them out. */
-abstract class QueueLikeMap<V, VI> extends TypedMap implements Iterable<V> {
+export abstract class QueueLikeMap<V, VI> extends TypedMap implements Iterable<V> {
   readonly #value: Codec<V, VI>;
   readonly #staging: Staging<VI>;
 

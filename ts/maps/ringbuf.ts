@@ -33,16 +33,21 @@ function recordBytes(size: number): number {
 }
 
 /** What both types have: pages, positions, decoding. */
-abstract class RingMap<V> extends TypedMap {
+export abstract class RingMap<V> extends TypedMap {
+  /** @internal */
   protected readonly handle: number;
+  /** @internal */
   protected readonly codec: Codec<V, never> | undefined;
+  /** @internal */
   protected readonly waiter: RingWaiter;
-  /** Address of the consumer page. */
+  /** @internal Address of the consumer page. */
   protected readonly pages: number;
-  /** Address of the data. */
+  /** @internal Address of the data. */
   protected readonly data: number;
+  /** @internal */
   protected readonly views: LiveViews;
 
+  /** @internal */
   constructor(runtime: BpfRuntime, identity: MapIdentity, value: Codec<V, never> | undefined) {
     super(runtime, identity, SHORT);
     this.handle = this.holdings.handle;
@@ -68,20 +73,20 @@ abstract class RingMap<V> extends TypedMap {
     return this.position(this.pages + uapi.PAGE_SIZE);
   }
 
-  /** A word that the other side writes. */
+  /** @internal A word that the other side writes. */
   protected load32(at: number): number {
     const { i32, isShared } = this.views;
     return isShared ? Atomics.load(i32, at >>> 2) : (i32[at >>> 2] as number);
   }
 
-  /** A word that the other side reads. */
+  /** @internal A word that the other side reads. */
   protected store32(at: number, word: number): void {
     const { i32, isShared } = this.views;
     if (isShared) Atomics.store(i32, at >>> 2, word | 0);
     else i32[at >>> 2] = word;
   }
 
-  /** A position is read in two words: again, if the high one has changed meanwhile. */
+  /** @internal A position is read in two words: again, if the high one has changed meanwhile. */
   protected position(at: number): number {
     const { views } = this;
     const index = at >>> 2;
@@ -95,7 +100,7 @@ abstract class RingMap<V> extends TypedMap {
     }
   }
 
-  /** Publishes a position; the halves together when the high one changes. */
+  /** @internal Publishes a position; the halves together when the high one changes. */
   protected setPosition(at: number, position: number, before: number): void {
     const { views } = this;
     views.reach(at);
@@ -103,7 +108,7 @@ abstract class RingMap<V> extends TypedMap {
     else Atomics.store(views.u64, at >>> 3, BigInt(position));
   }
 
-  /** Address of what lies at a position; the ring's size is a power of two. */
+  /** @internal Address of what lies at a position; the ring's size is a power of two. */
   protected addressOf(position: number): number {
     return this.data + ((position >>> 0) & (this.maxEntries - 1));
   }
