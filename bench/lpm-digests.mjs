@@ -1,11 +1,13 @@
-// Full routing tables against the digests recorded from Linux 6.18: `node bench/lpm-digests.mjs <data folder>`.
-// The folder holds kernel-lpm-digests.jsonl and routes/*.txt.gz.
+// Full routing tables against the digests recorded from Linux 6.18: `node bench/lpm-digests.mjs DIR`.
+// DIR holds kernel-lpm-digests.jsonl and routes/*.txt.gz.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createRuntime } from "../dist/index.js";
+import { folderArgument } from "./support/command-line.mjs";
 import { fillTrie, readRoutes } from "./support/routes.mjs";
 
+const EXPECTED = "kernel-lpm-digests.jsonl";
 const FNV_START = 1469598103934665603n;
 /** FNV prime 2^40 + 0x1b3. */
 const PRIME_LOW = 0x1b3;
@@ -71,12 +73,10 @@ async function digest(file) {
   };
 }
 
-const folder = process.argv[2];
-if (folder === undefined) {
-  console.error("usage: node bench/lpm-digests.mjs <data folder>");
-  process.exit(2);
-}
-const lines = readFileSync(join(folder, "kernel-lpm-digests.jsonl"), "utf8").trim().split("\n");
+const folder = folderArgument(
+  `usage: node bench/lpm-digests.mjs DIR; DIR holds routes/*.txt.gz, ${EXPECTED}`,
+);
+const lines = readFileSync(join(folder, EXPECTED), "utf8").trim().split("\n");
 let exact = 0;
 for (const line of lines) {
   const { table, lookups: _, ...expected } = JSON.parse(line);

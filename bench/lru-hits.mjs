@@ -9,6 +9,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { folderArgument } from "./support/command-line.mjs";
 import { loadLibrary } from "./support/ours.mjs";
 import { readTrace, traceFiles } from "./support/traces.mjs";
 
@@ -63,11 +64,9 @@ function readCells(folder) {
     .map((line) => JSON.parse(line));
 }
 
-const [folder] = process.argv.slice(2);
-if (folder === undefined) {
-  console.error("usage: node bench/lru-hits.mjs DIR");
-  process.exit(2);
-}
+const folder = folderArgument(
+  `usage: node bench/lru-hits.mjs DIR; DIR holds *.u32.gz, ${EXPECTED}`,
+);
 const cells = readCells(folder);
 let exact = 0;
 for (const file of traceFiles(folder)) {

@@ -19,7 +19,7 @@ async function loadGoals() {
   return modules.map((module) => module.default);
 }
 
-const options = readArgs(process.argv.slice(2));
+const options = readArgs();
 const all = await loadGoals();
 const names = all.flatMap(({ goals }) => goals);
 for (const goal of options.goals ?? []) {

@@ -1,9 +1,9 @@
-// Caches on recorded accesses: `npm run bench:trace -- DIR [--quick] [--update]`, DIR with *.u32.gz or traces/*.u32.gz.
+// `npm run bench:trace`: caches on recorded accesses.
 //
 // Each round replays the whole trace on an empty cache: get, and set after a miss. Dimensions: trace x capacity (1, 5, 10,
 // 20 % of the distinct keys) x cache. Hit ratios differ, since LRU_HASH is the kernel's approximation of LRU.
 
-import { parseArgs } from "node:util";
+import { exitWithUsage, parseCommandLine } from "./support/command-line.mjs";
 import { cacheAsideLoop } from "./support/loops.mjs";
 import { CoreProbe, describeMachine, load } from "./support/machine.mjs";
 import { loadLibrary } from "./support/ours.mjs";
@@ -108,20 +108,22 @@ async function replay(trace, percent, sides, plan) {
   return { figures, rows, workload: `${trace.name}, ${percent} %`, disturbed };
 }
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    quick: { type: "boolean", default: false },
-    update: { type: "boolean", default: false },
-  },
+const USAGE = `usage: npm run bench:trace -- DIR [options]; DIR holds *.u32.gz or traces/*.u32.gz
+  --quick        fewer rounds
+  --update       write bench/results and the table of the README`;
+
+const OPTIONS = /** @type {const} */ ({
+  quick: { type: "boolean", default: false },
+  update: { type: "boolean", default: false },
 });
+const { values, positionals } = parseCommandLine(
+  { allowPositionals: true, options: OPTIONS },
+  USAGE,
+);
 const [folder] = positionals;
 const files = folder === undefined ? [] : traceFiles(folder);
 if (files.length === 0) {
-  console.error(
-    "usage: npm run bench:trace -- DIR [--quick] [--update]; DIR holds *.u32.gz or traces/*.u32.gz",
-  );
-  process.exit(2);
+  exitWithUsage(USAGE, folder === undefined ? "expected a folder" : `no traces in ${folder}`);
 }
 const machine = describeMachine();
 const startLoad = load();

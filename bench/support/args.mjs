@@ -1,12 +1,12 @@
 // Command line of `npm run bench`.
 
-import { parseArgs } from "node:util";
+import { exitWithUsage, parseCommandLine } from "./command-line.mjs";
 import { PLANS } from "./suite.mjs";
 
 const USAGE = `usage: npm run bench -- [options]
   --quick        fewer rounds: under two minutes
   --smoke        small maps, hardly any rounds: does everything work?
-  --goal 1,3     only these goals (scaling, other: no goals, but charts)
+  --goal 1,3     only these goals (also: api; scaling, other: no goals, but charts)
   --patience S   seconds for turns that are taken again because others disturbed them on the same core
   --full         16M entries in the scaling curves too
   --data DIR     real data: routes/*.txt.gz
@@ -18,39 +18,22 @@ const OPTIONS = /** @type {const} */ ({
   smoke: { type: "boolean", default: false },
   full: { type: "boolean", default: false },
   update: { type: "boolean", default: false },
-  help: { type: "boolean", default: false },
   goal: { type: "string" },
   patience: { type: "string" },
   data: { type: "string" },
   json: { type: "string" },
 });
 
-/** @param {number} code @param {string} [problem] @returns {never} */
-function exitWithUsage(code, problem) {
-  if (problem !== undefined) console.error(problem);
-  console.log(USAGE);
-  process.exit(code);
-}
-
-/** @param {readonly string[]} argv */
-function parse(argv) {
-  try {
-    return parseArgs({ args: [...argv], options: OPTIONS }).values;
-  } catch (error) {
-    return exitWithUsage(2, error instanceof Error ? error.message : String(error));
-  }
-}
-
-/** @param {readonly string[]} argv */
-export function readArgs(argv) {
-  const values = parse(argv);
-  if (values.help) exitWithUsage(0);
+export function readArgs() {
+  const { values } = parseCommandLine({ options: OPTIONS }, USAGE);
   const mode = values.smoke ? "smoke" : values.quick ? "quick" : "normal";
   const goals = values.goal?.split(",").map((goal) => goal.trim());
   const { data, json, full: large } = values;
   const update = values.update || (mode === "normal" && goals === undefined);
   const patience = Number(values.patience ?? PLANS[mode].patience / 1000) * 1000;
-  if (!(patience >= 0)) exitWithUsage(2, `--patience ${values.patience}: not a number of seconds`);
+  if (!(patience >= 0)) {
+    exitWithUsage(USAGE, `--patience ${values.patience}: not a number of seconds`);
+  }
   const plan = { ...PLANS[mode], patience };
   return { mode, plan, goals, data, json, large, update };
 }
