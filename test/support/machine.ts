@@ -1,19 +1,11 @@
 // One kernel with both of its sides: bpf(2) with bytes, and a program's memory for the helpers.
 
 import { BpfClient } from "./bpf.js";
+import { u32At } from "./bytes.js";
 import type { CreateSpec } from "./attr.js";
 import type { Build, Runtime, RuntimeOptions } from "./builds.js";
 
-export function u32Bytes(...words: number[]): Uint8Array {
-  const bytes = new Uint8Array(words.length * 4);
-  const view = new DataView(bytes.buffer);
-  words.forEach((word, i) => view.setUint32(i * 4, word >>> 0, true));
-  return bytes;
-}
-
-export function u32Of(bytes: Uint8Array, offset = 0): number {
-  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset, true);
-}
+export { u32At as u32Of, u32s as u32Bytes } from "./bytes.js";
 
 export class Machine {
   readonly runtime: Runtime;
@@ -60,7 +52,7 @@ export class Machine {
   }
 
   u32(ptr: number): number {
-    return u32Of(this.bytes(ptr, 4).slice());
+    return u32At(this.bytes(ptr, 4).slice());
   }
 
   /** Bytes the core has allocated, the machine's own buffers aside. */

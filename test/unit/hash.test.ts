@@ -9,6 +9,7 @@ import { describeEachBuild, type Runtime } from "../support/builds.js";
 import { range, u32At, u32s, u64s, wordsOf } from "../support/bytes.js";
 import { expectSound } from "../support/debug.js";
 import { peek, place, rawAttr, rawBatch } from "../support/raw.js";
+import { walk } from "../support/walk.js";
 
 const { E2BIG, EEXIST, EFAULT, EINVAL, ENOENT, ENOSPC, EPERM } = uapi;
 const HASH = uapi.BPF_MAP_TYPE_HASH;
@@ -36,22 +37,11 @@ describeEachBuild("hash types", (build) => {
   const update = (fd: number, key: number, flags = 0): number =>
     client.update(fd, u32s(key), u64s(key, key), flags);
 
-  /** All keys, in the order of a client's walk. */
-  function walk(fd: number): number[] {
-    const keys: number[] = [];
-    let next = client.nextKey(fd, null, 4);
-    while (next.ret === 0) {
-      keys.push(u32At(next.out));
-      next = client.nextKey(fd, next.out, 4);
-    }
-    return keys;
-  }
-
   describe("order", () => {
     it("is the kernel's under BPF_F_ZERO_SEED", () => {
       const fd = create({ maxEntries: 64, flags: uapi.BPF_F_ZERO_SEED });
       for (const key of range("0-9")) update(fd, key);
-      expect(walk(fd)).toEqual([2, 8, 9, 3, 7, 1, 4, 5, 0, 6]);
+      expect(walk(client, fd)).toEqual([2, 8, 9, 3, 7, 1, 4, 5, 0, 6]);
     });
 
     it("a replaced element moves to the front of its bucket, a per-CPU one stays", () => {
@@ -69,10 +59,10 @@ describeEachBuild("hash types", (build) => {
         const chain = [...chains.values()].find((keys) => keys.length === 3) ?? all;
         for (const key of chain) update(fd, key);
         const [a = 0, b = 0, c = 0] = chain;
-        expect(walk(fd)).toEqual([c, b, a]);
+        expect(walk(client, fd)).toEqual([c, b, a]);
         update(fd, a);
         const isPercpu = type === PERCPU_HASH || type === LRU_PERCPU;
-        expect(walk(fd), `type ${type}`).toEqual(isPercpu ? [c, b, a] : [a, c, b]);
+        expect(walk(client, fd), `type ${type}`).toEqual(isPercpu ? [c, b, a] : [a, c, b]);
       }
     });
 
@@ -94,13 +84,13 @@ describeEachBuild("hash types", (build) => {
         next = client.nextKey(fd, current, 4);
         expect(client.delete(fd, current)).toBe(0);
       }
-      expect([visits, walk(fd).length]).toEqual([200, 0]);
+      expect([visits, walk(client, fd).length]).toEqual([200, 0]);
       for (const key of range("1-200")) update(fd, key);
       for (let next = client.nextKey(fd, null, 4); next.ret === 0;) {
         expect(client.delete(fd, next.out)).toBe(0);
         next = client.nextKey(fd, next.out, 4);
       }
-      expect(walk(fd)).toEqual([]);
+      expect(walk(client, fd)).toEqual([]);
     });
   });
 
@@ -134,7 +124,7 @@ describeEachBuild("hash types", (build) => {
     function filled(): number {
       const fd = create({ maxEntries: 10, flags: uapi.BPF_F_ZERO_SEED });
       for (const key of range("0-9")) update(fd, key);
-      expect(walk(fd)).toEqual(ORDER);
+      expect(walk(client, fd)).toEqual(ORDER);
       return fd;
     }
 
@@ -199,7 +189,7 @@ describeEachBuild("hash types", (build) => {
         });
         const taken = client.lookupAndDeleteBatch(batch);
         expect([taken.ret, taken.count]).toEqual([-ENOENT, 8]);
-        expect(walk(fd)).toEqual([]);
+        expect(walk(client, fd)).toEqual([]);
         expectSound(rt, fd);
       }
     });
@@ -262,7 +252,7 @@ describeEachBuild("hash types", (build) => {
         expect(withFlags.ret, name).toBe(isLookup ? -EINVAL : 0);
         expect(rawBatch(rt, cmd, { fd, count: 0 }), name).toEqual({ ret: 0, count: 0 });
       }
-      expect(walk(fd)).toEqual(ORDER);
+      expect(walk(client, fd)).toEqual(ORDER);
     });
 
     it("need the fd's modes, and a map that is not frozen", () => {
@@ -298,7 +288,7 @@ describeEachBuild("hash types", (build) => {
         ret: -EFAULT,
         count: 3,
       });
-      expect(walk(small).toSorted((a, b) => a - b)).toEqual([20, 21, 22]);
+      expect(walk(client, small).toSorted((a, b) => a - b)).toEqual([20, 21, 22]);
       expect(rawBatch(rt, COMMANDS.delete, { fd: small, keys: end - 8, count: 5 })).toEqual({
         ret: -EFAULT,
         count: 2,
@@ -323,11 +313,11 @@ describeEachBuild("hash types", (build) => {
         count: 0,
       });
       expect(u32At(peek(rt, room, 4))).toBe(ORDER[0]);
-      expect(walk(fd)).toEqual(ORDER);
+      expect(walk(client, fd)).toEqual(ORDER);
       // The elements of the bucket that could not be handed out are gone.
       const loses = { ...lookup, values: 0, count: 1 };
       expect(rawBatch(rt, COMMANDS.lookupAndDelete, loses)).toEqual({ ret: -EFAULT, count: 0 });
-      expect(walk(fd)).toHaveLength(9);
+      expect(walk(client, fd)).toHaveLength(9);
       expectSound(rt, fd, small);
     });
   });

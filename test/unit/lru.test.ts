@@ -6,9 +6,10 @@ import * as uapi from "../../ts/uapi.js";
 import type { CreateSpec } from "../support/attr.js";
 import { BpfClient } from "../support/bpf.js";
 import { describeEachBuild, type Runtime } from "../support/builds.js";
-import { range, u32At, u32s, u64s } from "../support/bytes.js";
+import { range, u32s, u64s } from "../support/bytes.js";
 import { expectSound } from "../support/debug.js";
 import { place } from "../support/raw.js";
+import { walk } from "../support/walk.js";
 
 const { EEXIST, EINVAL, ENOENT } = uapi;
 const LRU = uapi.BPF_MAP_TYPE_LRU_HASH;
@@ -194,17 +195,6 @@ describeEachBuild("eviction", (build) => {
   const update = (fd: number, key: number, flags = 0): number =>
     client.update(fd, u32s(key), u64s(key, key), flags);
 
-  /** All keys, in the order of a client's walk. */
-  function walk(fd: number): number[] {
-    const keys: number[] = [];
-    let next = client.nextKey(fd, null, 4);
-    while (next.ret === 0) {
-      keys.push(u32At(next.out));
-      next = client.nextKey(fd, next.out, 4);
-    }
-    return keys;
-  }
-
   it.for([
     ["LRU_HASH", LRU],
     ["LRU_PERCPU_HASH", LRU_PERCPU],
@@ -216,7 +206,7 @@ describeEachBuild("eviction", (build) => {
     expect(put(1, place(rt, u64s(77)))).toBe(0);
     const value = rt.exports.bpf_map_lookup_elem(map, place(rt, u32s(1))) >>> 0;
     expect(put(2, value)).toBe(0);
-    expect(walk(fd)).toEqual([2]);
+    expect(walk(client, fd)).toEqual([2]);
     const values = client.lookup(fd, u32s(2), 16).out;
     expect(values.slice(0, 8)).toEqual(u64s(77));
     if (type === LRU_PERCPU) expect(values.slice(8)).toEqual(u64s(0));
@@ -226,7 +216,7 @@ describeEachBuild("eviction", (build) => {
     const [verb = "", operand = "", errno] = step.split(" ");
     const expected = errno === undefined ? 0 : -(ERRNOS[errno] ?? Number.NaN);
     if (verb === "=") {
-      expect(walk(fd).toSorted((a, b) => a - b)).toEqual(range(operand));
+      expect(walk(client, fd).toSorted((a, b) => a - b)).toEqual(range(operand));
     } else if (verb === "cpu") {
       rt.cpu = Number(operand);
     } else {

@@ -5,6 +5,7 @@ import * as uapi from "../../ts/uapi.js";
 import { type CreateSpec, writeCreateAttr } from "../support/attr.js";
 import { describeEachBuild } from "../support/builds.js";
 import { Machine, u32Bytes, u32Of } from "../support/machine.js";
+import { walk } from "../support/walk.js";
 
 const { BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH } = uapi;
 const { BPF_MAP_TYPE_HASH_OF_MAPS, BPF_MAP_TYPE_BLOOM_FILTER, BPF_MAP_TYPE_QUEUE } = uapi;
@@ -212,19 +213,10 @@ describeEachBuild("maps of maps", (build) => {
     const flags = uapi.BPF_F_ZERO_SEED;
     const outer = m.create(outerSpec(BPF_MAP_TYPE_HASH_OF_MAPS, inner, 64, flags));
     for (let n = 0; n < 64; n++) put(outer, n, inner);
-    const order = (): number[] => {
-      const keys: number[] = [];
-      let next = m.client.nextKey(outer, null, 4);
-      while (next.ret === 0) {
-        keys.push(u32Of(next.out));
-        next = m.client.nextKey(outer, next.out, 4);
-      }
-      return keys;
-    };
-    const before = order();
+    const before = walk(m.client, outer);
     expect(before.length).toBe(64);
     for (let n = 0; n < 64; n += 3) expect(put(outer, n, inner)).toBe(0);
-    expect(order()).toEqual(before);
+    expect(walk(m.client, outer)).toEqual(before);
   });
 
   it("an outer map keeps its inner maps alive, and lets go of what is deleted or replaced", () => {

@@ -4,8 +4,9 @@ import { expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { lockBtf } from "../support/btf.js";
 import { describeEachBuild } from "../support/builds.js";
-import { u32At, u32s } from "../support/bytes.js";
+import { u32s } from "../support/bytes.js";
 import { StorageRig } from "../support/storage.js";
+import { walk } from "../support/walk.js";
 
 const { BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST } = uapi;
 const TYPES = [uapi.BPF_MAP_TYPE_HASH, uapi.BPF_MAP_TYPE_ARRAY];
@@ -108,10 +109,7 @@ describeEachBuild("bpf_spin_lock", (build) => {
     });
     const update = (key: number, flags: number): number[] => {
       expect(client.update(fd, u32s(key), u32s(0, key), flags)).toBe(0);
-      const keys: number[] = [];
-      let next = client.nextKey(fd, null, 4);
-      for (; next.ret === 0; next = client.nextKey(fd, next.out, 4)) keys.push(u32At(next.out));
-      return keys;
+      return walk(client, fd);
     };
     for (const key of [1, 2, 3]) update(key, BPF_ANY);
     // Answers of Linux 6.18; 3 and 1 share a bucket.

@@ -5,6 +5,7 @@ import * as uapi from "../../ts/uapi.js";
 import { describeEachBuild } from "../support/builds.js";
 import { jhash } from "../support/jhash.js";
 import { Machine, u32Bytes, u32Of } from "../support/machine.js";
+import { walk } from "../support/walk.js";
 
 const { BPF_F_FAST_STACK_CMP, BPF_F_REUSE_STACKID, BPF_F_STACK_BUILD_ID } = uapi;
 const { BPF_MAP_TYPE_STACK_TRACE, E2BIG, EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM } = uapi;
@@ -115,12 +116,7 @@ describeEachBuild("stack trace map", (build) => {
       const id = idOf(fd, [ip]);
       if (id >= 0) ids.add(id);
     }
-    const walked: number[] = [];
-    let next = m.client.nextKey(fd, null, 4);
-    while (next.ret === 0) {
-      walked.push(u32Of(next.out));
-      next = m.client.nextKey(fd, next.out, 4);
-    }
+    const walked = walk(m.client, fd);
     expect(walked).toEqual([...ids].toSorted((a, b) => a - b));
     expect(u32Of(m.client.nextKey(fd, u32Bytes(1000), 4).out)).toBe(walked[0]);
   });
