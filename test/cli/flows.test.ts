@@ -1,3 +1,5 @@
+// `bpfmaps flows` as a process: its counts against a count by hand, its options, its errors, its pipes.
+
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,3 +1,5 @@
+// Readers of captures on damaged files: they read or refuse, and never read outside.
+
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 

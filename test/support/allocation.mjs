@@ -1,4 +1,4 @@
-// Measures what calls of the typed maps allocate: run by test/unit/allocation.test.ts in a process of its own, with
+// Measures what calls of the typed maps allocate: run by test/typed/allocation.test.ts in a process of its own, with
 // --expose-gc and a young generation so large that nothing is collected while it measures.
 // Prints one JSON object: bytes per call, by the name of the call.
 //

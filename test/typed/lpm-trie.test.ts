@@ -1,3 +1,5 @@
+// LpmTrie, the typed LPM_TRIE: keys, longest matches of one and of many addresses, batches.
+
 import { expect, it } from "vitest";
 import {
   BPF_F_WRONLY,

@@ -1,3 +1,5 @@
+// Reading captures: packets of all link types, pcap and pcapng, and files that are none or end too early.
+
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
