@@ -13,7 +13,13 @@ import { describe, expect, test } from "vitest";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 /** Inside the package, so that "bpfmaps" is the package itself. */
 const WORK = `${ROOT}build/docs`;
-const DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/simulators.md"];
+const DOCUMENTS = [
+  "README.md",
+  "ARCHITECTURE.md",
+  "CONTRIBUTING.md",
+  "docs/guide.md",
+  "docs/simulators.md",
+];
 const BLOCK = /^```ts(?: (?<module>[\w-]+)\.ts)?\n(?<code>[^]*?)^```$/gm;
 const PRINTS = /\/\/ prints: (?<text>.*)$/gm;
 
