@@ -3,13 +3,7 @@
 import { u32 } from "./codec.js";
 import type { AnyCodec, Codec } from "./codec.js";
 import { createSpecial, isSpecialType, specialFromFd } from "./create-special.js";
-import {
-  STORAGE_TYPES,
-  createStorage,
-  isStorageType,
-  storageFromFd,
-  storageTypeName,
-} from "./create-storage.js";
+import { STORAGE_TYPES, createStorage, isStorageType, storageFromFd } from "./create-storage.js";
 import { BpfError } from "./errors.js";
 import type { MapIdentity, TypedMap } from "./map.js";
 import { MAP_TYPES, checkSize, codecOf, commonAttr, mapCreate } from "./map-spec.js";
@@ -20,7 +14,6 @@ import { HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap } from "./maps/has
 import { LpmTrie } from "./maps/lpm-trie.js";
 import type { BpfRuntime } from "./runtime.js";
 import { SPECIAL_TYPES } from "./special-spec.js";
-import type { SpecialTypeName } from "./special-spec.js";
 import { mapInfo } from "./syscall.js";
 import * as uapi from "./uapi.js";
 
@@ -43,6 +36,14 @@ const MAP_CLASSES: Readonly<Record<KeyedTypeName, AnyMapClass>> = {
   percpu_array: PerCpuArrayMap,
   lpm_trie: LpmTrie,
 };
+
+/** The names of type numbers. */
+const TYPE_NAMES: ReadonlyMap<number, string> = new Map([
+  ...Object.entries({ ...MAP_TYPES, ...SPECIAL_TYPES }).map(
+    ([name, mapType]) => [mapType, name] as const,
+  ),
+  ...Object.entries(STORAGE_TYPES).map(([name, { mapType }]) => [mapType, name] as const),
+]);
 
 /** Flags without which the kernel makes no map of a type. */
 const FLAGS_NEEDED: Partial<Record<KeyedTypeName, number>> = { lpm_trie: uapi.BPF_F_NO_PREALLOC };
@@ -109,11 +110,8 @@ export function adoptFd(runtime: BpfRuntime, fd: number, codecs: AnyCodecs): Typ
 }
 
 function typeName(mapType: number): MapTypeName {
-  for (const [name, number] of Object.entries({ ...MAP_TYPES, ...SPECIAL_TYPES })) {
-    if (number === mapType) return name as KeyedTypeName | SpecialTypeName;
-  }
-  const storage = storageTypeName(mapType);
-  if (storage !== undefined) return storage;
+  const name = TYPE_NAMES.get(mapType);
+  if (name !== undefined) return name as MapTypeName;
   throw new BpfError(
     "bpf_obj_get_info_by_fd",
     -uapi.EINVAL,

@@ -56,13 +56,6 @@ export function isStorageType(name: string): name is StorageTypeName {
   return Object.hasOwn(STORAGE_TYPES, name);
 }
 
-/** The name of a type number of this file. */
-export function storageTypeName(mapType: number): StorageTypeName | undefined {
-  return Object.keys(STORAGE_TYPES)
-    .filter(isStorageType)
-    .find((name) => STORAGE_TYPES[name].mapType === mapType);
-}
-
 /** See {@link BpfRuntime.createMap}. */
 export function createStorage(
   runtime: BpfRuntime,

@@ -7,6 +7,7 @@ import { type Build, type BuildName, describeEachBuild } from "../support/builds
 import { u32s } from "../support/bytes.js";
 import { expectSound } from "../support/debug.js";
 import { Random } from "../support/random.js";
+import { expectSame } from "../support/same.js";
 import { GET_F_CREATE, type StorageMap, StorageRig } from "../support/storage.js";
 
 const OWNERS: Readonly<Record<BuildName, number>> = {
@@ -67,7 +68,7 @@ class World {
     const [map] = this.maps.splice(this.random.below(this.maps.length), 1);
     if (map === undefined) return;
     for (const owner of this.owners) owner.values.delete(map);
-    expect(this.rig.client.close(map.fd)).toBe(0);
+    expectSame(this.rig.client.close(map.fd), 0);
   }
 
   addOwner(): void {
@@ -89,7 +90,7 @@ class World {
           fd: cgroup.fd,
           ptr: cgroup.ptr,
           end: () => {
-            expect(cgroup.rmdir()).toBe(0);
+            expectSame(cgroup.rmdir(), 0);
             cgroup.close();
           },
         };
@@ -101,7 +102,7 @@ class World {
           ptr: task.ptr,
           end: () => {
             task.close();
-            expect(task.reap()).toBe(0);
+            expectSame(task.reap(), 0);
           },
         };
       }
@@ -136,12 +137,12 @@ class World {
           flags === uapi.BPF_NOEXIST
             ? known !== undefined && -uapi.EEXIST
             : flags === uapi.BPF_EXIST && known === undefined && -uapi.ENOENT;
-        expect(rig.update(map, owner.fd, value, flags)).toBe(refused === false ? 0 : refused);
+        expectSame(rig.update(map, owner.fd, value, flags), refused === false ? 0 : refused);
         if (refused === false) owner.values.set(map, value);
         break;
       }
       case 2:
-        expect(rig.delete(map, owner.fd)).toBe(known === undefined ? -uapi.ENOENT : 0);
+        expectSame(rig.delete(map, owner.fd), known === undefined ? -uapi.ENOENT : 0);
         owner.values.delete(map);
         break;
       case 3:
@@ -149,7 +150,7 @@ class World {
         break;
       default: {
         const ptr = this.get(map, owner, GET_F_CREATE);
-        expect(ptr).not.toBe(0);
+        expectSame(ptr !== 0, true);
         if (known === undefined) owner.values.set(map, new Uint8Array(map.valueSize));
         this.addresses.set(ptr, map);
       }
@@ -159,7 +160,7 @@ class World {
   #expectValue(map: LiveMap, owner: Owner, value: Uint8Array | undefined): void {
     const found = this.rig.lookup(map, owner.fd);
     if (typeof found === "number" || value === undefined) {
-      expect(found).toEqual(value ?? -uapi.ENOENT);
+      expectSame(found, value ?? -uapi.ENOENT);
     } else if (Buffer.compare(found, value) !== 0) {
       expect(found).toEqual(value);
     }
@@ -189,7 +190,7 @@ class World {
     for (const [ptr] of this.addresses) {
       const size = sizes.get(ptr);
       const isLive = this.rig.rt.exports.bpf_valid_range(ptr, size ?? 1);
-      expect(isLive).toBe(size === undefined ? this.#insideAnother(ptr, sizes) : 1);
+      expectSame(isLive, size === undefined ? this.#insideAnother(ptr, sizes) : 1);
     }
     this.addresses.clear();
     for (const ptr of sizes.keys()) this.addresses.set(ptr, this.maps[0] as LiveMap);
