@@ -9,6 +9,7 @@ import { type BuildName, describeEachBuild, type Runtime } from "../support/buil
 import { u32At, u32s, wordsOf } from "../support/bytes.js";
 import { expectSound } from "../support/debug.js";
 import { type Model, modelOf } from "../support/models.js";
+import { expectSame } from "../support/same.js";
 
 /** Maps per type (arrays: a fifth); each sees up to OPS_MAX operations. */
 const RUNS: Readonly<Record<BuildName, number>> = { release: 150, shared: 40, debug: 60 };
@@ -129,9 +130,9 @@ class Pair {
     const label = `step ${value}: ${op} ${key} flags ${flags} on CPU ${this.#rt.cpu}`;
     if (op === "update") {
       const ret = this.#update(bytes, this.#value(value), flags);
-      expect(ret, label).toBe(this.#model.update(key, value, flags, this.#rt.cpu));
+      expectSame(ret, this.#model.update(key, value, flags, this.#rt.cpu), label);
     } else if (op === "delete") {
-      expect(this.#delete(bytes), label).toBe(this.#model.delete(key));
+      expectSame(this.#delete(bytes), this.#model.delete(key), label);
     } else if (op === "use") {
       this.#use(bytes, this.#model.use(key), label);
     } else {
@@ -147,8 +148,8 @@ class Pair {
     expected: number | undefined | "unsupported",
     label: string,
   ): void {
-    if (expected === "unsupported") expect(got.ret, label).toBe(-uapi.ENOTSUPP);
-    else if (expected === undefined) expect(got.ret, label).toBe(-uapi.ENOENT);
+    if (expected === "unsupported") expectSame(got.ret, -uapi.ENOTSUPP, label);
+    else if (expected === undefined) expectSame(got.ret, -uapi.ENOENT, label);
     else expect(got.out, label).toEqual(this.#value(expected));
   }
 
@@ -196,14 +197,14 @@ class Pair {
   #use(bytes: Uint8Array, expected: number | undefined, label: string): void {
     const found = this.#find(bytes);
     if (expected === undefined) {
-      expect(found, label).toBe(0);
+      expectSame(found, 0, label);
       return;
     }
     const { type, valueSize } = this.#spec;
     const from = isPercpu(type) ? this.#rt.cpu * this.#slot : 0;
     const got = new Uint8Array(this.#rt.memory.buffer).slice(found, found + valueSize);
     expect(got, label).toEqual(this.#value(expected).slice(from, from + valueSize));
-    expect(this.#rt.exports.bpf_valid_range(found, valueSize), label).toBe(1);
+    expectSame(this.#rt.exports.bpf_valid_range(found, valueSize), 1, label);
   }
 
   /** The number of a key. */
