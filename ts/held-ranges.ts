@@ -5,7 +5,7 @@
 import type { Arena } from "./options.js";
 
 interface HeldRange extends Arena {
-  /** A runtime that nobody can reach any more holds nothing. */
+  /** A runtime that nobody can reach any more holds nothing: this is a function that only the runtime keeps alive. */
   readonly owner: WeakRef<object>;
 }
 
@@ -23,11 +23,16 @@ export function expectNotHeld(memory: WebAssembly.Memory, { base, limit }: Arena
   }
 }
 
-/** @returns ends it */
-export function holdRange(memory: WebAssembly.Memory, range: Arena, owner: object): () => void {
+/**
+ * What this returns has to be kept by the runtime, for which it stands in the table: what a WeakRef was made of lives until the
+ * job ends, and a loop that makes and ends runtimes must not keep all their memories.
+ * @returns ends it
+ */
+export function holdRange(memory: WebAssembly.Memory, { base, limit }: Arena): () => void {
   const ranges = heldRanges.get(memory) ?? new Set();
   heldRanges.set(memory, ranges);
-  const held = { base: range.base, limit: range.limit, owner: new WeakRef(owner) };
+  const release = (): void => void ranges.delete(held);
+  const held: HeldRange = { base, limit, owner: new WeakRef(release) };
   ranges.add(held);
-  return () => void ranges.delete(held);
+  return release;
 }

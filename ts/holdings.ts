@@ -51,24 +51,49 @@ class Blocks {
   }
 }
 
+/**
+ * The way from the table of open holdings to one of them, which only that one keeps alive. What a WeakRef was made of lives
+ * until the job ends, and what it leads to as well: so the end of the holdings cuts the way, and the next ones use it again.
+ * Otherwise a loop that opens and closes maps would keep all of them.
+ */
+class Link {
+  readonly weak = new WeakRef<Link>(this);
+  holdings: Holdings | undefined;
+}
+
+/** So many links wait for their next use. */
+const SPARE_MAX = 1024;
+
 /** The holdings of the typed maps that are open, by fd. It keeps nobody from being collected. */
 export class OpenHoldings {
-  readonly #byFd = new Map<number, Set<WeakRef<Holdings>>>();
+  readonly #byFd = new Map<number, Set<WeakRef<Link>>>();
+  readonly #spare: Link[] = [];
 
-  add(fd: number, holdings: WeakRef<Holdings>): void {
+  add(fd: number, holdings: Holdings): Link {
+    const link = this.#spare.pop() ?? new Link();
+    link.holdings = holdings;
     const sameFd = this.#byFd.get(fd);
-    if (sameFd === undefined) this.#byFd.set(fd, new Set([holdings]));
-    else sameFd.add(holdings);
+    if (sameFd === undefined) this.#byFd.set(fd, new Set([link.weak]));
+    else sameFd.add(link.weak);
+    return link;
   }
 
-  delete(fd: number, holdings: WeakRef<Holdings>): void {
+  /** The holdings have ended. */
+  delete(fd: number, link: Link): void {
+    link.holdings = undefined;
+    this.forget(fd, link.weak);
+    if (this.#spare.length < SPARE_MAX) this.#spare.push(link);
+  }
+
+  /** The holdings were collected. */
+  forget(fd: number, link: WeakRef<Link>): void {
     const sameFd = this.#byFd.get(fd);
-    if (sameFd?.delete(holdings) && sameFd.size === 0) this.#byFd.delete(fd);
+    if (sameFd?.delete(link) && sameFd.size === 0) this.#byFd.delete(fd);
   }
 
   /** An fd was closed: what typed maps hold for it goes. */
   releaseFd(fd: number): void {
-    for (const holdings of this.#byFd.get(fd) ?? []) holdings.deref()?.release();
+    for (const link of this.#byFd.get(fd) ?? []) link.deref()?.holdings?.release();
   }
 
   releaseAll(): void {
@@ -85,7 +110,7 @@ export class Holdings {
   /** FMODE_READ, FMODE_WRITE: what the fd was opened for. */
   readonly mode: number;
   readonly #blocks: Blocks;
-  readonly #self = new WeakRef(this);
+  readonly #link: Link;
   readonly #stagings = new Map<object, Staging<unknown>>();
   #shut: (() => void) | undefined;
   #isOpen = true;
@@ -96,11 +121,11 @@ export class Holdings {
     this.handle = runtime.exports.bpf_map_by_fd(fd);
     this.mode = runtime.exports.fd_mode(fd);
     const blocks = new Blocks(runtime);
-    const self = this.#self;
     this.#blocks = blocks;
-    runtime.holdings.add(fd, self);
+    this.#link = runtime.holdings.add(fd, this);
+    const { weak } = this.#link;
     watch(this, () => {
-      runtime.holdings.delete(fd, self);
+      runtime.holdings.forget(fd, weak);
       blocks.giveAll();
     });
   }
@@ -153,7 +178,7 @@ export class Holdings {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     unwatch(this);
-    this.runtime.holdings.delete(this.fd, this.#self);
+    this.runtime.holdings.delete(this.fd, this.#link);
     this.#shut?.();
     this.#blocks.giveAll();
   }

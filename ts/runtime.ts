@@ -129,7 +129,7 @@ export class BpfRuntime {
     const root = this.exports.kernel_init(source, base, limit, BigInt(maxBytes), cpus, seed) >>> 0;
     if (root === 0) return 0;
     const range = isArena ? room : { base: root, limit: root + ROOT_BYTES };
-    this.#releaseRange = holdRange(memory, range, this);
+    this.#releaseRange = holdRange(memory, range);
     this.exports.set_ktime(options.ktime);
     this.exports.set_cpu(options.cpu);
     return root;

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { BPF_F_RDONLY, BPF_F_WRONLY, bytes, struct, u32, u64 } from "../../ts/index.js";
 import type { HashMap, TypedMap } from "../../ts/index.js";
 import { describeEachBuild } from "../support/builds.js";
-import { collectAll, collectUntil } from "../support/collect.js";
+import { collectAll, collectUntil, collector } from "../support/collect.js";
 import { codeOf } from "../support/errors.js";
 
 type Numbers = HashMap<number, number, bigint, bigint>;
@@ -191,6 +191,39 @@ describeEachBuild("typed maps: the end", (build) => {
     expect(rt.exports.mem_used()).toBeGreaterThan(before);
     expect(await collectUntil(() => rt.exports.mem_used() === before)).toBe(true);
     expect([map.closed, map.get(1), map.size]).toEqual([false, 1n, 2]);
+  });
+
+  test("a loop that opens and closes maps keeps none of them until its job ends", async () => {
+    using rt = await build.createRuntime();
+    const map = rt.createMap(hash);
+    const outer = rt.createMap({ type: "array_of_maps", inner: map, maxEntries: 1 }).set(0, map);
+    const collect = collector();
+    const growth = (count: number): number => {
+      collect();
+      const before = process.memoryUsage().heapUsed;
+      for (let i = 0; i < count; i++) {
+        rt.createMap(hash).close();
+        outer.get(0)?.close();
+      }
+      collect();
+      return process.memoryUsage().heapUsed - before;
+    };
+    growth(100);
+    // One map took 5 kB.
+    expect(growth(2000)).toBeLessThan(4e6);
+  });
+
+  test("a loop that makes and ends runtimes keeps none of their memories until its job ends", async () => {
+    const collect = collector();
+    const external = (): number => {
+      // The second time for buffers, which are swept after the first.
+      collect();
+      collect();
+      return process.memoryUsage().external;
+    };
+    const before = external();
+    for (let i = 0; i < 20; i++) (await build.createRuntime({ minBytes: 16 << 20 })).dispose();
+    expect(external() - before).toBeLessThan(160 << 20);
   });
 
   test("an fd stays open, whoever forgets the typed maps that went by it", async () => {
