@@ -38,6 +38,11 @@ export function check_kernel(): i32 {
   return 0;
 }
 
+/** The next map gets this id: for what happens when all have been given out once. */
+export function set_next_map_id(id: u32): void {
+  kernel().nextMapId = id;
+}
+
 /** Lets `count` more allocations succeed and all later ones fail; -1: none fails. */
 export function fail_after(count: i32): void {
   heapStruct().failAfter = count;

@@ -83,6 +83,8 @@ export class Kernel {
   nextMapId: u32;
   /** Ids are in their second round. */
   mapIdsAgain: u32;
+  /** Live maps. */
+  mapCount: u32;
   // lib/region.ts
   regions: u32;
   regionCount: u32;

@@ -398,6 +398,8 @@ const ENTRY_MAP: u32 = 4;
 const ENTRY_GENERATION: u32 = 8;
 const ENTRY_SMALL: u32 = 12;
 const GENERATIONS: u32 = 2047;
+/** Behind the entries is room for the address of a map for each of them: the live maps, by id. */
+const BY_ID: u32 = 4;
 const HANDLE_BYTES_MIN: u32 = HANDLE_ENTRY * 64;
 const MAP_ID_MAX: u32 = 0x7fffffff;
 
@@ -491,9 +493,10 @@ function growHandles(): bool {
   const old: u32 = k.handles == 0 ? 0 : k.handleMask + HANDLE_ENTRY;
   const bytes = max(old * 2, HANDLE_BYTES_MIN);
   if (bytes > HANDLE_BYTES_MAX) return false;
-  const table = allocZeroed(bytes);
+  const table = allocZeroed(bytes + (bytes / HANDLE_ENTRY) * BY_ID);
   if (table == 0) return false;
   memory.copy(table, k.handles, old);
+  memory.copy(table + bytes, k.handles + old, k.mapCount * BY_ID);
   freeReplaced(k.handles);
   k.handles = <u32>table;
   k.handleMask = bytes - HANDLE_ENTRY;
@@ -510,6 +513,10 @@ export function publishMap(map: BpfMap): bool {
   if (ok) {
     map.refcnt = 1;
     map.id = takeId();
+    const at = firstAfterId(map.id);
+    memory.copy(at + BY_ID, at, endOfIds() - at);
+    store<u32>(at, changetype<usize>(map));
+    kernel().mapCount++;
   }
   unlock(kernelLockWord());
   return ok;
@@ -526,16 +533,28 @@ function takeId(): u32 {
   }
 }
 
+/** Where the list of the live maps by id ends. */
+function endOfIds(): usize {
+  const k = kernel();
+  return k.handles + k.handleMask + HANDLE_ENTRY + k.mapCount * BY_ID;
+}
+
+/** The place in the list by id of the first map whose id is > start. */
+function firstAfterId(start: u32): usize {
+  let high = endOfIds();
+  let low = high - kernel().mapCount * BY_ID;
+  while (low < high) {
+    const mid = low + (((high - low) >>> 3) << 2);
+    if (changetype<BpfMap>(<usize>load<u32>(mid)).id <= start) low = mid + BY_ID;
+    else high = mid;
+  }
+  return low;
+}
+
 /** The live map with the smallest id > start; 0 when there is none. The lock of the tables is held. */
 export function mapAfterId(start: u32): usize {
-  const k = kernel();
-  let found: usize = 0;
-  for (let at = HANDLE_ENTRY; at <= k.handleMask; at += HANDLE_ENTRY) {
-    const map = mapByHandle(load<u32>(k.handles + at));
-    if (map == 0 || changetype<BpfMap>(map).id <= start) continue;
-    if (found == 0 || changetype<BpfMap>(map).id < changetype<BpfMap>(found).id) found = map;
-  }
-  return found;
+  const at = firstAfterId(start);
+  return at == endOfIds() ? 0 : load<u32>(at);
 }
 
 function mapById(id: u32): usize {
@@ -574,6 +593,9 @@ export function mapGet(map: BpfMap): void {
 export function mapPut(map: BpfMap): void {
   if (!refcountDecAndTest(refcountWord(map))) return;
   lock(kernelLockWord());
+  const at = firstAfterId(map.id - 1);
+  memory.copy(at, at + BY_ID, endOfIds() - at - BY_ID);
+  kernel().mapCount--;
   dropHandle(map.handle);
   unlock(kernelLockWord());
   freeMap(map);

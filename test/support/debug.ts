@@ -9,6 +9,7 @@ export interface DebugExports {
   displaced_elems(handle: number): number;
   check_heap(): number;
   check_kernel(): number;
+  set_next_map_id(id: number): void;
   fail_after(count: number): void;
 }
 

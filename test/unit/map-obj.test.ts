@@ -5,6 +5,8 @@ import * as uapi from "../../ts/uapi.js";
 import type { CreateSpec } from "../support/attr.js";
 import { BpfClient } from "../support/bpf.js";
 import { describeEachBuild, type Runtime } from "../support/builds.js";
+import { debugExports, expectSound } from "../support/debug.js";
+import { Random } from "../support/random.js";
 import { u32At, u32s } from "../support/bytes.js";
 import { peek, place, rawAttr } from "../support/raw.js";
 
@@ -48,6 +50,50 @@ describeEachBuild("map objects", (build) => {
     expect(client.getNextId(INT_MAX - 1).ret).toBe(-ENOENT);
     expect(client.getNextId(INT_MAX).ret).toBe(-EINVAL);
     expect(client.getNextId(0xffffffff).ret).toBe(-EINVAL);
+  });
+
+  it("ids find their maps, whatever was made and closed before", () => {
+    const random = new Random(61);
+    const live = new Map<number, number>();
+    let newest = 0;
+    for (let step = 0; step < 3000; step++) {
+      // Towards 300 maps and back to a few: the tables grow twice.
+      const closes = live.size > 0 && random.below(300) < (step < 1500 ? 100 : 190);
+      if (closes) {
+        const [id, fd] = random.pick([...live]);
+        live.delete(id);
+        expect(rt.close(fd)).toBe(0);
+      } else live.set(++newest, create({ type: uapi.BPF_MAP_TYPE_ARRAY, maxEntries: 1 }));
+      const asked = random.below(newest + 2);
+      const behind = [...live.keys()].filter((id) => id > asked);
+      const next =
+        behind.length === 0 ? { ret: -ENOENT, id: 0 } : { ret: 0, id: Math.min(...behind) };
+      expect(client.getNextId(asked)).toEqual(next);
+      const fd = client.getFdById(asked);
+      expect(fd > 0 ? idOf(fd) : fd).toBe(live.has(asked) ? asked : -ENOENT);
+      if (fd > 0) rt.close(fd);
+    }
+    for (const [id, fd] of live) expect(idOf(fd)).toBe(id);
+    expectSound(rt);
+  });
+
+  it("when all ids were given out, those of live maps are passed over", () => {
+    const debug = debugExports(rt);
+    if (debug === undefined) return;
+    const fds = [create(), create(), create()];
+    rt.close(fds[1] ?? -1);
+    debug.set_next_map_id(INT_MAX - 1);
+    expect([create(), create(), create(), create()].map(idOf)).toEqual([
+      INT_MAX - 1,
+      INT_MAX,
+      2,
+      4,
+    ]);
+    const ids: number[] = [];
+    for (let next = client.getNextId(0); next.ret === 0; next = client.getNextId(next.id))
+      ids.push(next.id);
+    expect(ids).toEqual([1, 2, 3, 4, INT_MAX - 1, INT_MAX]);
+    expectSound(rt);
   });
 
   it("MAP_GET_NEXT_ID leaves next_id alone when there is none", () => {
