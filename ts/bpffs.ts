@@ -49,7 +49,7 @@ export class Bpffs {
 
   /** The names in a directory, newest first. */
   readdir(path: string): BpffsEntry[] {
-    const entries: BpffsEntry[] = [];
+    let entries: BpffsEntry[] = [];
     this.#call("readdir", path, (core, ptr) => {
       const bytes = core.bpffs_readdir(ptr, 0, 0);
       if (bytes <= 0) return bytes;
@@ -57,7 +57,7 @@ export class Bpffs {
       if (list === 0) return -ENOMEM;
       core.bpffs_readdir(ptr, list, bytes);
       const { buffer } = this.#runtime.memory;
-      entries.push(...readList(new Uint8Array(buffer).slice(list, list + bytes)));
+      entries = readList(new Uint8Array(buffer).slice(list, list + bytes));
       core.mem_free(list);
       return 0;
     });

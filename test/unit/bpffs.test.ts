@@ -1,10 +1,12 @@
 // Pinned maps and the file system they are pinned in. The tables are answers of Linux 6.18, row by row.
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { BpfError, u32 } from "../../ts/index.js";
+import { BpfError, createRuntime, u32 } from "../../ts/index.js";
 import * as uapi from "../../ts/uapi.js";
 import { BpfClient } from "../support/bpf.js";
 import { describeEachBuild, type Runtime } from "../support/builds.js";
+import { expectSound } from "../support/debug.js";
+import { Random } from "../support/random.js";
 import { u32At, u32s } from "../support/bytes.js";
 
 const ROOT = "/sys/fs/bpf";
@@ -362,6 +364,34 @@ describeEachBuild("bpffs", (build) => {
     expect(rt.bpffs.readdir(ROOT)).toEqual([]);
   });
 
+  it("finds every name of a large directory, and none that is gone", () => {
+    const random = new Random(9);
+    const used = rt.exports.mem_used();
+    const names: string[] = [];
+    rt.bpffs.mkdir(`${ROOT}/large`);
+    for (let step = 0; step < 2000; step++) {
+      // Many, then few, then none.
+      if (random.below(2000) >= step || names.length === 0) {
+        const name = `${random.pick(["n", "name-", "x".repeat(200)])}${step}`;
+        rt.bpffs.mkdir(`${ROOT}/large/${name}`);
+        names.unshift(name);
+      } else {
+        const [name = ""] = names.splice(random.below(names.length), 1);
+        rt.bpffs.rmdir(`${ROOT}/large/${name}`);
+        expect(errnoOf(() => rt.bpffs.rmdir(`${ROOT}/large/${name}`))).toBe(ENOENT);
+      }
+      if (names.length === 0) continue;
+      const some = random.pick(names);
+      expect(errnoOf(() => rt.bpffs.mkdir(`${ROOT}/large/${some}`))).toBe(EEXIST);
+    }
+    expect(rt.bpffs.readdir(`${ROOT}/large`).map(({ name }) => name)).toEqual(names);
+    for (const name of names) rt.bpffs.rmdir(`${ROOT}/large/${name}`);
+    rt.bpffs.rmdir(`${ROOT}/large`);
+    // What is around the mount, which stays.
+    expect(rt.exports.mem_used() - used).toBeLessThan(1024);
+    expectSound(rt);
+  });
+
   it("throws errors that say what was asked", () => {
     expect(() => rt.bpffs.mkdir(`${ROOT}/a/b`)).toThrow(
       expect.objectContaining({ code: "ENOENT", errno: -2, syscall: "mkdir" }),
@@ -370,4 +400,13 @@ describeEachBuild("bpffs", (build) => {
     expect(() => rt.bpffs.mkdir("a\0b")).toThrow(TypeError);
     expect(() => rt.bpffs.mkdir(5 as never)).toThrow(TypeError);
   });
+});
+
+it("a directory of 130000 names can be listed", async () => {
+  const rt = await createRuntime();
+  const count = 130_000;
+  for (let i = 0; i < count; i++) rt.bpffs.mkdir(`${ROOT}/${i}`);
+  const names = rt.bpffs.readdir(ROOT);
+  expect([names.length, names[0]?.name, names.at(-1)?.name]).toEqual([count, `${count - 1}`, "0"]);
+  rt.dispose();
 });
