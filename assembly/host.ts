@@ -66,8 +66,8 @@ export class Socket extends HostObject {
   /** Bytes charged, and the limit (net.core.optmem_max). */
   omemAlloc: u32;
   optmemMax: u32;
-  /** Children whose handshake is over, oldest first, waiting for accept. */
-  firstChild: u32;
+  /** Children whose handshake is over, waiting for accept: the newest, whose nextChild is the oldest. */
+  lastChild: u32;
   nextChild: u32;
   cookie: u64;
 }
@@ -159,7 +159,7 @@ export class HostState {
 }
 const POOLS: u32 = offsetof<HostState>();
 const TASKS: u32 = POOLS + KINDS * 4;
-const TASK_BUCKETS: u32 = 64;
+const TASK_BUCKETS: u32 = 512;
 
 /** Part of kernel_init. @returns false when out of memory */
 export function hostInit(): bool {

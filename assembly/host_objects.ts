@@ -237,11 +237,22 @@ function addChild(held: usize): i32 {
     return ret;
   }
   lock(hostLockWord());
-  let last = held + offsetof<Socket>("firstChild");
-  while (load<u32>(last) != 0) last = load<u32>(last) + offsetof<Socket>("nextChild");
-  store<u32>(last, <u32>ptr);
+  const last = listener.lastChild == 0 ? child : changetype<Socket>(listener.lastChild);
+  child.nextChild = last.nextChild;
+  last.nextChild = <u32>ptr;
+  listener.lastChild = <u32>ptr;
   unlock(hostLockWord());
   return 0;
+}
+
+/** Takes the oldest child that waits; 0 when there is none. The lock is held, or nobody else knows the listener any more. */
+function takeChild(listener: Socket): usize {
+  if (listener.lastChild == 0) return 0;
+  const last = changetype<Socket>(listener.lastChild);
+  const oldest = last.nextChild;
+  last.nextChild = changetype<Socket>(oldest).nextChild;
+  if (oldest == listener.lastChild) listener.lastChild = 0;
+  return oldest;
 }
 
 /** accept(2). @returns the fd of the oldest child that waits, or -EAGAIN */
@@ -252,12 +263,7 @@ export function socket_accept(fd: i32): i32 {
     unlock(hostLockWord());
     return -EBADF;
   }
-  const listener = changetype<Socket>(held);
-  const child = listener.firstChild;
-  if (child != 0) {
-    listener.firstChild = changetype<Socket>(child).nextChild;
-    changetype<Socket>(child).nextChild = 0;
-  }
+  const child = takeChild(changetype<Socket>(held));
   unlock(hostLockWord());
   return child == 0 ? -EAGAIN : install(changetype<HostObject>(child));
 }
@@ -271,10 +277,8 @@ export function socket_omem(ptr: u32): i32 {
 /** Children nobody accepted go with their listener. */
 function endSocket(socket: Socket): void {
   assert(socket.omemAlloc == 0);
-  while (socket.firstChild != 0) {
-    const child = changetype<Socket>(socket.firstChild);
-    socket.firstChild = child.nextChild;
-    hostPut(child);
+  for (let child = takeChild(socket); child != 0; child = takeChild(socket)) {
+    hostPut(changetype<HostObject>(child));
   }
 }
 

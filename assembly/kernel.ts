@@ -81,8 +81,6 @@ export class Kernel {
   handleFree: u32;
   handleFreeTail: u32;
   nextMapId: u32;
-  /** Ids are in their second round. */
-  mapIdsAgain: u32;
   /** Live maps. */
   mapCount: u32;
   // lib/region.ts

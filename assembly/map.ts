@@ -525,12 +525,12 @@ export function publishMap(map: BpfMap): bool {
 /** Ids are handed out in a cycle: from its second round on some are taken. */
 function takeId(): u32 {
   const k = kernel();
-  while (true) {
-    const id = k.nextMapId;
-    if (id == MAP_ID_MAX) k.mapIdsAgain = 1;
+  let id: u32;
+  do {
+    id = k.nextMapId;
     k.nextMapId = id == MAP_ID_MAX ? 1 : id + 1;
-    if (k.mapIdsAgain == 0 || mapById(id) == 0) return id;
-  }
+  } while (mapById(id) != 0);
+  return id;
 }
 
 /** Where the list of the live maps by id ends. */

@@ -142,6 +142,27 @@ describeEachBuild("host objects", (build) => {
     rt.dispose();
   });
 
+  it("children are accepted oldest first", async () => {
+    const rt = await build.createRuntime();
+    const listener = rt.socket({ type: "stream" });
+    const serials: number[] = [];
+    const accept = (): void => {
+      const child = listener.accept();
+      serials.push(rt.exports.host_serial(child.fd) - rt.exports.host_serial(listener.fd));
+      child.close();
+    };
+    for (let i = 0; i < 3; i++) listener.handshake();
+    accept();
+    accept();
+    listener.handshake();
+    accept();
+    accept();
+    listener.handshake();
+    accept();
+    expect(serials).toEqual([1, 2, 3, 4, 5]);
+    rt.dispose();
+  });
+
   it("refuse options that cannot be", async () => {
     const rt = await build.createRuntime();
     const other = await build.createRuntime();
