@@ -31,7 +31,7 @@ import {
   fdPut,
 } from "./fd";
 import { BTF_INFO_SIZE, Btf, btfIdAfter, btfInfo } from "./btf";
-import { copyBytes, zeroBytes } from "./lib/bytes";
+import { copyBytes } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
 import { BpfMap, NO_LOCK, isErr, mapIdAfter, mapPut, mapTakeById } from "./map";
 import { openMode } from "./map_create";
@@ -179,14 +179,16 @@ function infoOf(entry: u64, copy: usize, userAttr: u32): i32 {
   return putAttr(userAttr, taken);
 }
 
-/** Differs: the hash of a frozen ARRAY's values is not computed; asking for it is EINVAL, as with all other types. */
+/**
+ * What the kernel has nothing to say about keeps the caller's bytes: the device's fields, and the BTF's of a map without it.
+ * Differs: the hash of a frozen ARRAY's values is not computed; asking for it is EINVAL, as with all other types.
+ */
 function mapInfo(map: BpfMap, info: BpfMapInfo): i32 {
   if (info.padding != 0) return -E2BIG;
   if (info.hash != 0 || info.hashSize != 0) {
     const mustFreeze = map.mapType == BPF_MAP_TYPE_ARRAY && !map.frozen;
     return mustFreeze && info.hash != 0 && info.hashSize == HASH_BYTES ? -EPERM : -EINVAL;
   }
-  zeroBytes(changetype<usize>(info), BPF_MAP_INFO_SIZE);
   info.type = map.mapType;
   info.id = map.id;
   info.keySize = map.keySize;
@@ -195,9 +197,12 @@ function mapInfo(map: BpfMap, info: BpfMapInfo): i32 {
   info.mapFlags = map.mapFlags;
   info.name = map.name;
   info.nameRest = map.nameRest;
-  if (map.btf != 0) info.btfId = changetype<Btf>(map.btf).id;
-  info.btfKeyTypeId = map.btfKeyTypeId;
-  info.btfValueTypeId = map.btfValueTypeId;
+  info.btfVmlinuxValueTypeId = 0;
+  if (map.btf != 0) {
+    info.btfId = changetype<Btf>(map.btf).id;
+    info.btfKeyTypeId = map.btfKeyTypeId;
+    info.btfValueTypeId = map.btfValueTypeId;
+  }
   info.mapExtra = map.mapExtra;
   return 0;
 }

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import type { CreateSpec } from "../support/attr.js";
+import { plainBtf } from "../support/btf.js";
 import { BpfClient } from "../support/bpf.js";
 import { describeEachBuild, type Runtime } from "../support/builds.js";
 import { debugExports, expectSound } from "../support/debug.js";
@@ -192,8 +193,22 @@ describeEachBuild("map objects", (build) => {
     expect(info(fd, 4096, 4095, 1).ret).toBe(-E2BIG);
     expect(info(fd, 100, 96, 1).ret).toBe(-EINVAL);
     expect(info(fd, 96, 88, 1).ret).toBe(-EINVAL);
-    // The other fields are output only.
-    expect(info(fd, 88, 0, 0xff).ret).toBe(0);
+  });
+
+  it("leaves the caller's bytes where it has nothing to say: device, and BTF of a map without", () => {
+    const { ret, bytes } = info(create(), 88, 0, 0xee);
+    const expected = new Uint8Array(4096).fill(0xee);
+    expected.set(u32s(1, 1, 4, 4, 4, 0, 0, 0, 0, 0)); // ..., name
+    expected.fill(0, 44, 48); // btf_vmlinux_value_type_id
+    expected.fill(0, 80, 88); // map_extra
+    expect([ret, bytes]).toEqual([0, expected]);
+    const btf = plainBtf(4, 4);
+    const btfFd = client.btfLoad(btf.blob);
+    const { keyTypeId: btfKeyTypeId, valueTypeId: btfValueTypeId } = btf;
+    const withBtf = info(create({ btfFd, btfKeyTypeId, btfValueTypeId }), 88, 0, 0xee).bytes;
+    expected.set(u32s(1, 2));
+    expected.set(u32s(1, btfKeyTypeId, btfValueTypeId), 64);
+    expect(withBtf).toEqual(expected);
   });
 
   it("a hash can be asked of a frozen array, and has the size of a SHA-256", () => {
