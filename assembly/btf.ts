@@ -20,7 +20,7 @@ import {
 } from "../ts/uapi";
 import { ENUMS, RECORDS, isModifier, isOneOf } from "./btf_kinds";
 import { btfVerify } from "./btf_verify";
-import { FD_BTF, FD_TOKEN, FMODE_READ, FMODE_WRITE, fdGet, fdInstall } from "./fd";
+import { FD_BTF, FD_TOKEN, FMODE_READ, fdGet, fdInstall } from "./fd";
 import { allocZeroed, free, kernel, kernelLockWord } from "./kernel";
 import { copyBytes, isUserRange } from "./lib/bytes";
 import { lock, unlock } from "./lib/lock";
@@ -30,6 +30,8 @@ import { refcountDecAndTest, refcountIncNotZero } from "./lib/refcount";
 const BTF_MAX_SIZE: u32 = 16 << 20;
 /** Zeros behind a blob: names are read by the word. */
 const BLOB_PAD: u32 = 32;
+/** All bits of a log level. */
+const LOG_LEVELS: u32 = 15;
 /** sizeof(struct bpf_btf_info), bytes. */
 export const BTF_INFO_SIZE: u32 = 32;
 /** Size of a pointer of the machine that BTF describes: 64 bits, whatever addresses are here. */
@@ -213,13 +215,16 @@ export function btfLoad(copy: usize, userAttr: u32, attrSize: u32): i32 {
   const hasLog = attr.logBuf != 0;
   const logged = attr.logLevel != 0;
   if (hasLog != (attr.logSize != 0) || attr.logSize > 0x3fffffff) return -EINVAL;
-  if (hasLog && !logged) return -EINVAL;
-  if (!isUserRange(attr.btf, attr.size)) return -EFAULT;
-  if (hasLog && !isUserRange(attr.logBuf, 1)) return -EFAULT;
-  const ret = loadBlob(attr);
-  if (hasLog) store<u8>(<usize>attr.logBuf, 0);
-  // The log's text is empty: its NUL is all there is.
-  if (attrSize >= 32) store<u32>(userAttr, logged ? 1 : 0, offsetof<BtfLoadAttr>("logTrueSize"));
+  if ((hasLog && !logged) || attr.logLevel > LOG_LEVELS) return -EINVAL;
+  let ret: i32 = -EFAULT;
+  const isReadable = attr.size == 0 || isUserRange(attr.btf, attr.size);
+  if (isReadable && (!hasLog || isUserRange(attr.logBuf, 1))) {
+    ret = loadBlob(attr);
+    if (hasLog) store<u8>(<usize>attr.logBuf, 0);
+  }
+  // The log's text is empty: its NUL is all there is. It is not begun before the blob is read.
+  if (attrSize >= 32)
+    store<u32>(userAttr, u32(isReadable && logged), offsetof<BtfLoadAttr>("logTrueSize"));
   return ret;
 }
 
@@ -231,14 +236,15 @@ function loadBlob(attr: BtfLoadAttr): i32 {
   btf.size = attr.size;
   btf.types = <u32>ptr + offsetof<Btf>();
   btf.data = btf.types + tableBytes;
-  memory.copy(btf.data, <usize>attr.btf, attr.size);
+  // Not memory.copy: an empty blob may be anywhere.
+  copyBytes(btf.data, <usize>attr.btf, attr.size);
   const ret = btfVerify(btf);
   if (ret != 0) {
     free(ptr);
     return ret;
   }
   publish(btf);
-  return fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, ptr);
+  return fdInstall(FD_BTF, FMODE_READ, ptr);
 }
 
 // ---- ids and info -----------------------------------------------------------------------------------------------------
@@ -263,7 +269,7 @@ export function btfGetFdById(copy: usize): i32 {
   if (flags & ~(<u32>BPF_F_TOKEN_FD)) return -EINVAL;
   if (flags != 0) return <i32>fdGet(load<i32>(copy, 12), FD_TOKEN);
   const btf = btfTakeById(load<u32>(copy));
-  return btf == 0 ? -ENOENT : fdInstall(FD_BTF, FMODE_READ | FMODE_WRITE, btf);
+  return btf == 0 ? -ENOENT : fdInstall(FD_BTF, FMODE_READ, btf);
 }
 
 /**
