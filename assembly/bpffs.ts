@@ -22,7 +22,7 @@ import {
   ENOTEMPTY,
   EPERM,
 } from "../ts/uapi";
-import { FD_DIRECTORY, FD_MAP, fdGet, fdInstall, fdTake } from "./fd";
+import { FD_DIRECTORY, FD_MAP, FMODE_READ, fdGet, fdInstall, fdTake } from "./fd";
 import { SCRATCH_LAST, allocZeroed, free, kernel, kernelLockWord, scratchPtr } from "./kernel";
 import { copyBytes, equalBytes, memoryBytes } from "./lib/bytes";
 import { hashBytes } from "./lib/hash";
@@ -407,13 +407,13 @@ function findRemovable(path: u32, kind: u32): usize {
   return node.firstChild == 0 ? ptr : <usize>-ENOTEMPTY;
 }
 
-/** open(2) with O_PATH | O_DIRECTORY: an fd for path_fd, or -errno. */
+/** open(2) with O_DIRECTORY: an fd for path_fd, or -errno. */
 export function bpffsOpen(path: u32): i32 {
   lock(kernelLockWord());
   const ptr = resolve(rootDir(), path, true);
   if (!isErr(ptr)) nodeAt(ptr).refcnt++;
   unlock(kernelLockWord());
-  return isErr(ptr) ? <i32>ptr : fdInstall(FD_DIRECTORY, 0, ptr);
+  return isErr(ptr) ? <i32>ptr : fdInstall(FD_DIRECTORY, FMODE_READ, ptr);
 }
 
 /** Drops the reference of a directory's fd. */

@@ -38,7 +38,8 @@ function entryPtr(fd: u32): usize {
 
 export function fdTableInit(): bool {
   if (!growTable()) return false;
-  for (let fd: u32 = 0; fd < 3; fd++) store<u16>(entryPtr(fd), FD_FILE);
+  for (let fd: u32 = 0; fd < 3; fd++)
+    store<u32>(entryPtr(fd), ((FMODE_READ | FMODE_WRITE) << 16) | FD_FILE);
   return true;
 }
 

@@ -103,10 +103,10 @@ export function mapMmap(fd: i32, offset: u64, length: u64, writable: bool): usiz
 function openWindow(entry: u64, offset: u64, length: u64, writable: bool): usize {
   if (entry == 0) return <usize>-EBADF;
   if (length == 0) return <usize>-EINVAL;
-  if (entryKind(entry) != FD_MAP) return <usize>-ENODEV;
   const mode = entryMode(entry);
   const needs = writable ? FMODE_READ | FMODE_WRITE : FMODE_READ;
   if ((mode & needs) != needs) return <usize>-EACCES;
+  if (entryKind(entry) != FD_MAP) return <usize>-ENODEV;
   const map = changetype<BpfMap>(entryObject(entry));
   const ptr = map.lockOffset == NO_LOCK ? map.mmap(offset, length, false) : <usize>-ENOTSUPP;
   if (<i32>ptr == -ENOTSUPP) return ptr;

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { BpfError, type MmapOptions } from "../../ts/index.js";
 import * as uapi from "../../ts/uapi.js";
+import { plainBtf } from "../support/btf.js";
 import { BpfClient } from "../support/bpf.js";
 import { describeEachBuild, type Runtime } from "../support/builds.js";
 import { u32At, u32s } from "../support/bytes.js";
@@ -99,6 +100,11 @@ describeEachBuild("rt.mmap", (build) => {
     expect(errnoOf(99)).toBe(EBADF);
     expect(errnoOf(0)).toBe(ENODEV);
     expect(errnoOf(0, { length: 0 })).toBe(EINVAL);
+    // BTF can be read, but its file is not open for writing; nor is a directory.
+    for (const fd of [client.btfLoad(plainBtf(4, 4).blob), rt.bpffs.open("/sys/fs/bpf")]) {
+      expect(errnoOf(fd)).toBe(EACCES);
+      expect(errnoOf(fd, { readonly: true })).toBe(ENODEV);
+    }
     expect(errnoOf(create(HASH, 0), { length: 0 })).toBe(EINVAL);
     expect(() => rt.mmap(3, { offset: -1 })).toThrow(RangeError);
     expect(() => rt.mmap(3, { length: 1.5 })).toThrow(RangeError);
