@@ -1,21 +1,22 @@
 // Records and answers in words, for the report of a difference.
 
 import { CMD, TYPE } from "./abi.js";
-import { ATTR_AT, BUF, NO_SLOT, OBJECT, OP, PATCH, PROG } from "./wire.js";
+import { ATTR_AT, BUF, NO_SLOT, OBJECT, OP, PATCH, PATH, PROG } from "./wire.js";
 
 const CMD_NAMES = names(CMD);
 const TYPE_NAMES = names(TYPE);
 const PROG_NAMES = names(PROG);
 const OBJECT_NAMES = names(OBJECT);
+const PATH_NAMES = names(PATH);
 const SHOWN_BYTES = 48;
 
 function names(table: Record<string, number>): Map<number, string> {
   return new Map(Object.entries(table).map(([name, value]) => [value, name]));
 }
 
-function hex(bytes: Uint8Array): string {
-  const shown = Buffer.from(bytes.subarray(0, SHOWN_BYTES)).toString("hex");
-  return bytes.length > SHOWN_BYTES ? `${shown}..(${bytes.length} bytes)` : shown || "-";
+function hex(bytes: Uint8Array, max = SHOWN_BYTES): string {
+  const shown = Buffer.from(bytes.subarray(0, max)).toString("hex");
+  return bytes.length > max ? `${shown}..(${bytes.length} bytes)` : shown || "-";
 }
 
 /** Attr fields of a BPF record, without the pointers that buffers fill in. */
@@ -26,7 +27,7 @@ function describeAttr(cmd: number, attr: DataView): string {
     offset + 8 <= attr.byteLength ? `0x${attr.getBigUint64(offset, true).toString(16)}` : "-";
   if (cmd === CMD.MAP_CREATE) {
     const type = TYPE_NAMES.get(u32(0)) ?? u32(0);
-    return `type=${type} key=${u32(4)} value=${u32(8)} max=${u32(12)} flags=0x${u32(16).toString(16)} extra=${u64(64)}`;
+    return `${hex(new Uint8Array(attr.buffer, attr.byteOffset + 16, Math.max(0, Math.min(76, attr.byteLength - 16))), 80)} type=${type} key=${u32(4)} value=${u32(8)} max=${u32(12)} flags=0x${u32(16).toString(16)} extra=${u64(64)}`;
   }
   if (cmd >= CMD.MAP_LOOKUP_BATCH && cmd <= CMD.MAP_DELETE_BATCH) {
     return `count=${u32(32)} elem_flags=${u64(40)} flags=${u64(48)}`;
@@ -97,6 +98,12 @@ export function describeRecord(record: Uint8Array): string {
     }
     case OP.RING:
       return `RING slot${record[5]} count=${view.getUint32(11, true)} ${hex(record.subarray(15))}`;
+    case OP.PATH: {
+      const path = new TextDecoder().decode(record.subarray(7, -1));
+      return `${PATH_NAMES.get(record[5] ?? 0)} ${path} -> slot${record[6]}`;
+    }
+    case OP.MMAP:
+      return `MMAP window${record[5]} slot${record[6]} prot=${record[7]} offset=0x${view.getBigUint64(8, true).toString(16)} length=0x${view.getBigUint64(16, true).toString(16)}`;
     case OP.RESET:
       return "RESET";
     case OP.END:

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -29,10 +30,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { OP_BPF = 1, OP_CPU, OP_CLOSE, OP_WALK, OP_PROG, OP_RESET, OP_OBJECT, OP_END, OP_RUN, OP_RING };
+enum { OP_BPF = 1, OP_CPU, OP_CLOSE, OP_WALK, OP_PROG, OP_RESET, OP_OBJECT, OP_END, OP_RUN, OP_RING, OP_PATH, OP_MMAP };
 enum { BUF_IN = 1, BUF_OUT = 2, BUF_REG = 4, BUF_TAIL = 8, BUF_PADDED = 16 };
 enum { PATCH_FD, PATCH_ID, PATCH_OUT_ID, PATCH_ID_BEFORE, PATCH_OUT_ANY };
-enum { FLAG_BLANK_ON_FAULT = 1, FLAG_WANT_ID = 2, FLAG_BAD_ATTR = 4 };
+enum { FLAG_BLANK_ON_FAULT = 1, FLAG_WANT_ID = 2, FLAG_BAD_ATTR = 4, FLAG_TAIL_ATTR = 8, FLAG_CHANGES = 16 };
 enum { PROG_LOOKUP, PROG_UPDATE, PROG_DELETE, PROG_PUSH, PROG_POP, PROG_PEEK, PROG_LOOKUP_PERCPU, PROGS };
 enum { OBJECT_SOCKET, OBJECT_TASK, OBJECT_CGROUP, OBJECT_FILE };
 
@@ -45,6 +46,8 @@ enum { OBJECT_SOCKET, OBJECT_TASK, OBJECT_CGROUP, OBJECT_FILE };
 #define ATTR_ROOM 8192
 #define MAX_BUFFERS 8
 #define OWN_FDS 700
+#define WINDOWS 4
+#define BPFFS "/sys/fs/bpf"
 #define FILL 0xa5
 
 // What programs read and write: one mmapped array element, at these offsets.
@@ -73,7 +76,9 @@ struct reader {
 static struct slot slots[SLOTS];
 static uint8_t *scratch, *tail_end, *registers, *io;
 static uint8_t attr[ATTR_ROOM] __attribute__((aligned(8)));
-static int io_fd;
+static int io_fd, in_fd, out_fd;
+static struct { void *at; size_t length; } windows[WINDOWS];
+static int has_bpffs, bpffs_used;
 static uint8_t *out;
 static size_t out_length, out_room;
 
@@ -125,7 +130,7 @@ static void put32(uint32_t value) { put(&value, 4); }
 static int read_all(void *to, size_t length) {
   uint8_t *at = to;
   while (length) {
-    ssize_t n = read(0, at, length);
+    ssize_t n = read(in_fd, at, length);
     if (n == 0) return 0;
     if (n < 0) die("read");
     at += n;
@@ -137,7 +142,7 @@ static int read_all(void *to, size_t length) {
 static void write_all(const void *from, size_t length) {
   const uint8_t *at = from;
   while (length) {
-    ssize_t n = write(1, at, length);
+    ssize_t n = write(out_fd, at, length);
     if (n <= 0) die("write");
     at += n;
     length -= n;
@@ -157,8 +162,11 @@ static uint32_t slot_id(struct slot *slot) {
   struct {
     uint32_t fd, length;
     uint64_t info;
-  } query = {slot->fd, 8, (uintptr_t)info};
-  if (sys_bpf(BPF_OBJ_GET_INFO_BY_FD, &query, 16) == 0) slot->id = info[1];
+  } query = {slot->fd, sizeof info, (uintptr_t)info};
+  if (sys_bpf(BPF_OBJ_GET_INFO_BY_FD, &query, 16) != 0) return 0;
+  // Of BTF, whose answer is shorter, an id is not kept: maps have the same numbers.
+  if (query.length == 32) return info[3];
+  slot->id = info[1];
   return slot->id;
 }
 
@@ -205,12 +213,23 @@ static void pin_to_cpu(int cpu) {
   if (sched_setaffinity(0, sizeof set, &set) < 0) die("sched_setaffinity");
 }
 
+static void mount_bpffs(void) {
+  if (has_bpffs && bpffs_used && umount2(BPFFS, MNT_DETACH) < 0) die("umount2");
+  bpffs_used = 0;
+  has_bpffs = mount("bpffs", BPFFS, "bpf", 0, "mode=0700") == 0;
+}
+
 static void reset(void) {
   for (int i = 0; i < SLOTS; i++) {
     if (slots[i].fd >= 0) close_slot(&slots[i]);
     end_object(&slots[i]);
     slots[i].id = 0;
   }
+  for (int i = 0; i < WINDOWS; i++) {
+    if (windows[i].length) munmap(windows[i].at, windows[i].length);
+    windows[i].length = 0;
+  }
+  if (bpffs_used) mount_bpffs();
   memset(registers, 0, REGISTERS * REGISTER_SIZE);
   pin_to_cpu(0);
 }
@@ -279,14 +298,20 @@ static void op_bpf(struct reader *in) {
   place_buffers(in, buffer_count, buffers);
   apply_patches(*in, patch_count, buffers, 0, 0);
 
-  long ret = sys_bpf(cmd, flags & FLAG_BAD_ATTR ? (void *)-16 : attr, size);
+  uint8_t before[256], *given = flags & FLAG_BAD_ATTR ? (void *)-16 : attr;
+  if (flags & FLAG_TAIL_ATTR) given = memcpy(tail_end - size, attr, size);
+  memcpy(before, attr, sizeof before);
+  long ret = sys_bpf(cmd, given, size);
+  if (flags & FLAG_TAIL_ATTR) memcpy(attr, given, size);
+  if (cmd == BPF_OBJ_PIN) bpffs_used = 1;
   if (result != NO_SLOT && ret >= 0) {
     fill_slot(slot_at(result), ret);
     if (flags & FLAG_WANT_ID) slot_id(slot_at(result));
   }
   apply_patches(*in, patch_count, buffers, 1, ret);
   put32(ret);
-  put(attr + changed, changed_length);
+  uint8_t *shown = put(attr + changed, changed_length);
+  for (int i = 0; flags & FLAG_CHANGES && i < changed_length; i++) shown[i] ^= before[changed + i];
   for (int i = 0; i < buffer_count; i++) {
     if (!(buffers[i].kind & BUF_OUT)) continue;
     uint8_t *copy = put(buffers[i].data, buffers[i].length);
@@ -619,6 +644,41 @@ static void op_object(struct reader *in) {
   put32(fd);
 }
 
+// --- paths and windows ---------------------------------------------------------------------------
+
+static void op_path(struct reader *in) {
+  uint8_t what = get8(in), index = get8(in);
+  const char *path = (const char *)in->at;
+  int ret = -1;
+  bpffs_used = 1;
+  switch (what) {
+    case 0: ret = mkdir(path, 0700); break;
+    case 1: ret = unlink(path); break;
+    case 2: ret = rmdir(path); break;
+    case 3: ret = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); break;
+  }
+  if (ret < 0) ret = -errno;
+  else if (what == 3) fill_slot(slot_at(index), ret);
+  put32(ret);
+}
+
+/** Opens a window on a map in place of the one before, or just ends that one (length 0, no such slot). */
+static void op_mmap(struct reader *in) {
+  uint8_t index = get8(in), slot = get8(in), writable = get8(in);
+  uint64_t offset = get64(in), length = get64(in);
+  if (index >= WINDOWS) die("window number");
+  if (windows[index].length) munmap(windows[index].at, windows[index].length);
+  windows[index].length = 0;
+  if (slot == NO_SLOT) return put32(0);
+  void *at = mmap(NULL, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, slot_at(slot)->fd, offset);
+  put32(at == MAP_FAILED ? -errno : 0);
+  if (at == MAP_FAILED) return;
+  windows[index].at = at;
+  windows[index].length = length;
+  put(at, 64);
+  if (writable == 2) memset((uint8_t *)at + (index * 8), 0x5a, 3);
+}
+
 // --- main loop -----------------------------------------------------------------------------------
 
 static void run_record(struct reader *in) {
@@ -635,6 +695,8 @@ static void run_record(struct reader *in) {
     case OP_END: end_object(slot_at(get8(in))); break;
     case OP_RUN: op_run(in); break;
     case OP_RING: op_ring(in); break;
+    case OP_PATH: op_path(in); break;
+    case OP_MMAP: op_mmap(in); break;
     default: die("unknown record");
   }
   uint32_t length = out_length - head - 4;
@@ -650,6 +712,15 @@ static void *map_memory(size_t length) {
 static void set_up(void) {
   union bpf_attr create;
   close_range(3, ~0u, 0);
+  // 0 and 1 become files that are nothing special: a parent's pipes may be sockets.
+  in_fd = fcntl(0, F_DUPFD_CLOEXEC, OWN_FDS);
+  out_fd = fcntl(1, F_DUPFD_CLOEXEC, OWN_FDS);
+  int null_fd = open("/dev/null", O_RDWR);
+  if (in_fd < 0 || out_fd < 0 || dup2(null_fd, 0) < 0 || dup2(null_fd, 1) < 0) die("standard descriptors");
+  close(null_fd);
+  if (chdir("/") < 0) die("chdir");
+  // A file system of our own, which ends with this process.
+  if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0) mount_bpffs();
   scratch = map_memory(SCRATCH_SIZE);
   registers = map_memory(REGISTERS * REGISTER_SIZE);
   tail_end = (uint8_t *)map_memory(TAIL_SIZE + 4096) + TAIL_SIZE;

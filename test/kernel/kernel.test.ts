@@ -11,7 +11,7 @@ import { Comparison } from "./compare.js";
 import { buildDriver, KernelDriver, possibleCpus } from "./driver.js";
 import { Generator } from "./generate.js";
 import { type HelperExports, LibrarySide } from "./library.js";
-import { canCreate, canLoadBtf, canRunPrograms } from "./probe.js";
+import { canCreate, canLoadBtf, canRunPrograms, hasBpffs } from "./probe.js";
 import { ARRAY_ROW, TYPES, type TypeRow } from "./types.js";
 import { survivors, VECTORS } from "./vectors.js";
 
@@ -63,7 +63,7 @@ describe.skipIf(typeof driver === "string")("the driver", () => {
     using left = new KernelDriver(path, "first");
     using right = new KernelDriver(path, "second");
     const generator = new Generator(
-      { cpus, programs: true, tail: true },
+      { cpus, programs: true, tail: true, paths: true },
       TYPES.filter((row) => row.owner === undefined),
     );
     const comparison = new Comparison(left, right, generator);
@@ -103,7 +103,8 @@ describe.skipIf(typeof driver === "string").each(ARRANGEMENTS)(
       const rows = await commonRows(kernel, library, rt.exports);
       const programs = await canRunPrograms(kernel, ARRAY_ROW, cpus);
       if (!programs) console.log("programs cannot be run here: helpers are not compared");
-      const options = { cpus, programs, tail: arrangement.tail };
+      const paths = await hasBpffs(kernel);
+      const options = { cpus, programs, tail: arrangement.tail, paths };
       const generator = new Generator(options, rows);
       const comparison = new Comparison(kernel, library, generator);
       const ops = totalOps * arrangement.share;

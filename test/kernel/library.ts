@@ -1,6 +1,7 @@
 // This library's side: replays records on a runtime, exactly as driver.c does on bpf(2).
 
 import type { CallbackDispatcher } from "../../ts/api.js";
+import { BpfError } from "../../ts/errors.js";
 import { ENOENT } from "../../ts/uapi.js";
 import { STACK_SIZE } from "../support/vm/opcodes.js";
 import { RelocationError, relocate } from "../support/vm/relocate.js";
@@ -16,11 +17,13 @@ import {
   OBJECT,
   OP,
   PATCH,
+  PATH,
   PROG,
   REGISTERS,
   REGISTER_SIZE,
   RING,
   SLOTS,
+  WINDOWS,
   type OpStream,
 } from "./wire.js";
 
@@ -51,6 +54,19 @@ interface HostObject {
   rmdir?(): unknown;
 }
 
+interface DrivenBpffs {
+  mkdir(path: string): void;
+  unlink(path: string): void;
+  rmdir(path: string): void;
+  open(path: string): number;
+  readdir(path: string): { readonly name: string; readonly isDirectory: boolean }[];
+}
+
+interface Window {
+  readonly map: number;
+  readonly writable: number;
+}
+
 /** The part of a runtime that is driven. */
 export interface DrivenRuntime {
   cpu: number;
@@ -60,6 +76,7 @@ export interface DrivenRuntime {
   bpf(cmd: number, attrPtr: number, size: number): number;
   close(fd: number): number;
   setCallback(dispatcher: CallbackDispatcher | null): void;
+  readonly bpffs: DrivenBpffs;
   socket?(options: object): HostObject;
   task?(options: object): HostObject;
   cgroup?(options: object): HostObject;
@@ -73,6 +90,9 @@ const ATTR_ROOM = 8192;
 const SCRATCH_SIZE = 4 << 20;
 const BPF_MAP_GET_NEXT_KEY = 4;
 const BPF_OBJ_GET_INFO_BY_FD = 15;
+const BPF_OBJ_PIN = 6;
+const INFO_SIZE = 104;
+const BPFFS = "/sys/fs/bpf";
 const PAGE_SIZE = 4096;
 /** Head of a ring buffer's record. */
 const BUSY_BIT = 0x8000_0000;
@@ -101,6 +121,8 @@ export class LibrarySide implements Side {
   #view = new DataView(new ArrayBuffer(0));
   readonly #fds = new Int32Array(SLOTS).fill(-1);
   readonly #ids = new Uint32Array(SLOTS);
+  readonly #windows: (Window | undefined)[] = [];
+  #bpffsUsed = false;
   readonly #wakeups: (number | undefined)[] = [];
   readonly #objects: (HostObject | null)[] = Array.from({ length: SLOTS }, () => null);
   #answers = new Uint8Array(1 << 20);
@@ -172,6 +194,8 @@ export class LibrarySide implements Side {
     else if (op === OP.END) this.#endObject(this.#get8());
     else if (op === OP.RUN) this.#run();
     else if (op === OP.RING) this.#ring();
+    else if (op === OP.PATH) this.#path();
+    else if (op === OP.MMAP) this.#mmap();
     else throw new Error(`unknown record ${op}`);
   }
 
@@ -194,13 +218,23 @@ export class LibrarySide implements Side {
     const patchesAt = this.#placeBuffers(buffersAt, bufferCount);
     this.#patchBefore(patchesAt, patchCount);
 
-    const attr = (flags & FLAG.BAD_ATTR) === 0 ? this.#attr : BAD_ADDRESS;
+    const before = this.#u8.slice(this.#attr, this.#attr + 256);
+    const isTail = (flags & FLAG.TAIL_ATTR) !== 0;
+    const tail = this.#u8.length - size;
+    if (isTail) this.#u8.copyWithin(tail, this.#attr, this.#attr + size);
+    const attr = isTail ? tail : (flags & FLAG.BAD_ATTR) === 0 ? this.#attr : BAD_ADDRESS;
     const ret = this.#rt.bpf(cmd, attr, size);
     this.#refresh();
+    if (isTail) this.#u8.copyWithin(this.#attr, tail, tail + size);
+    if (cmd === BPF_OBJ_PIN) this.#bpffsUsed = true;
     if (result !== NO_SLOT && ret >= 0) this.#fillSlot(result, ret, flags);
     if (ret === 0 || ret === -ENOENT) this.#patchAfter(patchesAt, patchCount);
     this.#put32(ret);
     this.#putMemory(this.#attr + changed, changedLength);
+    if ((flags & FLAG.CHANGES) !== 0) {
+      const shown = this.#answers.subarray(this.#length - changedLength, this.#length);
+      for (let i = 0; i < shown.length; i++) shown[i]! ^= before[changed + i]!;
+    }
     this.#putBuffers(
       buffersAt,
       bufferCount,
@@ -298,13 +332,15 @@ export class LibrarySide implements Side {
     const fd = this.#fds[slot] ?? -1;
     if (this.#ids[slot] !== 0 || fd < 0) return this.#ids[slot] ?? 0;
     // Above the records' own buffers: a record's attr and buffers are in place already.
-    const query = this.#scratch + SCRATCH_SIZE - 64;
+    const query = this.#scratch + SCRATCH_SIZE - 128;
     this.#view.setUint32(query, fd, true);
-    this.#view.setUint32(query + 4, 8, true);
+    this.#view.setUint32(query + 4, INFO_SIZE, true);
     this.#view.setBigUint64(query + 8, BigInt(query + 16), true);
-    if (this.#rt.bpf(BPF_OBJ_GET_INFO_BY_FD, query, 16) === 0) {
-      this.#ids[slot] = this.#view.getUint32(query + 20, true);
-    }
+    this.#u8.fill(0, query + 16, query + 16 + INFO_SIZE);
+    if (this.#rt.bpf(BPF_OBJ_GET_INFO_BY_FD, query, 16) !== 0) return 0;
+    // Of BTF, whose answer is shorter, an id is not kept: maps have the same numbers.
+    if (this.#view.getUint32(query + 4, true) === 32) return this.#view.getUint32(query + 28, true);
+    this.#ids[slot] = this.#view.getUint32(query + 20, true);
     return this.#ids[slot] ?? 0;
   }
 
@@ -538,9 +574,71 @@ export class LibrarySide implements Side {
       this.#ids[slot] = 0;
       this.#endObject(slot);
     }
+    for (let i = 0; i < WINDOWS; i++) this.#unmap(i);
+    if (this.#bpffsUsed) this.#clearBpffs(BPFFS);
+    this.#bpffsUsed = false;
     this.#refresh();
     this.#u8.fill(0, this.#registers, this.#registers + REGISTERS * REGISTER_SIZE);
     this.#rt.cpu = 0;
+  }
+
+  // --- paths and windows ---
+
+  #path(): void {
+    const what = this.#get8();
+    const slot = this.#get8();
+    const end = this.#inBytes.indexOf(0, this.#at);
+    const path = new TextDecoder().decode(this.#inBytes.subarray(this.#at, end));
+    const fs = this.#rt.bpffs;
+    let ret = 0;
+    this.#bpffsUsed = true;
+    try {
+      if (what === PATH.MKDIR) fs.mkdir(path);
+      else if (what === PATH.UNLINK) fs.unlink(path);
+      else if (what === PATH.RMDIR) fs.rmdir(path);
+      else this.#fillSlot(slot, (ret = fs.open(path)), 0);
+    } catch (error) {
+      if (!(error instanceof BpfError)) throw error;
+      ret = error.errno;
+    }
+    this.#put32(ret);
+  }
+
+  #clearBpffs(directory: string): void {
+    for (const { name, isDirectory } of this.#rt.bpffs.readdir(directory)) {
+      const path = `${directory}/${name}`;
+      if (isDirectory) {
+        this.#clearBpffs(path);
+        this.#rt.bpffs.rmdir(path);
+      } else this.#rt.bpffs.unlink(path);
+    }
+  }
+
+  #unmap(index: number): void {
+    const window = this.#windows[index];
+    if (window) this.#rt.exports.map_munmap(window.map, window.writable);
+    this.#windows[index] = undefined;
+  }
+
+  #mmap(): void {
+    const index = this.#get8();
+    const slot = this.#get8();
+    const prot = this.#get8();
+    const writable = prot === 0 ? 0 : 1;
+    const offset = this.#in.getBigUint64(this.#at, true);
+    const length = this.#in.getBigUint64(this.#at + 8, true);
+    this.#unmap(index);
+    if (slot === NO_SLOT) return this.#put32(0);
+    const fd = this.#fds[slot] ?? -1;
+    const map = this.#rt.exports.bpf_map_by_fd(fd);
+    const at = this.#rt.exports.map_mmap(fd, Number(offset), Number(length), writable);
+    const failed = (at | 0) < 0 && (at | 0) >= -4095;
+    this.#put32(failed ? at | 0 : 0);
+    if (failed) return;
+    this.#windows[index] = { map, writable };
+    this.#refresh();
+    this.#putMemory(at >>> 0, 64);
+    if (prot === 2) this.#u8.fill(0x5a, (at >>> 0) + index * 8, (at >>> 0) + index * 8 + 3);
   }
 
   // --- streams and memory ---

@@ -5,7 +5,7 @@ import type { Side } from "./driver.js";
 import { makeMap } from "./make-map.js";
 import { Random } from "./random.js";
 import type { TypeRow } from "./types.js";
-import { OP, OpStream, PROG } from "./wire.js";
+import { OP, OpStream, PATH, PROG } from "./wire.js";
 
 /** Results of the records of `ops` on one side. */
 async function results(side: Side, ops: OpStream): Promise<number[]> {
@@ -48,4 +48,11 @@ export async function canRunPrograms(side: Side, array: TypeRow, cpus: number): 
   ops.prog(0, PROG.DELETE, new Uint8Array(4), new Uint8Array(1), 0n);
   // Arrays have nothing to delete: the program's own EINVAL shows that it ran.
   return (await results(side, ops)).at(-1) === -22;
+}
+
+/** Whether there is a bpffs of its own to write to. */
+export async function hasBpffs(side: Side): Promise<boolean> {
+  const ops = new OpStream();
+  ops.path(PATH.MKDIR, "/sys/fs/bpf/probe");
+  return (await results(side, ops))[0] === 0;
 }

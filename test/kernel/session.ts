@@ -47,6 +47,8 @@ export interface SessionOptions {
   readonly programs: boolean;
   /** Whether buffers may end where memory ends. */
   readonly tail: boolean;
+  /** Whether there is a bpffs. */
+  readonly paths: boolean;
 }
 
 /** Where the pointers of the element commands are. */

@@ -53,7 +53,7 @@ export type Weights = Partial<Record<Verb, number>>;
 export interface TypeRow {
   readonly name: string;
   readonly type: number;
-  /** Share of the sessions, relative to the other rows. */
+  /** Share of the sessions, relative to the other rows; 0: attrs are tried only. */
   readonly weight: number;
   /** Batch cursor: a bucket index, the last key, or none where the type has no batches. */
   readonly cursor: "bucket" | "key";
@@ -391,6 +391,29 @@ function ringRow(name: string, type: number): TypeRow {
 const HASH_ROW = hashRow("hash", TYPE.HASH, false, false);
 export const ARRAY_ROW = arrayRow("array", TYPE.ARRAY, false);
 
+/** A type without sessions of its own: what bpf(2) says to its maps when attrs are tried. */
+function bareRow(
+  name: string,
+  type: number,
+  keySize: number,
+  maxEntries: number,
+  valueSizes: readonly number[],
+): TypeRow {
+  return {
+    ...ARRAY_ROW,
+    name,
+    type,
+    weight: 0,
+    createFlags: COMMON_FLAGS,
+    shape(random, cpus) {
+      const valueSize = random.pick(valueSizes);
+      const userValueSize = Math.max(valueSize, round8(valueSize) * cpus);
+      const shape = { keySize, valueSize, userValueSize, maxEntries };
+      return { ...shape, mapFlags: 0, mapExtra: 0, universe: 6 };
+    },
+  };
+}
+
 export const TYPES: readonly TypeRow[] = [
   HASH_ROW,
   hashRow("percpu_hash", TYPE.PERCPU_HASH, true, false),
@@ -467,4 +490,8 @@ export const TYPES: readonly TypeRow[] = [
   storageRow("cgrp_storage", TYPE.CGRP_STORAGE, OBJECT.CGROUP),
   storageRow("task_storage", TYPE.TASK_STORAGE, OBJECT.TASK),
   storageRow("inode_storage", TYPE.INODE_STORAGE, OBJECT.FILE),
+  bareRow("stack_trace", TYPE.STACK_TRACE, 4, 4, [8, 64, 1016]),
+  bareRow("perf_event_array", TYPE.PERF_EVENT_ARRAY, 4, 3, [4]),
+  bareRow("cgroup_storage", TYPE.CGROUP_STORAGE, 16, 0, [4, 13]),
+  bareRow("percpu_cgroup_storage", TYPE.PERCPU_CGROUP_STORAGE, 8, 0, [8]),
 ];

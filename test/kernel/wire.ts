@@ -25,6 +25,9 @@
 //           -> i32 result, u32 woken since the record before, up to count records with their headers
 //              unless USER, u64 positions (of the consumer, the producer, and the oldest record that
 //              is not committed)
+//   PATH    u8 what, u8 slot (what OPEN opens), path, NUL   -> i32 result
+//   MMAP    u8 window, u8 slot (0xff: only ends the window), u8 0 readable, 1 writable or 2 written to, u64 offset, u64 length
+//           -> i32 result, 64 bytes if it is 0
 //
 // Descriptors go through slots and ids come back as slots, because ids differ from kernel to kernel.
 // Results that are descriptors are compared as they are: both sides hand out the lowest free number.
@@ -40,6 +43,8 @@ export const OP = {
   END: 8,
   RUN: 9,
   RING: 10,
+  PATH: 11,
+  MMAP: 12,
 } as const;
 
 /** How a buffer is handed over; bits. */
@@ -74,6 +79,10 @@ export const FLAG = {
   WANT_ID: 2,
   /** Hand over an address outside memory in place of the attr. */
   BAD_ATTR: 4,
+  /** The attr's `size` bytes end where memory ends. */
+  TAIL_ATTR: 8,
+  /** Answer attr bytes as what the call changed (XOR): pointers and ids in them do not show. */
+  CHANGES: 16,
 } as const;
 
 /** Helper calls of PROG records. */
@@ -94,6 +103,12 @@ export const IO = { SLOT: 0xff, INPUT: 64, OUTPUT: 8192, SIZE: 16384 } as const;
 export const RING = { USER: 1, MIRRORED: 2 } as const;
 
 export const OBJECT = { SOCKET: 0, TASK: 1, CGROUP: 2, FILE: 3 } as const;
+
+/** What a PATH record does. */
+export const PATH = { MKDIR: 0, UNLINK: 1, RMDIR: 2, OPEN: 3 } as const;
+
+/** Windows of MMAP records. */
+export const WINDOWS = 4;
 
 export const SLOTS = 64;
 export const NO_SLOT = 0xff;
@@ -191,6 +206,26 @@ export class OpStream {
   endObject(slot: number): void {
     this.#begin(OP.END);
     this.#u8(slot);
+    this.#end();
+  }
+
+  /** mkdir and the like; OPEN puts a directory's descriptor into `slot`. */
+  path(what: number, path: string, slot = 0): void {
+    this.#begin(OP.PATH);
+    this.#u8(what);
+    this.#u8(slot);
+    this.#bytes(new TextEncoder().encode(`${path}\0`));
+    this.#end();
+  }
+
+  /** Ends a window, and opens it again on another map unless `slot` is NO_SLOT. */
+  mmap(window: number, slot: number, prot: number, offset: bigint, length: bigint): void {
+    this.#begin(OP.MMAP);
+    this.#u8(window);
+    this.#u8(slot);
+    this.#u8(prot);
+    this.#u64(offset);
+    this.#u64(length);
     this.#end();
   }
 
