@@ -165,6 +165,8 @@ export class Many {
       const n = Math.min(lanes.step, count - at);
       const keyPtr = lanes.keys.enter(at, n);
       done += map_set_many(handle, keyPtr, n, lanes.values.enter(at, n), 0, errorPtr);
+      // Elements may come from the host's malloc, which makes its memory grow.
+      mem.reach(errorPtr, 4);
       ret = mem.i32[errorPtr >>> 2] as number;
     }
     lanes.end();

@@ -1,7 +1,7 @@
 // Batches of typed maps: the kernel's commands on entries, and the verbs on typed arrays.
 
 import { expect, test } from "vitest";
-import { BpfError, bytes, struct, u32, u64 } from "../../ts/index.js";
+import { BPF_F_NO_PREALLOC, BpfError, bytes, struct, u32, u64 } from "../../ts/index.js";
 import type { BatchCursor, Codec, HashMap } from "../../ts/index.js";
 import { describeEachBuild } from "../support/builds.js";
 import { codeOf } from "../support/errors.js";
@@ -415,6 +415,21 @@ describeEachBuild("typed maps: typed arrays", (build) => {
     map.freeze();
     expect(codeOf(() => map.setMany(keys, new BigUint64Array(6000)))).toBe("EPERM");
     expect(codeOf(() => map.deleteMany(keys))).toBe("EPERM");
+  });
+
+  test("setMany goes on while the host's malloc makes the memory grow", async () => {
+    const pages = { initial: 1, maximum: 1024, shared: build.name === "shared" };
+    const memory = new WebAssembly.Memory(pages);
+    const malloc = (size: number): number => memory.grow(Math.ceil(size / 65536)) * 65536;
+    using rt = await build.createRuntime({ memory, malloc, free: () => {} });
+    const mapFlags = BPF_F_NO_PREALLOC;
+    const map = rt.createMap({ ...spec, value: bytes(256), maxEntries: 9000, mapFlags });
+    const keys = Uint32Array.from({ length: 9000 }, (_, i) => i);
+    const values = new Uint8Array(9000 * 256).fill(7);
+    map.setMany(keys, values);
+    expect([map.size, map.get(8999)?.[255]]).toEqual([9000, 7]);
+    const error = errorOf(() => map.setMany(Uint32Array.of(1, 9000), values));
+    expect([error.code, error.count]).toEqual(["E2BIG", 1]);
   });
 
   test("getMany marks the entries of an LRU map as used", async () => {
