@@ -1,7 +1,7 @@
 // Per-CPU maps: one value a CPU, at once or one by one.
 
 import { expect, test } from "vitest";
-import { struct, u32, u64, u8 } from "../../ts/index.js";
+import { bool, bytes, struct, u32, u64, u8, union } from "../../ts/index.js";
 import { describeEachBuild } from "../support/builds.js";
 import { codeOf } from "../support/errors.js";
 
@@ -31,6 +31,29 @@ describeEachBuild("typed maps: per-CPU", (build) => {
       ]);
       expect(() => map.set(1, [1n])).toThrow(RangeError);
       map.close();
+    }
+  });
+
+  test("an iteration shows keys that their codec reads and does not write", async () => {
+    using rt = await build.createRuntime({ cpus: 2 });
+    for (const type of ["percpu_hash", "lru_percpu_hash"] as const) {
+      const spec = { type, value: u8, maxEntries: 4 } as const;
+      const address = rt.createMap({ ...spec, key: union({ v4: u32, v6: bytes(16) }) });
+      address.set({ v4: 7 }, [1, 2]);
+      const v6 = new Uint8Array(16);
+      v6[0] = 7;
+      expect([...address]).toEqual([[{ v4: 7, v6 }, [1, 2]]]);
+      // A byte that another program wrote: true is written as 1.
+      const raw = rt.createMap({ ...spec, key: u8 });
+      const flag = rt.mapFromFd(raw.fd, { type, key: bool, value: u8 });
+      raw.set(2, [3, 4]);
+      const seen: unknown[] = [];
+      flag.forEach((value, key) => seen.push([key, value]));
+      expect([...flag, ...seen]).toEqual([
+        [true, [3, 4]],
+        [true, [3, 4]],
+      ]);
+      expect([...flag.values()]).toEqual([[3, 4]]);
     }
   });
 

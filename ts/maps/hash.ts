@@ -103,9 +103,15 @@ export abstract class PerCpuHashLikeMap<K, KI, V, VI> extends HashLikeMap<
 
   /** Keys with all CPUs' values, in the kernel's order. */
   override *entries(): IterableIterator<[K, V[]]> {
-    for (const key of this.keys()) {
-      const value = this.lookup(key as unknown as KI);
-      if (value !== undefined) yield [key, value];
+    const { core, door } = this;
+    for (const element of this.cursor()) {
+      // By the bytes of the key: decoding a key may give what its codec does not take, or other bytes.
+      const ret = core.map_lookup_copy(door.handle, element.keyPtr, door.valuePtr, 0);
+      // Another thread has deleted it meanwhile.
+      if (ret === -uapi.ENOENT) continue;
+      if (ret !== 0) throw this.failed("bpf_map_lookup_elem", ret);
+      const value = door.read(door.valuePtr);
+      yield [element.key, value];
     }
   }
 
