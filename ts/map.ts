@@ -12,7 +12,7 @@ import { MapCursor } from "./cursor.js";
 import { MapDoor, SHORTCUT } from "./door.js";
 import { BpfError } from "./errors.js";
 import { FMODE_READ, FMODE_WRITE, Holdings } from "./holdings.js";
-import { isFlags, round8 } from "./numbers.js";
+import { isFlags, NO_FLAGS, round8 } from "./numbers.js";
 import { ValueRef } from "./ref.js";
 import type { BpfRuntime } from "./runtime.js";
 import { INSPECT, show } from "./show.js";
@@ -314,11 +314,11 @@ export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
   protected copy(key: KI, flags: number): boolean {
     const { door } = this;
     door.encodeKey(key);
+    // Flags are looked at before what the fd is open for.
+    const isLegal = isFlags(flags) && (flags & ~uapi.BPF_F_LOCK) === 0;
+    if (!isLegal) throw this.failed("bpf_map_lookup_elem", -uapi.EINVAL);
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
-    const legal = isFlags(flags) && (flags & ~uapi.BPF_F_LOCK) === 0;
-    const ret = legal
-      ? this.core.map_lookup_copy(door.handle, door.keyPtr, door.valuePtr, flags)
-      : -uapi.EINVAL;
+    const ret = this.core.map_lookup_copy(door.handle, door.keyPtr, door.valuePtr, flags);
     if (ret === 0) return true;
     if (ret === -uapi.ENOENT) return false;
     throw this.failed("bpf_map_lookup_elem", ret);
@@ -331,7 +331,8 @@ export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
    * @throws {TypeError} flags that are no number
    */
   update(key: KI, value: VI, flags = 0): void {
-    const ret = isFlags(flags) ? this.door.put(key, value, flags) : -uapi.EINVAL;
+    // Whether the map may be written to at all is asked before the flags are: the core refuses them.
+    const ret = this.door.put(key, value, isFlags(flags) ? flags : NO_FLAGS);
     if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
   }
 

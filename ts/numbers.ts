@@ -31,6 +31,9 @@ export function isFlags(flags: number): boolean {
   return flags >>> 0 === flags;
 }
 
+/** Flags that no operation takes, for numbers that cannot be flags: EINVAL, where nothing worse is wrong. */
+export const NO_FLAGS = 0xffff_ffff;
+
 /** A number that could be an fd. */
 export function isFd(value: unknown): value is number {
   return isU32(value) && value <= 0x7fffffff;

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import {
   BPF_EXIST,
   BPF_F_LOCK,
+  BPF_F_WRONLY,
   BPF_NOEXIST,
   bytes,
   cstring,
@@ -17,6 +18,7 @@ import {
   u64,
   u8,
 } from "../../ts/index.js";
+import { BpfClient } from "../support/bpf.js";
 import { describeEachBuild } from "../support/builds.js";
 import { codeOf } from "../support/errors.js";
 
@@ -127,6 +129,26 @@ describeEachBuild("typed maps: single elements", (build) => {
       for (let key = 1000; key < 1064; key++) map.set(key, key);
       expect([verb, map.has(0)]).toEqual([verb, verb === "get"]);
     }
+  });
+
+  test("flags are looked at before or after the right to use the map, as the kernel does", async () => {
+    using rt = await build.createRuntime();
+    const spec = { type: "hash", key: u32, value: u32, maxEntries: 2 } as const;
+    const map = rt.createMap(spec);
+    const queue = rt.createMap({ type: "queue", value: u32, maxEntries: 2 });
+    const socket = rt.socket();
+    const storage = rt.createMap({ type: "sk_storage", value: u32 });
+    for (const one of [map, queue, storage]) one.freeze();
+    for (const flags of [8, 2 ** 32, -1, 0.5]) {
+      expect(codeOf(() => map.update(1, 1, flags))).toBe("EPERM");
+      expect(codeOf(() => queue.push(1, flags))).toBe("EPERM");
+      expect(codeOf(() => storage.update(socket, 1, flags))).toBe("EPERM");
+      expect(codeOf(() => map.lookupAndDelete(1, flags))).toBe("EINVAL");
+    }
+    const client = new BpfClient(rt);
+    const blind = rt.mapFromFd(client.getFdById(map.info().id, BPF_F_WRONLY), spec);
+    for (const flags of [1, 2 ** 32]) expect(codeOf(() => blind.lookup(1, flags))).toBe("EINVAL");
+    expect(codeOf(() => blind.lookup(1))).toBe("EPERM");
   });
 
   test("update takes the kernel's flags and says what the kernel says", async () => {

@@ -24,11 +24,10 @@ export abstract class HashLikeMap<K, KI, V, VI> extends ErasableMap<K, KI, V, VI
     const syscall = "bpf_map_lookup_and_delete_elem";
     const { door } = this;
     door.encodeKey(key);
+    const isLegal = isFlags(flags) && (flags & ~uapi.BPF_F_LOCK) === 0;
+    if (!isLegal) throw this.failed(syscall, -uapi.EINVAL);
     this.mustAllow(syscall, FMODE_READ | FMODE_WRITE);
-    const legal = isFlags(flags) && (flags & ~uapi.BPF_F_LOCK) === 0;
-    const ret = legal
-      ? this.core.map_lookup_and_delete(door.handle, door.keyPtr, door.valuePtr, flags)
-      : -uapi.EINVAL;
+    const ret = this.core.map_lookup_and_delete(door.handle, door.keyPtr, door.valuePtr, flags);
     if (ret === 0) return door.read(door.valuePtr);
     if (ret === -uapi.ENOENT) return undefined;
     throw this.failed(syscall, ret);

@@ -6,7 +6,7 @@ import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
 import type { Cgroup, HostObject, Inode, Socket, Task } from "../host.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
-import { isFlags, round8 } from "../numbers.js";
+import { isFlags, NO_FLAGS, round8 } from "../numbers.js";
 import { ValueRef } from "../ref.js";
 import type { BpfRuntime } from "../runtime.js";
 import { Staging } from "../staging.js";
@@ -151,9 +151,8 @@ export abstract class LocalStorage<O extends HostObject, V, VI = V> extends Type
     const at = value === undefined ? 0 : this.window;
     if (value !== undefined) this.placeInWindow(this.#staging, value, syscall, FMODE_WRITE);
     const { storage_update } = runtime.exports;
-    const ret = isFlags(flags)
-      ? storage_update(handle, owner.ptr, owner.serial, at, flags)
-      : -uapi.EINVAL;
+    const coreFlags = isFlags(flags) ? flags : NO_FLAGS;
+    const ret = storage_update(handle, owner.ptr, owner.serial, at, coreFlags);
     if (ret !== 0) throw this.failed(syscall, ret);
   }
 

@@ -4,7 +4,7 @@ import type { Codec } from "../codec.js";
 import { FMODE_READ, FMODE_WRITE } from "../holdings.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
-import { isFlags } from "../numbers.js";
+import { isFlags, NO_FLAGS } from "../numbers.js";
 import type { BpfRuntime } from "../runtime.js";
 import { Staging } from "../staging.js";
 import * as uapi from "../uapi.js";
@@ -29,9 +29,9 @@ export abstract class QueueLikeMap<V, VI> extends TypedMap implements Iterable<V
    */
   push(value: VI, flags = uapi.BPF_ANY as number): this {
     this.placeInWindow(this.#staging, value, "bpf_map_push_elem", FMODE_WRITE);
-    const ret = isFlags(flags)
-      ? this.runtime.exports.map_update(this.holdings.handle, 0, this.window, flags)
-      : -uapi.EINVAL;
+    const { exports } = this.runtime;
+    const coreFlags = isFlags(flags) ? flags : NO_FLAGS;
+    const ret = exports.map_update(this.holdings.handle, 0, this.window, coreFlags);
     if (ret !== 0) throw this.failed("bpf_map_push_elem", ret);
     return this;
   }
