@@ -2,8 +2,20 @@
 // the runtime, or make the memory grow. The operation is done as if the getter had run before it, or says EBADF.
 
 import { expect, it } from "vitest";
-import { BPF_F_MMAPABLE, BpfError, bytes, lpmKey, struct, u32, u8 } from "../../ts/index.js";
-import type { TypedMap } from "../../ts/index.js";
+import {
+  array,
+  BPF_F_MMAPABLE,
+  BPF_F_ZERO_SEED,
+  BpfError,
+  bytes,
+  KIND,
+  lpmKey,
+  struct,
+  u32,
+  u8,
+  union,
+} from "../../ts/index.js";
+import type { Codec, TypedMap } from "../../ts/index.js";
 import { describeEachBuild, type Runtime } from "../support/builds.js";
 
 const Key = struct({ a: u32, b: u32, c: u32 });
@@ -292,5 +304,67 @@ describeEachBuild("a caller's code in the middle of", (build) => {
     map.ref(2)!.value = value(3);
     expect([map.get(1)?.low, map.get(1)?.high]).toEqual([filled(1), filled(1)]);
     expect([map.get(2)?.low, map.get(2)?.high]).toEqual([filled(3), filled(3)]);
+  });
+
+  it("a codec of the caller's that uses the map while it reads changes nothing of what is read", async () => {
+    using rt = await build.createRuntime({ cpus: 2 });
+    let use = (): void => {};
+    const plain: Codec<number> = {
+      kind: KIND.OTHER,
+      size: 4,
+      align: 4,
+      read(mem, ptr) {
+        const value = mem.dv.getUint32(ptr, true);
+        const once = use;
+        use = () => {};
+        once();
+        return value;
+      },
+      write: (mem, ptr, value) => mem.dv.setUint32(ptr, value, true),
+    };
+    const Pair = struct({ first: plain, second: u32 });
+    const pair = (n: number) => ({ first: n, second: n });
+    const during = <T>(run: () => T, meanwhile: () => void): T => {
+      use = meanwhile;
+      return run();
+    };
+    const spec = { key: Pair, value: Pair, maxEntries: 4, mapFlags: BPF_F_ZERO_SEED } as const;
+    const one = rt.createMap({ ...spec, type: "hash" });
+    const all = rt.createMap({ ...spec, type: "percpu_hash" });
+    for (const n of [1, 2]) {
+      one.set(pair(n), pair(n));
+      all.set(pair(n), [pair(n), pair(n)]);
+    }
+    const readOne = (): void => {
+      one.lookup(pair(2));
+      one.nextKey();
+      rt.alloc(rt.memory.buffer.byteLength);
+    };
+    const readAll = (): void => {
+      all.lookup(pair(2));
+      rt.alloc(rt.memory.buffer.byteLength);
+    };
+    expect(during(() => one.lookup(pair(1)), readOne)).toEqual(pair(1));
+    expect(during(() => one.get(pair(1)), readOne)).toEqual(pair(1));
+    expect(during(() => one.lookupInto(pair(1), pair(0)), readOne)).toEqual(pair(1));
+    expect(during(() => all.get(pair(1)), readAll)).toEqual([pair(1), pair(1)]);
+    expect(during(() => all.getInto(pair(1), []), readAll)).toEqual([pair(1), pair(1)]);
+    const [last] = [...one.keys()].slice(-1);
+    const [before] = [...one.keys()];
+    expect(during(() => one.nextKey(before), readOne)).toEqual(last);
+    expect(during(() => one.lookupAndDelete(pair(1)), readOne)).toEqual(pair(1));
+    const members = {
+      lpm: lpmKey(plain),
+      list: array(plain, 2),
+      any: union({ plain, pair: Pair }),
+    };
+    const holder = rt.createMap({ type: "queue", value: struct(members), maxEntries: 2 });
+    const value = (n: number) => ({ lpm: { prefixlen: 1, data: n }, list: [n, n] });
+    for (const n of [1, 2]) holder.push({ ...value(n), any: { pair: pair(n) } });
+    const popped = during(
+      () => holder.pop(),
+      () => holder.peek(),
+    );
+    expect(popped).toEqual({ ...value(1), any: { plain: 1, pair: pair(1) } });
   });
 });

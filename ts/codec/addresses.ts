@@ -1,6 +1,6 @@
 // IP addresses as text, in network order, and the keys of LPM tries.
 
-import { BaseCodec, KIND, memberCodec } from "./base.js";
+import { BaseCodec, KIND, memberCodec, shelterReads } from "./base.js";
 import type { AnyCodec, Codec, Infer, InferInput, MemberCodec, MemoryViews } from "./base.js";
 import { locate, Problem } from "./problem.js";
 import { readMember } from "./sequences.js";
@@ -210,6 +210,7 @@ class LpmKeyCodec extends BaseCodec<LpmKey<unknown>, LpmKey<unknown> | string> {
     this.#expected = this.#isAddress
       ? `{prefixlen, data} or a prefix such as "${example}"`
       : "{prefixlen, data}";
+    shelterReads(this, [data]);
   }
 
   read(mem: MemoryViews, ptr: number): LpmKey<unknown> {

@@ -201,6 +201,29 @@ export type MemberCodec = BaseCodec<unknown, unknown> & {
   readInto?(mem: MemoryViews, ptr: number, out: unknown): unknown;
 };
 
+/** Containers whose members run code of the user's. */
+const sheltered = /* @__PURE__ */ new WeakSet<object>();
+
+/**
+ * Has a container with a codec of the user's among its members read from a copy: that codec may use the map whose window or
+ * value is read, or make the memory grow, before the other members are read. Called by the container's constructor.
+ */
+export function shelterReads(
+  container: BaseCodec<never, never> | MemberCodec,
+  members: readonly MemberCodec[],
+): void {
+  if (!members.some((member) => member instanceof ForeignCodec || sheltered.has(member))) return;
+  const codec = container as MemberCodec;
+  const { read, readInto } = codec;
+  const copy = (mem: MemoryViews, ptr: number): MemoryViews =>
+    viewsOf(mem.u8.slice(ptr, ptr + codec.size).buffer);
+  sheltered.add(codec);
+  codec.read = (mem, ptr) => read.call(codec, copy(mem, ptr), 0);
+  if (readInto !== undefined) {
+    codec.readInto = (mem, ptr, out) => readInto.call(codec, copy(mem, ptr), 0, out);
+  }
+}
+
 /**
  * Makes any codec usable as a member of a container.
  * @param where  for the message: `struct: field "x"`

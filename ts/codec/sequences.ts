@@ -1,6 +1,6 @@
 // Byte strings, C strings, fixed arrays and per-CPU values.
 
-import { BaseCodec, checkCount, KIND, memberCodec, roundUp } from "./base.js";
+import { BaseCodec, checkCount, KIND, memberCodec, roundUp, shelterReads } from "./base.js";
 import type { AnyCodec, Codec, Infer, InferInput, MemberCodec, MemoryViews } from "./base.js";
 import { locate, Problem } from "./problem.js";
 
@@ -184,6 +184,7 @@ class SequenceCodec extends BaseCodec<unknown[], readonly unknown[]> {
     this.#count = count;
     this.#stride = layout.stride;
     this.#expected = layout.expected;
+    shelterReads(this, [member]);
   }
 
   read(mem: MemoryViews, ptr: number): unknown[] {

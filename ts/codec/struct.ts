@@ -9,7 +9,7 @@
 // the struct's own, which gives all of them one hidden class with the declared order of keys. Code
 // is not generated: this works under a strict content-security policy.
 
-import { BaseCodec, KIND, memberCodec, roundUp } from "./base.js";
+import { BaseCodec, KIND, memberCodec, roundUp, shelterReads } from "./base.js";
 import type { AnyCodec, CodecKind, Infer, InferInput, MemberCodec, MemoryViews } from "./base.js";
 import { BitField, PlacedBits } from "./bits.js";
 import { locate, Problem } from "./problem.js";
@@ -230,6 +230,10 @@ export class StructCodec<M extends StructMembers> extends BaseCodec<
     this.#members = new Members(layout.plans);
     this.#cleared = clearedBytes(layout);
     this.#settleShape();
+    shelterReads(
+      this,
+      layout.plans.map(({ codec }) => codec),
+    );
   }
 
   /** Gives every key its most general representation, so that no later value changes the shape. */
@@ -408,6 +412,7 @@ export class UnionCodec<M extends UnionMembers> extends BaseCodec<UnionValue<M>,
     }
     super(KIND.OTHER, roundUp(size, align), align);
     this.#members = codecs;
+    shelterReads(this, [...codecs.values()]);
   }
 
   read(mem: MemoryViews, ptr: number): UnionValue<M> {
