@@ -84,6 +84,8 @@ export class BpfRuntime {
   readonly #module: WebAssembly.Module;
   readonly #root: number;
   readonly #isAttached: boolean;
+  /** Memory comes from functions of the host's, which cannot be posted. */
+  readonly #isHosts: boolean;
   readonly #attachments: AttachmentContext;
   #disposed = false;
   #releaseRange: () => void = () => {};
@@ -112,6 +114,7 @@ export class BpfRuntime {
     });
     this.#module = module;
     this.#isAttached = options.root !== 0;
+    this.#isHosts = options.source === SOURCE.malloc;
     this.#root = this.#isAttached ? this.#attach(options) : this.#init(options, early);
     if (this.#root === 0)
       throw new BpfError("createRuntime", -ENOMEM, "no room for the core's own state");
@@ -147,13 +150,16 @@ export class BpfRuntime {
   /**
    * What another thread needs to become one more CPU of this kernel: post it to a worker and call
    * `createRuntime({ attach, cpu })` there. Build for shared memory only.
-   * @throws {TypeError} the memory is not shared
+   * @throws {TypeError} the memory is not shared, or the runtime lives off the host's malloc
    * @throws {BpfError} EBADF: the runtime has ended
    */
   share(): SharedRuntime {
     this.mustLive("share");
     if (!this.views.isShared) {
       throw new TypeError("share: make the runtime with the option shared");
+    }
+    if (this.#isHosts) {
+      throw new TypeError("share: the host's malloc is this thread's alone, give an arena instead");
     }
     return { module: this.#module, memory: this.memory, cpus: this.cpus, root: this.#root };
   }

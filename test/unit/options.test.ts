@@ -235,6 +235,13 @@ describe("createRuntime", () => {
     });
   });
 
+  it("shares no runtime whose memory comes from the host's malloc", async () => {
+    const given = memory(2, 20, true);
+    const malloc = (): number => given.grow(1) * PAGE;
+    using rt = await createRuntime({ memory: given, shared: true, malloc, free: () => {} });
+    expect(() => rt.share()).toThrow(/^share: the host's malloc/);
+  });
+
   it("draws another seed for each runtime, unless it is told one", async () => {
     const numbers = async (options: RuntimeOptions) => {
       const rt = await make(options);
