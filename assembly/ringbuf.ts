@@ -275,7 +275,9 @@ function reserve(rb: BpfRingbuf, size: u32): usize {
     store<u32>(hdr, pgOff, 4);
     storeRelease<u32>(hdr, size | BUSY);
     if (rb.isMirrored) store<u64>(hdr + rb.maxEntries, load<u64>(hdr));
-    else memory.copy(rb.data + rb.maxEntries, rb.data, spilled(rb, offset, size));
+    // Asked first: to copy no bytes costs a tenth of the whole.
+    else if (offset + bytes > rb.maxEntries)
+      memory.copy(rb.data + rb.maxEntries, rb.data, spilled(rb, offset, size));
     fetchOr(markWord(rb, offset), markBit(offset));
     rb.prodPos = next;
     storeRelease<u64>(producerWord(rb), next);
