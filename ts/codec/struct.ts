@@ -294,13 +294,15 @@ export class StructCodec<M extends StructMembers> extends BaseCodec<
   }
 
   check(value: unknown): Problem | undefined {
-    if (typeof value !== "object" || value === null) {
-      return Problem.type(`an object {${this.#plans.map((plan) => plan.name).join(", ")}}`, value);
-    }
+    if (typeof value !== "object" || value === null) return this.#noObject(value);
     const members = this.#members.of(value as PlainObject);
     const problem = this.#check(members);
     this.#members.giveBack(members);
     return problem;
+  }
+
+  #noObject(value: unknown): Problem {
+    return Problem.type(`an object {${this.#plans.map((plan) => plan.name).join(", ")}}`, value);
   }
 
   #check(members: readonly unknown[]): Problem | undefined {
@@ -348,9 +350,9 @@ export class StructCodec<M extends StructMembers> extends BaseCodec<
    * @internal
    */
   take(value: StructInput<M>, name: string): readonly unknown[] {
-    const isObject = typeof value === "object" && value !== null;
-    const members = isObject ? this.#members.of(value) : [];
-    const problem = isObject ? this.#check(members) : this.check(value);
+    if (typeof value !== "object" || value === null) throw this.#noObject(value).toError(name);
+    const members = this.#members.of(value);
+    const problem = this.#check(members);
     if (problem === undefined) return members;
     this.#members.giveBack(members);
     throw problem.toError(name);
