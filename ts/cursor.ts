@@ -9,6 +9,8 @@ import type { MapDoor } from "./door.js";
 import { BpfError } from "./errors.js";
 import { unwatch, watch } from "./holdings.js";
 import type { Holdings } from "./holdings.js";
+import { INSPECT, show } from "./show.js";
+import type { Inspect } from "./show.js";
 import { EBADF, ENOENT } from "./uapi.js";
 
 /** Bytes in front of the key: what BpfMap#iterNext remembers. */
@@ -236,10 +238,15 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
     this.close();
   }
 
-  /** @internal What JSON.stringify shows. */
+  /** @internal What JSON.stringify and console.log show. */
   toJSON(): object {
     const { keyPtr, valuePtr } = this;
     return { keyPtr, valuePtr };
+  }
+
+  /** @internal */
+  [INSPECT](_depth: number, options: object, inspect: Inspect): string {
+    return show(this, options, inspect);
   }
 
   /** Copies all CPUs' values to the map's window. @returns its address */

@@ -25,6 +25,7 @@ it("console.log and JSON.stringify show what an object is, not the memory it liv
   expect(inspect(rt)).toBe("BpfRuntime { cpus: 2, bytes: 1048576, disposed: false }");
   expect(inspect(socket)).toBe(`Socket { fd: ${socket.fd}, ptr: ${socket.ptr} }`);
   expect(JSON.stringify(map.cursor())).toBe('{"keyPtr":0,"valuePtr":0}');
+  expect(inspect(map.cursor())).toBe("MapCursor { keyPtr: 0, valuePtr: 0 }");
   rt.dispose();
   expect(inspect(map)).toContain("closed: true");
   expect(inspect(rt)).toContain("disposed: true");
