@@ -96,9 +96,10 @@ export function mapCreate(runtime: BpfRuntime, attr: MapAttr): number {
   return ret;
 }
 
-/** What EINVAL and E2BIG are about, as far as it can be seen here; undefined for the general text. */
+/** What an errno is about, as far as it can be seen here; undefined for the general text. */
 function refusal(ret: number, attr: MapAttr): string | undefined {
-  const { mapType, keySize, valueSize, maxEntries, mapFlags } = attr;
+  const { mapType, keySize, valueSize, maxEntries, mapFlags, innerMapFd = 0 } = attr;
+  if (ret === -uapi.EBADF && innerMapFd !== 0) return "inner: the map is closed";
   if (ret === -uapi.EINVAL) {
     // Rings are checked first: their keys and values have no bytes.
     if (RINGS.includes(mapType)) {
@@ -118,7 +119,8 @@ function refusal(ret: number, attr: MapAttr): string | undefined {
   if (ret !== -uapi.EINVAL && ret !== -uapi.E2BIG) return undefined;
   const sizes = `keys of ${keySize} and values of ${valueSize} bytes, maxEntries ${maxEntries}`;
   const rest = `flags 0x${mapFlags.toString(16)}, mapExtra ${attr.mapExtra ?? 0}`;
-  return `no map of this type can have ${sizes}${ret === -uapi.EINVAL ? `, ${rest}` : ""}`;
+  const inner = innerMapFd === 0 ? "" : ", or inner is a map of maps itself";
+  return `no map of this type can have ${sizes}${ret === -uapi.EINVAL ? `, ${rest}${inner}` : ""}`;
 }
 
 /**

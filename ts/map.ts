@@ -188,11 +188,11 @@ export abstract class TypedMap {
   protected failed(syscall: string, ret: number, count?: number): BpfError {
     this.mustBeOpen(syscall);
     if (ret === -uapi.EPERM) this.mustAllow(syscall, FMODE_WRITE);
-    return new BpfError(syscall, ret, this.explain(ret), count);
+    return new BpfError(syscall, ret, this.explain(ret, syscall), count);
   }
 
   /** @internal What an errno means for this map; undefined for the general text. */
-  protected explain(ret: number): string | undefined {
+  protected explain(ret: number, _syscall: string): string | undefined {
     // LPM_TRIE is the one type for which ENOSPC says it.
     if (ret === -uapi.E2BIG || ret === -uapi.ENOSPC) {
       return `${labelOf(this)} is full (maxEntries ${this.maxEntries})`;

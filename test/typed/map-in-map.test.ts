@@ -76,10 +76,14 @@ describeEachBuild("typed maps of maps", (build) => {
     closed.close();
     expect(() => outer.set(0, closed)).toThrow("EBADF");
     expect(() => rt.createMap({ type: "array_of_maps", inner: closed, maxEntries: 1 })).toThrow(
-      "EBADF",
+      "EBADF: inner: the map is closed",
     );
+    expect(() => outer.update(0, counters(), 99)).toThrow("unlike the template, or bad flags");
+    expect(() => outer.lookup(0, 99)).toThrow("EINVAL: invalid argument, bpf_map_lookup_elem");
     const nested = { type: "array_of_maps", inner: outer, maxEntries: 1 } as const;
-    expect(() => rt.createMap(nested)).toThrow("EINVAL");
+    expect(() => rt.createMap(nested)).toThrow(
+      /^EINVAL: no map .* or inner is a map of maps itself,/,
+    );
     const noInner = { type: "array_of_maps", maxEntries: 1 } as never;
     expect(() => rt.createMap(noInner)).toThrow(TypeError);
   });

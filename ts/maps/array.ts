@@ -35,8 +35,8 @@ export abstract class ArrayLikeMap<V, VI> extends BatchedMap<number, number, V, 
   }
 
   /** @internal */
-  protected override explain(ret: number): string | undefined {
-    if (ret !== -uapi.E2BIG) return super.explain(ret);
+  protected override explain(ret: number, syscall: string): string | undefined {
+    if (ret !== -uapi.E2BIG) return super.explain(ret, syscall);
     return `index outside ${labelOf(this)} (maxEntries ${this.maxEntries})`;
   }
 }

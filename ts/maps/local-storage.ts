@@ -157,8 +157,10 @@ export abstract class LocalStorage<O extends HostObject, V, VI = V> extends Type
   }
 
   /** @internal */
-  protected override explain(ret: number): string | undefined {
-    return ret === -uapi.ENOENT ? "no such value, or its owner is gone" : super.explain(ret);
+  protected override explain(ret: number, syscall: string): string | undefined {
+    return ret === -uapi.ENOENT
+      ? "no such value, or its owner is gone"
+      : super.explain(ret, syscall);
   }
 }
 
@@ -176,10 +178,10 @@ export abstract class LocalStorage<O extends HostObject, V, VI = V> extends Type
  */
 export class SkStorage<V, VI = V> extends LocalStorage<Socket, V, VI> {
   /** @internal */
-  protected override explain(ret: number): string | undefined {
+  protected override explain(ret: number, syscall: string): string | undefined {
     return ret === -uapi.ENOMEM
       ? "out of memory, or optmem_max of the socket is used up"
-      : super.explain(ret);
+      : super.explain(ret, syscall);
   }
 }
 

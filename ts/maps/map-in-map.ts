@@ -145,10 +145,12 @@ export abstract class MapOfMaps<K, KI, M extends TypedMap>
   }
 
   /** @internal */
-  protected override explain(ret: number): string | undefined {
+  protected override explain(ret: number, syscall: string): string | undefined {
     if (ret === -uapi.EBADF) return "the inner map is closed, or there is no such fd";
-    if (ret === -uapi.EINVAL) return "the inner map is unlike the template, or bad flags";
-    return super.explain(ret);
+    if (ret === -uapi.EINVAL && syscall.startsWith("bpf_map_update")) {
+      return "the inner map is unlike the template, or bad flags";
+    }
+    return super.explain(ret, syscall);
   }
 }
 
@@ -172,8 +174,8 @@ export class ArrayOfMaps<M extends TypedMap> extends MapOfMaps<number, number, M
   }
 
   /** @internal */
-  protected override explain(ret: number): string | undefined {
-    if (ret !== -uapi.E2BIG) return super.explain(ret);
+  protected override explain(ret: number, syscall: string): string | undefined {
+    if (ret !== -uapi.E2BIG) return super.explain(ret, syscall);
     return `index outside ${labelOf(this)} (maxEntries ${this.maxEntries})`;
   }
 }
