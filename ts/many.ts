@@ -2,6 +2,7 @@
 //
 // Arrays in the runtime's memory are used where they are; others are copied, a chunk at a time.
 
+import { isUint8Array } from "./codec/base.js";
 import type { BpfError } from "./errors.js";
 import type { Holdings } from "./holdings.js";
 import { Lane, Room, byteCount } from "./lane.js";
@@ -107,7 +108,7 @@ export class Lanes {
 }
 
 function checkFound(found: Uint8Array, count: number): void {
-  if (!(found instanceof Uint8Array)) throw new TypeError("found: expected a Uint8Array");
+  if (!isUint8Array(found)) throw new TypeError("found: expected a Uint8Array");
   if (found.length < count) {
     throw new RangeError(`found: expected ${count} bytes, got ${found.length}`);
   }

@@ -185,6 +185,7 @@ describe("bytes", () => {
     const foreign = runInNewContext("Uint8Array.of(7, 8, 9)") as Uint8Array;
     expect(foreign).not.toBeInstanceOf(Uint8Array);
     expect(hex(encode(bytes(3), foreign))).toBe("070809");
+    expect(decode(bytes(3), foreign)).toEqual(Uint8Array.of(7, 8, 9));
   });
 
   test.each([5, 100])("reading %i bytes gives a copy that is not shared", (size) => {

@@ -1,5 +1,6 @@
 // LpmTrie, the typed LPM_TRIE: keys, longest matches of one and of many addresses, batches.
 
+import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
 import {
   BPF_F_WRONLY,
@@ -186,6 +187,13 @@ describeEachBuild("LpmTrie", (build) => {
       expect([[...out], [...found]]).toEqual(expected);
     }
     expect(routes.matchManyU32(new Uint32Array(0), out)).toBe(0);
+    // Arrays of another realm.
+    const foreignBytes = runInNewContext("Uint8Array.of(10, 0, 0, 1)") as Uint8Array;
+    const foreignWords = runInNewContext("Uint32Array.of(0x0a000001)") as Uint32Array;
+    const isFound = runInNewContext("new Uint8Array(1)") as Uint8Array;
+    expect(routes.matchMany(foreignBytes, out, isFound)).toBe(1);
+    expect(routes.matchManyU32(foreignWords, out, isFound)).toBe(1);
+    expect([...isFound]).toEqual([1]);
 
     const six = rt.createMap({ type: "lpm_trie", key: lpmKey(ipv6), value: u64, maxEntries: 9 });
     six.set("2001:db8::/32", 7n);

@@ -108,4 +108,10 @@ it("fds and paths that lead nowhere are named", () => {
 
 it("decode takes bytes only", () => {
   expect(() => decode(u32, "abcd" as never)).toThrow('bytes: expected a Uint8Array, got "abcd"');
+  // Of other arrays a part would be cut out by elements, and their values be taken for bytes.
+  const { buffer } = Uint8Array.from({ length: 32 }, (_, i) => i);
+  for (const other of [new Uint32Array(buffer, 4, 4), new DataView(buffer, 4)]) {
+    expect(() => decode(u64, other as never)).toThrow("bytes: expected a Uint8Array, got ");
+  }
+  expect(decode(u64, new Uint8Array(buffer, 4, 8))).toBe(0x0b0a090807060504n);
 });

@@ -1,5 +1,6 @@
 // RingBuffer and UserRingBuffer on one thread.
 
+import { runInNewContext } from "node:vm";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BPF_RB_NO_WAKEUP, encode, RingBuffer, struct, u32, u8 } from "../../ts/index.js";
 import type { BpfRuntime } from "../../ts/index.js";
@@ -185,7 +186,9 @@ describeEachBuild("typed ring buffers", (build) => {
       expect([...out.subarray(0, 6), ...lengths.subarray(0, 3)]).toEqual([
         1, 2, 2, 3, 3, 3, 1, 2, 3,
       ]);
-      expect(rb.recordsInto(out, lengths.subarray(0, 1))).toBe(1);
+      // Of another realm.
+      const foreign = runInNewContext("new Uint32Array(1)") as Uint32Array;
+      expect(rb.recordsInto(out, foreign)).toBe(1);
       expect(rb.recordsInto(out, lengths)).toBe(1);
       expect(rb.recordsInto(out, lengths)).toBe(0);
       rb.output(new Uint8Array(9));

@@ -274,6 +274,18 @@ export function checkCount(count: number, min: number, where: string): void {
   }
 }
 
+/** Whether `value` is a typed array of this class, also one of another realm (a frame, a vm context). */
+export function isArrayOf(className: string, value: unknown): boolean {
+  return (
+    ArrayBuffer.isView(value) &&
+    (value as unknown as { [Symbol.toStringTag]: unknown })[Symbol.toStringTag] === className
+  );
+}
+
+export function isUint8Array(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array || isArrayOf("Uint8Array", value);
+}
+
 /**
  * Encodes one value into fresh bytes.
  * @example
@@ -290,11 +302,11 @@ export function encode<T, I>(codec: Codec<T, I>, value: NoInfer<I>): Uint8Array<
 
 /**
  * Decodes one value from the start of `bytes`, which may be longer than the value.
- * @throws {TypeError} no bytes
+ * @throws {TypeError} no Uint8Array
  * @throws {RangeError} fewer than codec.size bytes, or as codec.read
  */
 export function decode<T, I>(codec: Codec<T, I>, bytes: Uint8Array): T {
-  if (!ArrayBuffer.isView(bytes)) throw Problem.type("a Uint8Array", bytes).toError("bytes");
+  if (!isUint8Array(bytes)) throw Problem.type("a Uint8Array", bytes).toError("bytes");
   if (bytes.byteLength < codec.size) {
     throw Problem.range(`at least ${codec.size} bytes`, bytes).toError("bytes");
   }

@@ -1,21 +1,20 @@
 // Byte strings, C strings, fixed arrays and per-CPU values.
 
-import { BaseCodec, checkCount, KIND, memberCodec, roundUp, shelterReads } from "./base.js";
+import {
+  BaseCodec,
+  checkCount,
+  isUint8Array,
+  KIND,
+  memberCodec,
+  roundUp,
+  shelterReads,
+} from "./base.js";
 import type { AnyCodec, Codec, Infer, InferInput, MemberCodec, MemoryViews } from "./base.js";
 import { locate, Problem } from "./problem.js";
 
 /** Up to this many bytes, a loop beats the built-in copies. */
 const SHORT_COPY = 32;
 const between = /* @__PURE__ */ new Uint8Array(SHORT_COPY);
-
-/** Whether `value` is a Uint8Array, also one of another realm (a frame, a vm context). */
-export function isUint8Array(value: unknown): value is Uint8Array {
-  return (
-    value instanceof Uint8Array ||
-    (ArrayBuffer.isView(value) &&
-      (value as unknown as { [Symbol.toStringTag]: unknown })[Symbol.toStringTag] === "Uint8Array")
-  );
-}
 
 /** See `bytes`. */
 export class BytesCodec extends BaseCodec<Uint8Array> {

@@ -3,6 +3,7 @@
 import type { MapBatch } from "../batch.js";
 import { ErasableMap } from "../batched-map.js";
 import { encode, u32 } from "../codec.js";
+import { isArrayOf, isUint8Array } from "../codec/base.js";
 import { FMODE_READ } from "../holdings.js";
 import type { LaneKind, NumericArray } from "../lane.js";
 import { Lanes } from "../many.js";
@@ -118,7 +119,7 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends ErasableMap<K, KI, 
   matchMany(addresses: Uint8Array, out: NumericArray, found?: Uint8Array): number {
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
     // Words would be taken for bytes, 10.0.0.1 for 1.0.0.10.
-    if (!(addresses instanceof Uint8Array)) {
+    if (!isUint8Array(addresses)) {
       throw new TypeError("addresses: expected a Uint8Array (of numbers: matchManyU32)");
     }
     this.#bytes ??= this.#lanes("bytes");
@@ -135,7 +136,7 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends ErasableMap<K, KI, 
   matchManyU32(addresses: Uint32Array | Int32Array, out: NumericArray, found?: Uint8Array): number {
     this.#mustHaveWords("matchManyU32");
     this.mustAllow("bpf_map_lookup_elem", FMODE_READ);
-    if (!(addresses instanceof Uint32Array) && !(addresses instanceof Int32Array)) {
+    if (!isArrayOf("Uint32Array", addresses) && !isArrayOf("Int32Array", addresses)) {
       throw new TypeError("addresses: expected a Uint32Array or an Int32Array");
     }
     this.#numbers ??= this.#lanes("big-endian words");

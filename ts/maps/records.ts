@@ -1,7 +1,7 @@
 // What streams of records check of their arguments: where another type would be cut, or a record would be lost.
 
+import { isUint8Array } from "../codec/base.js";
 import { Problem } from "../codec/problem.js";
-import { isUint8Array } from "../codec/sequences.js";
 
 /**
  * Others would be copied as what they look like: a string as zeros, an object as no bytes at all.

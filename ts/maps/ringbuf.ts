@@ -6,6 +6,7 @@
 
 import { ByteWords, isBytes } from "../byte-words.js";
 import type { Codec } from "../codec.js";
+import { isArrayOf } from "../codec/base.js";
 import { BpfError } from "../errors.js";
 import { TypedMap } from "../map.js";
 import type { MapIdentity } from "../map.js";
@@ -324,7 +325,7 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
    */
   recordsInto(out: Uint8Array, lengths: Uint32Array): number {
     checkOut(out);
-    if (!(lengths instanceof Uint32Array)) throw new TypeError("lengths: expected a Uint32Array");
+    if (!isArrayOf("Uint32Array", lengths)) throw new TypeError("lengths: expected a Uint32Array");
     this.mustBeOpen("ring_buffer__consume");
     const { views } = this;
     const words = this.#outWords.view(out);
