@@ -103,7 +103,10 @@ export class BpfRuntime {
       free: options.free,
       callback: (fn, r1, r2, r3, r4) => {
         try {
-          return BigInt(this.#callback(fn, r1, r2, r3, r4));
+          const r0 = BigInt(this.#callback(fn, r1, r2, r3, r4));
+          // The helper must not go on in memory that is somebody else's by now.
+          this.mustLive("callback");
+          return r0;
         } catch (error) {
           // The helper is left without an end of its own.
           if (!this.#disposed) this.exports.callback_threw();
@@ -314,7 +317,7 @@ export class BpfRuntime {
    *
    * A function exported by a WebAssembly instance, of type `(i64, i64, i64, i64, i64) -> i64`, is called from the core
    * directly; one of another type traps when it is called. Any other function is called with bigints; what it throws
-   * passes through the helper to the caller.
+   * passes through the helper to the caller, as does EBADF when it ends the runtime.
    */
   setCallback(dispatcher: CallbackDispatcher | null): void {
     if (dispatcher !== null && typeof dispatcher !== "function") {

@@ -238,6 +238,38 @@ describeEachBuild("a caller's code in the middle of", (build) => {
     expect(Buffer.compare(all, before)).toBe(0);
   });
 
+  it.each(["array", "hash", "user_ringbuf"] as const)(
+    "a helper on a %s: its callback ends the runtime",
+    async (type) => {
+      const { rt, all } = await tenant();
+      const { exports } = rt;
+      let run: (handle: number) => bigint;
+      let map: TypedMap;
+      if (type === "user_ringbuf") {
+        const ring = rt.createMap({ type, maxEntries: 4096 });
+        for (let n = 0; n < 2; n++) ring.push(new Uint8Array(8));
+        map = ring;
+        run = (handle) => exports.bpf_user_ringbuf_drain(handle, 1n, 0n, 0n);
+      } else {
+        map = rt.createMap({ type, key: u32, value: u32, maxEntries: 4 }).set(1, 1).set(2, 2);
+        run = (handle) => exports.bpf_for_each_map_elem(handle, 1n, 0n, 0n);
+      }
+      const handle = rt.mapHandle(map.fd);
+      let before = all.slice(0, 0);
+      let calls = 0;
+      rt.setCallback(() => {
+        calls++;
+        rt.dispose();
+        before = all.fill(0xff).slice();
+        return 0n;
+      });
+      const error = errorOf(() => run(handle));
+      expect(error).toBeInstanceOf(BpfError);
+      expect((error as BpfError).code).toBe("EBADF");
+      expect([calls, Buffer.compare(all, before)]).toEqual([1, 0]);
+    },
+  );
+
   it("set: the map is used, and what was given is stored", async () => {
     using rt = await build.createRuntime({ cpus: 2 });
     const map = makeHash(rt);
