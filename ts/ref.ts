@@ -68,7 +68,11 @@ export class ValueRef<V, VI = V> {
     return this;
   }
 
-  /** The value as it is now; assigning replaces it (not at once for other threads). */
+  /**
+   * The value as it is now; assigning replaces it (not at once for other threads).
+   * @throws {BpfError} EPERM, when it is assigned to: the map's fd is not open for writing
+   * @throws {TypeError | RangeError} what is assigned does not fit the codec
+   */
   get value(): V {
     if (!this.#holdings.isOpen) throw this.#closed();
     this.#mem.reach(this.ptr, this.#codec.size);

@@ -6,6 +6,7 @@ import {
   array,
   BPF_F_MMAPABLE,
   BPF_F_ZERO_SEED,
+  BPF_NOEXIST,
   BpfError,
   bytes,
   KIND,
@@ -319,6 +320,23 @@ describeEachBuild("a caller's code in the middle of", (build) => {
       [3, 4],
     );
     expect(drops.get({ a: 3, b: 3, c: 2 })).toEqual([3, 4]);
+  });
+
+  it("getOrCreate: another value is there first", async () => {
+    using rt = await build.createRuntime();
+    const storage = rt.createMap({ type: "sk_storage", value: Value });
+    const socket = rt.socket();
+    const init = {
+      x: 1,
+      get y(): number {
+        storage.set(socket, { x: 2, y: 2 });
+        return 1;
+      },
+    };
+    expect(storage.getOrCreate(socket, init)).toEqual({ x: 2, y: 2 });
+    storage.delete(socket);
+    expect(storage.refOrCreate(socket, init).value).toEqual({ x: 2, y: 2 });
+    expect(() => storage.update(socket, VALUE, BPF_NOEXIST)).toThrow("EEXIST");
   });
 
   it("values of bytes: the memory grows", async () => {

@@ -39,7 +39,11 @@ export class BloomFilter<VI> extends TypedMap {
     return this;
   }
 
-  /** False: the value was never added. True: it probably was. */
+  /**
+   * False: the value was never added. True: it probably was.
+   * @throws {BpfError} EPERM: the fd is not open for reading
+   * @throws {TypeError | RangeError} the value does not fit its codec
+   */
   mightHave(value: VI): boolean {
     this.placeInWindow(this.#staging, value, "bpf_map_peek_elem", FMODE_READ);
     const ret = this.runtime.exports.map_lookup_copy(this.holdings.handle, 0, this.window, 0);

@@ -74,9 +74,11 @@ export abstract class LocalStorage<O extends HostObject, V, VI = V> extends Type
    * As BPF_MAP_UPDATE_ELEM.
    * @param flags BPF_ANY, BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK
    * @throws {BpfError} EEXIST, ENOENT, ENOMEM, EINVAL, EPERM
+   * @throws {TypeError | RangeError} the value does not fit its codec; flags that are no number
    */
   update(owner: O, value: VI, flags = 0): void {
-    this.#write(owner, value, flags);
+    const ret = this.#put(owner, value, flags);
+    if (ret !== 0) throw this.failed("bpf_map_update_elem", ret);
   }
 
   /**
@@ -96,6 +98,7 @@ export abstract class LocalStorage<O extends HostObject, V, VI = V> extends Type
    * The value of an owner, attached now when it had none: what a program does with BPF_LOCAL_STORAGE_GET_F_CREATE.
    * @param init the value when there was none; default: all bytes zero
    * @throws {BpfError} ENOMEM: no room (of a socket: optmem_max is used up); ENOENT: the owner is gone; EPERM: frozen
+   * @throws {TypeError | RangeError} the value does not fit its codec
    */
   getOrCreate(owner: O, init?: VI): V {
     return this.#value.read(this.runtime.views, this.#findOrCreate(owner, init));
@@ -137,23 +140,28 @@ export abstract class LocalStorage<O extends HostObject, V, VI = V> extends Type
   }
 
   #findOrCreate(owner: O, init: VI | undefined): number {
-    const found = this.#find(owner);
-    if (found !== 0) return found;
-    this.#write(owner, init, uapi.BPF_NOEXIST);
-    return this.#find(owner);
+    let found = this.#find(owner);
+    // Another thread, or a getter of the value, may be first, and may take the value away.
+    while (found === 0) {
+      const ret = this.#put(owner, init, uapi.BPF_NOEXIST);
+      if (ret !== 0 && ret !== -uapi.EEXIST) throw this.failed("bpf_map_update_elem", ret);
+      found = this.#find(owner);
+    }
+    return found;
   }
 
-  /** @param value undefined: all bytes zero */
-  #write(owner: O, value: VI | undefined, flags: number): void {
+  /**
+   * @param value undefined: all bytes zero
+   * @returns 0 or -errno
+   */
+  #put(owner: O, value: VI | undefined, flags: number): number {
     const syscall = "bpf_map_update_elem";
     this.#check(owner, syscall, FMODE_WRITE);
     const { handle, runtime } = this.holdings;
     const at = value === undefined ? 0 : this.window;
     if (value !== undefined) this.placeInWindow(this.#staging, value, syscall, FMODE_WRITE);
     const { storage_update } = runtime.exports;
-    const coreFlags = isFlags(flags) ? flags : NO_FLAGS;
-    const ret = storage_update(handle, owner.ptr, owner.serial, at, coreFlags);
-    if (ret !== 0) throw this.failed(syscall, ret);
+    return storage_update(handle, owner.ptr, owner.serial, at, isFlags(flags) ? flags : NO_FLAGS);
   }
 
   /** @internal */

@@ -49,6 +49,8 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends ErasableMap<K, KI, 
   /**
    * The value of the longest prefix of an address; undefined when there is none.
    * @param data the address, as the key codec's data takes it
+   * @throws {TypeError | RangeError} the address does not fit the codec
+   * @throws {BpfError} EPERM: the fd is not open for reading
    */
   match(data: LpmData<KI>): V | undefined {
     const { door } = this;
@@ -65,6 +67,7 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends ErasableMap<K, KI, 
    * @param address an integer of 32 bits, signed or not
    * @throws {TypeError} a trie whose data is not 4 bytes, or no number
    * @throws {RangeError} no integer of 32 bits
+   * @throws {BpfError} EPERM: the fd is not open for reading
    */
   matchU32(address: number): V | undefined {
     this.#mustHaveWords("matchU32");
@@ -92,7 +95,11 @@ export class LpmTrie<K, KI = K, V = unknown, VI = V> extends ErasableMap<K, KI, 
   // Where other threads may delete the prefix, its memory is another's at once: values are copied while the core holds the
   // lock, as by bpf(2).
 
-  /** The value of the longest prefix that covers a key; undefined when there is none. */
+  /**
+   * The value of the longest prefix that covers a key; undefined when there is none.
+   * @throws {TypeError | RangeError} the key does not fit its codec
+   * @throws {BpfError} EPERM: the fd is not open for reading
+   */
   override get(key: KI): V | undefined {
     return this.door.mem.isShared ? this.lookup(key) : super.get(key);
   }

@@ -290,6 +290,7 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
    * @param limit    at most this many
    * @returns the number of records handed over. One whose callback throws counts as read.
    * @throws {TypeError} no function; a limit that is no number
+   * @throws {RangeError} a record that is shorter than the map's codec; it counts as read
    * @throws {BpfError} EBUSY: called by a callback of the same map's drain
    */
   drain(callback: (record: V) => boolean | void, limit = Infinity): number {
@@ -303,6 +304,7 @@ export class RingBuffer<V = Uint8Array> extends RingMap<V> implements AsyncItera
 
   /**
    * Takes the oldest record out, as a copy; undefined: there is none.
+   * @throws {RangeError} a record that is shorter than the map's codec; it counts as read
    * @throws {BpfError} EBUSY: called by a callback of the same map's drain
    */
   take(): V | undefined {
