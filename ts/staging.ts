@@ -4,6 +4,7 @@
 
 import { KIND } from "./codec.js";
 import type { Codec, MemoryViews } from "./codec.js";
+import { BaseCodec } from "./codec/base.js";
 import { StructCodec } from "./codec/struct.js";
 import type { StructMembers } from "./codec/struct.js";
 import { round8 } from "./numbers.js";
@@ -19,7 +20,7 @@ export type Laid = readonly unknown[] | MemoryViews;
 export class Staging<I> {
   /** Bytes of a value. */
   readonly size: number;
-  /** May encoding run the caller's code? Scalars and bytes can be written where they belong. */
+  /** May encoding run the caller's code? Our scalars and bytes can be written where they belong. */
   readonly isLive: boolean;
   private readonly codec: Codec<unknown, I>;
   /** The codec, when it takes no code of the caller's to put what was taken. */
@@ -31,7 +32,8 @@ export class Staging<I> {
   constructor(codec: Codec<unknown, I>) {
     this.codec = codec;
     this.size = codec.size;
-    this.isLive = codec.kind === KIND.OTHER || codec.kind === KIND.STRUCT;
+    const isOurs = codec instanceof BaseCodec;
+    this.isLive = !isOurs || codec.kind === KIND.OTHER || codec.kind === KIND.STRUCT;
     this.flat = codec instanceof StructCodec && codec.isFlat ? codec : undefined;
     this.isShort = codec.size <= SHORT_COPY && codec.size % 4 === 0;
   }

@@ -8,6 +8,7 @@ import {
   BPF_F_ZERO_SEED,
   BPF_NOEXIST,
   BpfError,
+  KIND,
   bytes,
   KIND,
   lpmKey,
@@ -86,6 +87,29 @@ const CASES: Readonly<Record<string, Case>> = {
           const key = keyWith(sly);
           if (verb === "set") return map.set(key, [1, 1]);
           return verb === "getOn" || verb === "refOn" ? map[verb](key, 1) : map[verb](key);
+        };
+        return { map, run };
+      },
+    ]),
+  ),
+  ...Object.fromEntries(
+    (["key", "value"] as const).map((part) => [
+      `set, ${part} of a codec of the caller's`,
+      (rt: Runtime) => {
+        let inWrite: Sly = () => 1;
+        const codec: Codec<number> = {
+          kind: KIND.U32,
+          size: 4,
+          align: 4,
+          read: (mem, ptr) => mem.dv.getUint32(ptr, true),
+          write: (mem, ptr) => mem.dv.setUint32(ptr, inWrite(), true),
+        };
+        const codecs = { key: u32, value: u32, [part]: codec };
+        const map = rt.createMap({ ...codecs, type: "hash", maxEntries: 4 });
+        const run = (sly: Sly): unknown => {
+          inWrite = sly;
+          // No number of 32 bits: the codec is asked.
+          return part === "key" ? map.set(-1, 1) : map.set(1, -1);
         };
         return { map, run };
       },
