@@ -10,6 +10,11 @@ const { E2BIG, EBUSY, EINVAL, ENOTSUPP, EPERM } = uapi;
 const PAGE = uapi.PAGE_SIZE;
 const BUSY = 0x80000000;
 const DISCARD = 0x40000000;
+/** (func (export "d") (param i64 i64 i64 i64 i64) (result i64) unreachable) */
+const TRAPPING_DISPATCHER = Buffer.from(
+  "0061736d01000000010a0160057e7e7e7e7e017e03020100070501016400000a05010300000b",
+  "hex",
+);
 
 describeEachBuild("user ring buffer", (build) => {
   let m: Machine;
@@ -162,6 +167,19 @@ describeEachBuild("user ring buffer", (build) => {
     expect(drain()).toBe(1);
     expect(core().bpf_valid_range(at, 8)).toBe(0);
     expect(drain()).toBe(-EINVAL);
+  });
+
+  it("a trap in a machine in Wasm ends the drain when the host says so", () => {
+    produce(u32Bytes(1));
+    produce(u32Bytes(2));
+    const machine = new WebAssembly.Instance(new WebAssembly.Module(TRAPPING_DISPATCHER));
+    m.runtime.setCallback(machine.exports["d"] as () => bigint);
+    expect(() => drain()).toThrow(WebAssembly.RuntimeError);
+    const samples = collect();
+    expect([drain(), consumed()]).toEqual([-EBUSY, 0]);
+    core().callback_threw();
+    expect([drain(), samples]).toEqual([1, [[2, 0, 0, 0]]]);
+    expect(consumed()).toBe(produced);
   });
 
   it("what a callback throws ends the drain, and with it nothing else", () => {
