@@ -151,6 +151,21 @@ describeEachBuild("perf event array", (build) => {
     expect(events.drain(() => {})).toBe(1);
   });
 
+  it("says why a record cannot be written", () => {
+    const events = m.runtime.createMap({ type: "perf_event_array", maxEntries: 1 });
+    const { runtime } = m;
+    runtime.cpu = 0;
+    expect(() => events.output(new Uint8Array(1))).toThrow(
+      "ENOENT: there is no stream for this CPU",
+    );
+    events.open(1 << 17);
+    expect(events.output(new Uint8Array(65516))).toBe(true);
+    const tooLong = (): unknown => events.output(new Uint8Array(65517));
+    expect(tooLong).toThrow("E2BIG: the record has more than 65516 bytes, or no index is ");
+    runtime.cpu = 1;
+    expect(() => events.output(new Uint8Array(1))).toThrow("or no index is this CPU's");
+  });
+
   it("the streams end with the map, whoever closes its fd", () => {
     m.runtime.createMap({ type: "perf_event_array", maxEntries: 2 }).close();
     const before = m.usedBytes();

@@ -95,7 +95,7 @@ export class PerfEventArray extends TypedMap {
    * What a program does on the runtime's current CPU: writes a record.
    * @returns false: no room, the record is lost
    * @throws {TypeError} no Uint8Array
-   * @throws {BpfError} ENOENT: no stream for this CPU; E2BIG: 64 KiB or more, or no such index
+   * @throws {BpfError} ENOENT: no stream for this CPU; E2BIG: more than 65516 bytes, or no such index
    */
   output(record: Uint8Array): boolean {
     checkRecord(record);
@@ -141,6 +141,14 @@ export class PerfEventArray extends TypedMap {
       (sum, { fd }) => sum + Number(exports.perf_event_lost(fd)),
       this.#reported,
     );
+  }
+
+  /** @internal */
+  protected override explain(ret: number, syscall: string): string | undefined {
+    if (ret === -uapi.E2BIG)
+      return "the record has more than 65516 bytes, or no index is this CPU's";
+    if (ret === -uapi.ENOENT) return "there is no stream for this CPU: open makes them";
+    return super.explain(ret, syscall);
   }
 
   #replaceStreams(streams: readonly Stream[]): void {
