@@ -207,12 +207,18 @@ export abstract class TypedMap {
    */
   protected placeInWindow<I>(staging: Staging<I>, value: I, syscall: string, mode: number): void {
     this.mustAllow(syscall, mode);
+    const { runtime, window } = this;
+    const { views } = runtime;
+    if (!staging.isLive) {
+      views.reach(window, staging.size);
+      staging.write(value, views, window);
+      return;
+    }
     const laid = staging.lay(value, "value");
     // The caller's code may have closed the map.
     this.mustAllow(syscall, mode);
-    const { views } = this.runtime;
-    views.reach(this.window, staging.size);
-    staging.move(laid, views, this.window);
+    views.reach(window, staging.size);
+    staging.move(laid, views, window);
   }
 
   /** A map that has no room for its window takes nothing over. */

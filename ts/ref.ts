@@ -86,7 +86,7 @@ export class ValueRef<V, VI = V> {
     const staging = this.#holdings.stagingOf(this.#codec);
     if (!staging.isLive) {
       mem.reach(ptr, staging.size);
-      this.#codec.write(mem, ptr, value);
+      staging.write(value, mem, ptr);
       return;
     }
     const laid = staging.lay(value, "value");

@@ -47,6 +47,11 @@ export class Staging<I> {
     return flat === undefined ? this.layBytes(value, name) : flat.take(value as never, name);
   }
 
+  /** Writes a value whose codec runs nobody's code to `ptr`, which the views reach. */
+  write(value: I, mem: MemoryViews, ptr: number): void {
+    this.codec.write(mem, ptr, value, "value");
+  }
+
   /** The words of a value that goes nowhere; good until the next value. */
   words(value: I, name: string): Int32Array {
     const laid = this.layBytes(value, name);
