@@ -10,7 +10,6 @@ import {
   BpfError,
   KIND,
   bytes,
-  KIND,
   lpmKey,
   struct,
   u32,
