@@ -25,8 +25,6 @@ import {
 import { FD_DIRECTORY, FD_MAP, FMODE_READ, fdGet, fdInstall, fdTake } from "./fd";
 import { SCRATCH_LAST, allocZeroed, free, kernel, kernelLockWord, scratchPtr } from "./kernel";
 import { copyBytes, equalBytes, memoryBytes } from "./lib/bytes";
-import { hashBytes } from "./lib/hash";
-import { hlistAddHead, hlistDel } from "./lib/hlist";
 import { lock, unlock } from "./lib/lock";
 import { BpfMap, isErr, mapGet, mapPut } from "./map";
 import { openMode } from "./map_create";
@@ -38,26 +36,18 @@ const AT_FDCWD: i32 = -100;
 const DIRECTORY: u32 = 1;
 const FILE: u32 = 2;
 
-//   Node                                  a directory's children, newest first, are an hlist: firstChild -> nextSibling -> ...
-//   0                            48
+//   Node                                  a directory's children, newest first: firstChild -> nextSibling -> ...
+//   0                            28
 //   | fields                     | name, nameLength bytes |
-//
-// A directory finds a name in a tree of its children: which child of a node a search goes on to, the next bit of the name's
-// hash says.
 @unmanaged
 class Node {
-  nextSibling: u32;
-  pprevSibling: u32;
   kind: u32;
   /** Its name in the parent, open fds, children. */
   refcnt: u32;
   /** A reference, also after the name is gone: ".." leads there. */
   parent: u32;
   firstChild: u32;
-  /** The root of the tree of its children. */
-  tree: u32;
-  /** Where the parent's tree goes on: left, right. */
-  branches: u64;
+  nextSibling: u32;
   /** FILE: the pinned map, a reference; 0 for a file that is not of this file system. */
   map: u32;
   /** Inside the mount? */
@@ -66,9 +56,8 @@ class Node {
   isDead: bool;
   nameLength: u16;
 }
-const NODE_NAME: u32 = 48;
-const BRANCHES: u32 = offsetof<Node>("branches");
-if (offsetof<Node>("nameLength") != 46) ERROR("a Node's name starts at NODE_NAME");
+const NODE_NAME: u32 = 28;
+if (offsetof<Node>("nameLength") != 26) ERROR("a Node's name starts at NODE_NAME");
 
 /** What is left of a path when all but its last name is resolved. */
 @unmanaged
@@ -104,8 +93,8 @@ function addNode(dir: usize, name: usize, length: u32, kind: u32, isBpffs: bool)
   node.nameLength = <u16>length;
   copyBytes(ptr + NODE_NAME, name, length);
   if (dir != 0) {
-    hlistAddHead(dir + offsetof<Node>("firstChild"), ptr);
-    store<u32>(placeOf(dir, ptr + NODE_NAME, length, ptr), ptr);
+    node.nextSibling = nodeAt(dir).firstChild;
+    nodeAt(dir).firstChild = <u32>ptr;
     nodeAt(dir).refcnt++;
   }
   return ptr;
@@ -134,48 +123,17 @@ function nodePut(ptr: usize): void {
   }
 }
 
-/**
- * The word in the tree of `dir` that refers to a node, or would.
- * @param node 0: to the one of this name. It is not asked for by its name where there may be another of the same: with threads,
- * a caller can change a name while it is read.
- */
-function placeOf(dir: usize, name: usize, length: u32, node: usize): usize {
-  let at = dir + offsetof<Node>("tree");
-  let hash = hashBytes(name, length, 0);
-  while (true) {
-    const ptr = <usize>load<u32>(at);
-    if (ptr == 0 || ptr == node) return at;
-    if (
-      node == 0 &&
-      nodeAt(ptr).nameLength == <u16>length &&
-      equalBytes(ptr + NODE_NAME, name, length)
-    )
-      return at;
-    at = ptr + BRANCHES + ((hash & 1) << 2);
-    hash = rotr(hash, 1);
-  }
-}
-
 /** Takes a node's name away; the reference that the name was is the caller's. */
 function unlinkNode(ptr: usize): void {
-  const node = nodeAt(ptr);
-  hlistDel(ptr);
-  // A leaf below takes its place in the tree.
-  const place = placeOf(node.parent, ptr + NODE_NAME, node.nameLength, ptr);
-  let leafAt = place;
-  let next = leafAt;
-  while (load<u32>(next) != 0) {
-    leafAt = next;
-    next = load<u32>(leafAt) + BRANCHES;
-    if (load<u32>(next) == 0) next += 4;
+  const dir = nodeAt(nodeAt(ptr).parent);
+  if (dir.firstChild == <u32>ptr) {
+    dir.firstChild = nodeAt(ptr).nextSibling;
+  } else {
+    let before = dir.firstChild;
+    while (nodeAt(before).nextSibling != <u32>ptr) before = nodeAt(before).nextSibling;
+    nodeAt(before).nextSibling = nodeAt(ptr).nextSibling;
   }
-  const leaf = load<u32>(leafAt);
-  store<u32>(leafAt, 0);
-  if (leafAt != place) {
-    nodeAt(leaf).branches = node.branches;
-    store<u32>(place, leaf);
-  }
-  node.isDead = true;
+  nodeAt(ptr).isDead = true;
 }
 
 /** The root directory, made with what is around the mount at its first use; -ENOMEM as an address when out of memory. */
@@ -242,8 +200,12 @@ function step(dir: Node, name: usize, length: u32): usize {
   if (dots == 2 && dir.parent != 0) return dir.parent;
   if (dots != 0 || length == 0) return changetype<usize>(dir);
   if (dir.isDead) return <usize>-ENOENT;
-  const child = load<u32>(placeOf(changetype<usize>(dir), name, length, 0));
-  if (child != 0) return child;
+  let child = dir.firstChild;
+  while (child != 0) {
+    const node = nodeAt(child);
+    if (node.nameLength == <u16>length && equalBytes(child + NODE_NAME, name, length)) return child;
+    child = node.nextSibling;
+  }
   // Dots are for files the file system itself might offer one day (maps.debug).
   if (dir.isBpffs && hasDot(name, length)) return <usize>-EPERM;
   return <usize>(length > NAME_MAX ? -ENAMETOOLONG : -ENOENT);
