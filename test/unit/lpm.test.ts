@@ -327,7 +327,7 @@ describeEachBuild("LPM_TRIE", (build: Build) => {
       for (let i = 0; i < 3000; i++) {
         const data = randomBytes(random, 4);
         const found = map.lookup({ length: 32, data });
-        if (values[found] !== longest(data)) wrong.push(`lookup ${data}`);
+        if (values[found] !== longest(data)) wrong.push(`lookup ${data.join(".")}`);
       }
       for (const [text, key] of byText) {
         if (byText.size < 3000 - round) break;
@@ -336,7 +336,8 @@ describeEachBuild("LPM_TRIE", (build: Build) => {
         if (byText.size % 4001 === 0) expect(map.check()).toBe(0);
       }
       for (const { data } of byText.values()) {
-        if (values[map.lookup({ length: 32, data })] !== longest(data)) wrong.push(`find ${data}`);
+        if (values[map.lookup({ length: 32, data })] !== longest(data))
+          wrong.push(`find ${data.join(".")}`);
       }
       expect(wrong).toEqual([]);
     }
