@@ -58,13 +58,11 @@ function takeFd(kind: u32, mode: u32, object: usize): i32 {
   lock(kernelLockWord());
   let fd = k.fdHint;
   while (fd < k.fdCapacity && fdKindAt(fd) != FD_FREE) fd++;
+  k.fdHint = fd;
   let ret: i32 = fd;
   if (fd >= FD_MAX) ret = -EMFILE;
   else if (fd == k.fdCapacity && !growTable()) ret = -ENOMEM;
-  if (ret >= 0) {
-    store<u64>(entryPtr(fd), ((<u64>object) << 32) | (mode << 16) | kind);
-    k.fdHint = fd + 1;
-  }
+  if (ret >= 0) store<u64>(entryPtr(fd), ((<u64>object) << 32) | (mode << 16) | kind);
   unlock(kernelLockWord());
   return ret;
 }
