@@ -32,8 +32,8 @@ export function check_kernel(): i32 {
   }
   for (let i: u32 = 0; i < k.regionCount; i++) {
     const lo = load<u32>(regionAt(i));
-    if (lo >= load<u32>(regionAt(i), 4)) return 5;
-    if (i > 0 && load<u32>(regionAt(i - 1), 4) > lo) return 6;
+    if (lo > load<u32>(regionAt(i), 4)) return 5;
+    if (i > 0 && (load<u32>(regionAt(i - 1), 4) > lo || load<u32>(regionAt(i - 1)) >= lo)) return 6;
   }
   return 0;
 }

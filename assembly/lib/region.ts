@@ -38,7 +38,8 @@ export abstract class RegionOwner {
   }
 }
 
-//   Region                     regions are sorted by lo and do not overlap
+//   Region                     regions are sorted by lo and do not overlap; one that was removed has hi = lo, until
+//                              another one takes its place
 //   0      4      8
 //   | lo   | hi   | owner |
 const REGION_SIZE: u32 = 12;
@@ -73,13 +74,18 @@ export function addRegion(lo: usize, hi: usize, owner: usize, creating: bool): b
   const k = kernel();
   const ok = k.regionCount < k.regionCapacity || growRegions(creating);
   if (ok) {
-    const at = countUpTo(<u32>lo);
-    const ptr = regionAt(at);
-    memory.copy(ptr + REGION_SIZE, ptr, (k.regionCount - at) * REGION_SIZE);
+    let at = countUpTo(<u32>lo);
+    // What begins inside was removed; what is in front may have been.
+    const end = countUpTo(<u32>hi - 1);
+    if (at != 0 && load<u32>(regionAt(at - 1)) == load<u32>(regionAt(at - 1), 4)) at--;
+    const ptr = regionAt(at++);
+    if (at != end) {
+      memory.copy(regionAt(at), regionAt(end), (k.regionCount - end) * REGION_SIZE);
+      k.regionCount += at - end;
+    }
     store<u32>(ptr, lo);
     store<u32>(ptr, hi, 4);
     store<u32>(ptr, owner, 8);
-    k.regionCount++;
   }
   unlock(regionsLock());
   return ok;
@@ -98,16 +104,14 @@ function growRegions(creating: bool): bool {
   return true;
 }
 
-/** Forgets the region that starts at lo, if there is one. */
+/**
+ * Forgets the region that starts at lo, if there is one. Its place stays for the next one there: to close the gap takes too long
+ * when there are many.
+ */
 export function removeRegion(lo: usize): void {
   lock(regionsLock());
-  const k = kernel();
   const at = countUpTo(<u32>lo);
-  if (at != 0 && load<u32>(regionAt(at - 1)) == <u32>lo) {
-    const ptr = regionAt(at - 1);
-    memory.copy(ptr, ptr + REGION_SIZE, (k.regionCount - at) * REGION_SIZE);
-    k.regionCount--;
-  }
+  if (at != 0 && load<u32>(regionAt(at - 1)) == <u32>lo) store<u32>(regionAt(at - 1), lo, 4);
   unlock(regionsLock());
 }
 

@@ -78,6 +78,36 @@ describeEachBuild("map objects", (build) => {
     expectSound(rt);
   });
 
+  it("values are found where they are, whatever was there before", () => {
+    const random = new Random(5);
+    const type = uapi.BPF_MAP_TYPE_ARRAY;
+    const live: { fd: number; value: number; bytes: number }[] = [];
+    const gone = new Set<number>();
+    for (let step = 0; step < 600; step++) {
+      if (live.length > 0 && random.below(60) < live.length) {
+        const [map] = live.splice(random.below(live.length), 1);
+        if (map === undefined) continue;
+        gone.add(map.value);
+        rt.close(map.fd);
+      } else {
+        const bytes = 8 * (1 + random.below(random.pick([4, 400])));
+        const fd = create({ type, valueSize: bytes, maxEntries: 1 });
+        live.push({ fd, value: rt.mapValueAddr(fd, 0), bytes });
+      }
+      const inside = (at: number): boolean =>
+        live.some(({ value, bytes }) => at >= value && at < value + bytes);
+      for (const { value, bytes } of live) {
+        expect([rt.valueRange(value, bytes), rt.valueRange(value + bytes - 1, 1)]).toEqual([
+          true,
+          true,
+        ]);
+        expect(rt.valueRange(value + bytes, 1)).toBe(inside(value + bytes));
+      }
+      for (const at of gone) expect(rt.valueRange(at, 1)).toBe(inside(at));
+      expectSound(rt);
+    }
+  });
+
   it("when all ids were given out, those of live maps are passed over", () => {
     const debug = debugExports(rt);
     if (debug === undefined) return;
