@@ -276,8 +276,8 @@ describeEachBuild("BPF_BTF_LOAD", (build: Build) => {
   it("takes nothing for a blob: it has no header, wherever it is", async () => {
     const rt = await build.createRuntime();
     const [bad, log] = [0xfffffff0, rt.alloc(64)];
-    for (const ptr of [0, 8, bad])
-      expect(load(rt, new Uint8Array(0), { 0: ptr }), `${ptr}`).toBe(-EINVAL);
+    for (const place of [0, 8, bad])
+      expect(load(rt, new Uint8Array(0), { 0: place }), `${place}`).toBe(-EINVAL);
     expect(load(rt, new Uint8Array(0), { 0: bad, 8: log, 20: 64, 24: 1 })).toBe(-EINVAL);
     expect(load(rt, new Uint8Array(0), { 8: bad, 20: 64, 24: 1 })).toBe(-EFAULT);
     rt.dispose();
@@ -286,20 +286,20 @@ describeEachBuild("BPF_BTF_LOAD", (build: Build) => {
   it("says how long the log is, also when the blob or the log cannot be reached", async () => {
     const rt = await build.createRuntime();
     const blob = blobOf([int]);
-    const at = rt.alloc(blob.length);
-    new Uint8Array(rt.memory.buffer).set(blob, at);
-    const trueSize = (ptr: number, size: number, log: number, level: number): number[] => {
-      const attr = u32s(ptr, 0, log, 0, size, log === 0 ? 0 : 64, level, 77, 0, 0);
+    const here = rt.alloc(blob.length);
+    new Uint8Array(rt.memory.buffer).set(blob, here);
+    const trueSize = (place: number, size: number, log: number, level: number): number[] => {
+      const attr = u32s(place, 0, log, 0, size, log === 0 ? 0 : 64, level, 77, 0, 0);
       const ret = rt.bpf(uapi.BPF_BTF_LOAD, attr);
       return [Math.min(ret, 0), u32At(attr, 28)];
     };
-    expect(trueSize(at, blob.length, 0, 0)).toEqual([0, 0]);
+    expect(trueSize(here, blob.length, 0, 0)).toEqual([0, 0]);
     expect(trueSize(0, blob.length, 0, 0)).toEqual([-EFAULT, 0]);
     expect(trueSize(0, blob.length, 0, 1)).toEqual([-EFAULT, 0]);
-    expect(trueSize(at, blob.length - 1, 0, 0)).toEqual([-EINVAL, 0]);
-    expect(trueSize(at, blob.length, 0xfffffff0, 1)).toEqual([-EFAULT, 1]);
-    expect(trueSize(at, blob.length, 0, 16)).toEqual([-EINVAL, 77]);
-    expect(trueSize(at, (16 << 20) + 1, 0, 0)).toEqual([-E2BIG, 77]);
+    expect(trueSize(here, blob.length - 1, 0, 0)).toEqual([-EINVAL, 0]);
+    expect(trueSize(here, blob.length, 0xfffffff0, 1)).toEqual([-EFAULT, 1]);
+    expect(trueSize(here, blob.length, 0, 16)).toEqual([-EINVAL, 77]);
+    expect(trueSize(here, (16 << 20) + 1, 0, 0)).toEqual([-E2BIG, 77]);
     rt.dispose();
   });
 
