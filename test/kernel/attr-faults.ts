@@ -160,10 +160,12 @@ export class Faults {
       const other = random.pick(draft.buffers);
       // Which of a batch's arrays is written first is not the same.
       if (draft.cmd >= CMD.MAP_LOOKUP_BATCH && buffer.at >= 16 && other.at >= 16) return;
+      // A short one's ids are not patched any more.
+      if (((buffer.kind | other.kind) & BUF.TAIL) !== 0) return;
       const length = Math.max(buffer.length, other.length);
       const content = buffer.content ?? other.content ?? new Uint8Array(0);
       for (const one of [buffer, other]) {
-        one.kind = (one.kind & ~BUF.TAIL) | BUF.REG | BUF.IN;
+        one.kind |= BUF.REG | BUF.IN;
         Object.assign(one, { reg: SHARED_REGISTER, length, content });
       }
       return;
