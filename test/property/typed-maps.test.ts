@@ -1,172 +1,144 @@
-// Typed maps against JavaScript's Map: random sequences of every verb.
+// Typed maps of every type with keys against twins on which bpf(2) does the same: random sequences of every verb, with
+// random codecs, over several fds, while the memory grows, and at addresses beyond 2^31.
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { BPF_EXIST, BPF_NOEXIST, bytes, struct, u16, u32, u64 } from "../../ts/index.js";
-import type { Codec, HashMap } from "../../ts/index.js";
-import { describeEachBuild } from "../support/builds.js";
-import { codeOf } from "../support/errors.js";
+import {
+  array,
+  bits,
+  bytes,
+  cstring,
+  decode,
+  f64,
+  i32,
+  i64,
+  ipv4,
+  ipv6,
+  lpmKey,
+  struct,
+  u16be,
+  u32,
+  u64,
+  u8,
+  union,
+} from "../../ts/index.js";
+import type { AnyCodec } from "../../ts/index.js";
+import * as uapi from "../../ts/uapi.js";
+import { BUILDS, describeEachBuild, type RuntimeOptions } from "../support/builds.js";
+import { FirstFit } from "../support/first-fit.js";
+import { Random } from "../support/random.js";
+import { type Dress, Twins } from "../support/twins.js";
 
-/** Keys are numbers below 12 in some dress; values are numbers below 2^16 in another. */
-interface Dress<T> {
-  readonly codec: Codec<T>;
-  readonly on: (n: number) => T;
+const MIB = 1 << 20;
+const PAGE = 65536;
+
+function dress(codec: AnyCodec, of: Dress["of"]): Dress {
+  return { codec: codec as Dress["codec"], of };
 }
 
-function dress<T>(codec: Codec<T>, on: (n: number) => T): Dress<never> {
-  return { codec, on } as unknown as Dress<never>;
+function bytesOf(random: Random, size: number): Uint8Array {
+  return new Uint8Array(size).map(() => random.u32());
 }
 
-const Pair = struct({ low: u16, pad: u64, high: u32 });
-const KEYS = [
-  dress(u32, (n) => n),
-  dress(u64, (n) => BigInt(n) << 40n),
-  dress(bytes(16), (n) => new Uint8Array(16).fill(n)),
-  dress(bytes(5), (n) => new Uint8Array(5).fill(n)),
-  dress<unknown>(Pair as Codec<unknown>, (n) => ({ low: n, pad: 1n, high: n >> 2 })),
-];
-const VALUES = [
-  dress(u32, (n) => n),
-  dress(u64.asNumber, (n) => n * 2 ** 30),
-  dress(u64, BigInt),
-  dress<unknown>(Pair as Codec<unknown>, (n) => ({ low: n, pad: BigInt(n), high: n })),
-  dress(bytes(3), (n) => Uint8Array.of(n, n >> 8, 1)),
-];
+/** Any bytes are a value. */
+function anyBytes(codec: AnyCodec): Dress {
+  return dress(codec, (random) => decode(codec, bytesOf(random, codec.size)));
+}
 
-const MAX_ENTRIES = 8;
-
-const key = fc.nat(11);
-const value = fc.nat(65535);
-const step = fc.oneof(
-  fc.record({ verb: fc.constant("set" as const), key, value }),
-  fc.record({ verb: fc.constant("insert" as const), key, value }),
-  fc.record({ verb: fc.constant("replace" as const), key, value }),
-  fc.record({ verb: fc.constantFrom("get", "peek", "lookup", "has"), key }),
-  fc.record({ verb: fc.constantFrom("delete", "take"), key }),
-  fc.record({ verb: fc.constantFrom("updateBatch", "deleteBatch"), keys: fc.array(key), value }),
-  fc.record({
-    verb: fc.constantFrom("list", "batch", "batches", "next"),
-    count: fc.integer({ min: 1, max: 9 }),
-  }),
-  fc.record({ verb: fc.constantFrom("grow", "clear"), odds: fc.nat(9) }),
+const Packed = struct(
+  { a: u8, b: u16be, c: u64, d: bits(u32, 5), e: bits(u32, 20) },
+  { packed: true },
 );
-type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+const Nested = struct({ id: u32, at: struct({ ip: ipv4, port: u16be }), list: array(u8, 3) });
 
-/** The map, its model, and what both are asked. */
-class Pairing {
-  readonly map: HashMap<never>;
-  readonly model = new Map<number, number>();
-  readonly #key: (n: number) => never;
-  readonly #value: (n: number) => never;
-  readonly #grow: () => void;
+const DRESSES: readonly Dress[] = [
+  ...[u32, u64, i32, i64, u16be, ipv6, bytes(4), bytes(5), bytes(8), bytes(16), bytes(40)].map(
+    anyBytes,
+  ),
+  ...[Packed, Nested, struct({ low: u32, high: u64 })].map(anyBytes),
+  dress(u64.asNumber, (random) => random.u32() * 2 ** random.below(21)),
+  dress(f64, (random) => random.pick([0, -0, NaN, 0.5, random.u32()])),
+  dress(cstring(12), (random) => "abcdefghij".slice(random.below(11))),
+];
+/** As values only: what reading a union gives cannot be written. */
+const ADDRESS = dress(union({ v4: ipv4, v6: bytes(16) }), (random) => ({
+  v6: bytesOf(random, 16),
+}));
 
-  constructor(map: unknown, keys: Dress<never>, values: Dress<never>, grow: () => void) {
-    this.map = map as HashMap<never>;
-    this.#key = keys.on;
-    this.#value = values.on;
-    this.#grow = grow;
-  }
+const PREFIXES = [ipv4, ipv6, bytes(3)].map((data) =>
+  dress(lpmKey(data as AnyCodec), (random) => {
+    const address = new Uint8Array(data.size).map(() => random.pick([0, 128, 255]));
+    return { prefixlen: random.below(data.size * 8 + 1), data: decode(data as AnyCodec, address) };
+  }),
+);
 
-  #expected(n: number): unknown {
-    const found = this.model.get(n);
-    return found === undefined ? undefined : this.#value(found);
-  }
+const HASH_FLAGS = [0, uapi.BPF_F_ZERO_SEED, uapi.BPF_F_NO_PREALLOC];
+const LRU_FLAGS = [0, uapi.BPF_F_ZERO_SEED, uapi.BPF_F_NO_COMMON_LRU];
+const TYPES = [
+  { type: "hash", keys: DRESSES, flags: HASH_FLAGS },
+  { type: "percpu_hash", keys: DRESSES, flags: HASH_FLAGS },
+  { type: "lru_hash", keys: DRESSES, flags: LRU_FLAGS },
+  { type: "lru_percpu_hash", keys: DRESSES, flags: LRU_FLAGS },
+  { type: "array", keys: [dress(u32, () => 0)], flags: [0] },
+  { type: "percpu_array", keys: [dress(u32, () => 0)], flags: [0] },
+  { type: "lpm_trie", keys: PREFIXES, flags: [uapi.BPF_F_NO_PREALLOC] },
+] as const;
 
-  /** The error of an update, by the model. */
-  #refusal(n: number, mustBe: "present" | "absent" | "any"): string {
-    const has = this.model.has(n);
-    if (mustBe === "absent" && has) return "EEXIST";
-    if (mustBe === "present" && !has) return "ENOENT";
-    return !has && this.model.size === MAX_ENTRIES ? "E2BIG" : "none";
-  }
-
-  #update(n: number, v: number, mustBe: "present" | "absent" | "any", run: () => unknown): void {
-    const refusal = this.#refusal(n, mustBe);
-    expect(codeOf(run)).toBe(refusal);
-    if (refusal === "none") this.model.set(n, v);
-  }
-
-  run(s: Step): void {
-    const { map } = this;
-    if ("keys" in s) return this.#batch(s.verb === "updateBatch", s.keys, s.value);
-    if ("count" in s) return this.#walk(s.verb, s.count);
-    if ("odds" in s) return s.odds === 0 ? this.#rare(s.verb) : undefined;
-    const k = this.#key(s.key);
-    if ("value" in s) {
-      const v = this.#value(s.value);
-      if (s.verb === "set") this.#update(s.key, s.value, "any", () => map.set(k, v));
-      else if (s.verb === "insert") {
-        this.#update(s.key, s.value, "absent", () => map.update(k, v, BPF_NOEXIST));
-      } else this.#update(s.key, s.value, "present", () => map.update(k, v, BPF_EXIST));
-      return;
-    }
-    const expected = this.#expected(s.key);
-    if (s.verb === "has") expect(map.has(k)).toBe(this.model.has(s.key));
-    else if (s.verb === "delete") expect(map.delete(k)).toBe(this.model.delete(s.key));
-    else if (s.verb === "take") {
-      expect(map.lookupAndDelete(k)).toEqual(expected);
-      this.model.delete(s.key);
-    } else expect(map[s.verb](k)).toEqual(expected);
-    expect(map.size).toBe(this.model.size);
-    return undefined;
-  }
-
-  #batch(isUpdate: boolean, keys: number[], v: number): void {
-    const { map, model } = this;
-    let refusal = "none";
-    for (const n of keys) {
-      refusal = isUpdate ? this.#refusal(n, "any") : model.has(n) ? "none" : "ENOENT";
-      if (refusal !== "none") break;
-      if (isUpdate) model.set(n, v);
-      else model.delete(n);
-    }
-    const dressed = keys.map((n) => this.#key(n));
-    const entries = dressed.map((k) => [k, this.#value(v)] as const);
-    const run = isUpdate ? () => map.updateBatch(entries) : () => map.deleteBatch(dressed);
-    expect(codeOf(run)).toBe(refusal);
-  }
-
-  #walk(verb: string, count: number): void {
-    const { map, model } = this;
-    const expected = [...model].map(([n, v]) => [this.#key(n), this.#value(v)]);
-    let entries: unknown[] = [];
-    if (verb === "list") entries = [...map];
-    else if (verb === "batch") {
-      const cursor = map.batchCursor();
-      while (!cursor.done) entries.push(...map.lookupBatch(cursor, count));
-    } else if (verb === "batches") {
-      for (const { keys, values, count: n } of map.batches(count)) {
-        expect([keys.length, values.length]).toEqual([n, n]);
-        entries.push(...keys.map((k, i) => [k, values[i]]));
-      }
-    } else {
-      for (let k = map.nextKey(); k !== undefined; k = map.nextKey(k))
-        entries.push([k, map.get(k)]);
-    }
-    expect(entries.length).toBe(model.size);
-    expect(entries).toEqual(expect.arrayContaining(expected));
-  }
-
-  #rare(verb: string): void {
-    if (verb === "grow") return this.#grow();
-    this.map.clear();
-    this.model.clear();
-  }
+interface Place {
+  readonly options: RuntimeOptions;
+  readonly grow: () => void;
 }
 
-describeEachBuild("typed maps are Maps of limited size", (build) => {
-  for (const mapFlags of [0, 1]) {
-    test(`mapFlags ${mapFlags}`, async () => {
-      using rt = await build.createRuntime();
-      const dresses = fc.tuple(fc.constantFrom(...KEYS), fc.constantFrom(...VALUES));
+/** Where the runtime lives, with its memory growing. */
+const PLACES: Readonly<Record<string, (shared: boolean) => Place>> = {
+  "a memory of its own": (shared) => {
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 2048, shared });
+    return { options: { memory }, grow: () => void memory.grow(1) };
+  },
+  "the host's malloc": (shared) => {
+    const memory = new WebAssembly.Memory({ initial: 8, maximum: 2048, shared });
+    const heap = new FirstFit(memory, 64, 8 * PAGE);
+    const grow = (): void => void memory.grow(1);
+    let calls = 0;
+    const malloc = (size: number): number => {
+      if (++calls % 16 === 0 && calls < 8000) grow();
+      return heap.malloc(size);
+    };
+    return { options: { memory, malloc, free: heap.free }, grow };
+  },
+  "high addresses": (shared) => {
+    const memory = new WebAssembly.Memory({ initial: 65536, maximum: 65536, shared });
+    const arena = { base: 0x9000_0000, limit: 0x9000_0000 + 8 * MIB };
+    return { options: { memory, arena }, grow: () => {} };
+  },
+};
+
+describeEachBuild("typed maps do what bpf(2) does", (build) => {
+  for (const [place, settle] of Object.entries(PLACES)) {
+    test(`in ${place}`, async () => {
+      const { options, grow } = settle(build.name === "shared");
+      using rt = await build.createRuntime({ ...options, cpus: 2, seed: 1 });
+      using other = await (BUILDS[0] as typeof build).createRuntime({ cpus: 2, seed: 1 });
+      // The tables of fds and maps grow once.
+      const many = Array.from({ length: 40 }, () =>
+        rt.createMap({ type: "array", value: u32, maxEntries: 1 }),
+      );
+      for (const map of many) map.close();
+      const used = rt.exports.mem_used();
       fc.assert(
-        fc.property(dresses, fc.array(step, { maxLength: 60 }), ([keys, values], steps) => {
-          const spec = { type: "hash", maxEntries: MAX_ENTRIES, mapFlags } as const;
-          using map = rt.createMap({ ...spec, key: keys.codec, value: values.codec });
-          const pairing = new Pairing(map, keys, values, () => void rt.memory.grow(1));
-          for (const s of steps) pairing.run(s);
+        fc.property(fc.nat(), fc.integer({ min: 1, max: 100 }), (seed, steps) => {
+          const random = new Random(seed);
+          const { type, keys, flags } = random.pick(TYPES);
+          const maxEntries = 2 + random.below(12);
+          const [key, value] = [random.pick<Dress>(keys), random.pick([...DRESSES, ADDRESS])];
+          const spec = { type, mapFlags: random.pick<number>(flags), maxEntries, key, value };
+          {
+            using twins = new Twins(rt, other, spec, random, random.oneIn(2) ? grow : () => {});
+            for (let i = 0; i < steps; i++) twins.step();
+          }
+          expect(rt.exports.mem_used()).toBe(used);
         }),
-        { numRuns: 150 },
+        { numRuns: 60 },
       );
     });
   }
