@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { describeEachBuild } from "../support/builds.js";
-import { Machine, u32Bytes, u32Of } from "../support/machine.js";
+import { Machine, u32s, u32At } from "../support/machine.js";
 
 const { E2BIG, EBADF, ENOENT } = uapi;
 const CAPACITY = 3;
@@ -43,10 +43,10 @@ function run(m: Machine, { isArray, noPrealloc, ops }: Scenario): void {
     return !isArray && !model.has(key) && model.size === CAPACITY ? -E2BIG : 0;
   };
   for (const { op: name, key, inner } of ops) {
-    const bytes = u32Bytes(key);
+    const bytes = u32s(key);
     if (name === "put") {
       const expected = expectedPut(key, inner);
-      const value = u32Bytes(isOpen[inner] ? (fds[inner] as number) : -1);
+      const value = u32s(isOpen[inner] ? (fds[inner] as number) : -1);
       expect(m.client.update(outer, bytes, value)).toBe(expected);
       if (expected === 0) model.set(key, inner);
     } else if (name === "delete") {
@@ -57,7 +57,7 @@ function run(m: Machine, { isArray, noPrealloc, ops }: Scenario): void {
     } else if (name === "lookup") {
       const { ret, out } = m.client.lookup(outer, bytes, 4);
       const expected = model.get(key);
-      expect(ret < 0 ? ret : u32Of(out)).toBe(expected === undefined ? -ENOENT : ids[expected]);
+      expect(ret < 0 ? ret : u32At(out)).toBe(expected === undefined ? -ENOENT : ids[expected]);
     } else if (isOpen[inner]) {
       m.client.close(fds[inner] as number);
       isOpen[inner] = false;

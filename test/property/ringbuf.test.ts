@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { BPF_MAP_TYPE_RINGBUF } from "../../ts/uapi.js";
 import { describeEachBuild } from "../support/builds.js";
-import { Machine, u32Bytes } from "../support/machine.js";
+import { Machine, u32s } from "../support/machine.js";
 
 const SIZE = 4096;
 const BUSY = 0x80000000;
@@ -75,7 +75,7 @@ function run(m: Machine, steps: { op: string; n: number }[]): void {
       expect(m.u32(at)).toBe(record.size | bit);
       expect(m.bytes(at + 8, record.size).every((byte) => byte === record.fill)).toBe(true);
       consumed += total(record.size);
-      m.put(base, u32Bytes(consumed, 0));
+      m.put(base, u32s(consumed, 0));
       records.shift();
     }
   };

@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { describeEachBuild } from "../support/builds.js";
 import { jhash } from "../support/jhash.js";
-import { Machine, u32Bytes } from "../support/machine.js";
+import { Machine, u32s } from "../support/machine.js";
 
 const { BPF_F_FAST_STACK_CMP, BPF_F_REUSE_STACKID, EEXIST, EFAULT, ENOENT, ENOMEM } = uapi;
 const DEPTH = 4;
@@ -34,7 +34,7 @@ const scenario = fc.record({
 type Scenario = typeof scenario extends fc.Arbitrary<infer T> ? T : never;
 
 function ipBytes(stack: readonly number[]): Uint8Array {
-  return u32Bytes(...stack.flatMap((ip) => [ip, 0]));
+  return u32s(...stack.flatMap((ip) => [ip, 0]));
 }
 
 /** What bpf_get_stackid answers, and the table after it. */
@@ -68,14 +68,14 @@ function run(m: Machine, chain: number, { maxEntries, ops }: Scenario): void {
   const table = new Map<number, number[]>();
   for (const step of ops) {
     if (step.op === "add") {
-      m.put(chain, u32Bytes(step.stack.length, 0));
+      m.put(chain, u32s(step.stack.length, 0));
       m.put(chain + 8, ipBytes(step.stack));
       const flags = BigInt(step.flags);
       const id = Number(m.runtime.exports.bpf_get_stackid(chain, m.handle(fd), flags));
       expect(id).toBe(add(table, step, maxEntries, nBuckets));
       continue;
     }
-    const key = u32Bytes(step.id);
+    const key = u32s(step.id);
     const stack = table.get(step.id);
     if (step.op === "delete") {
       const expected = step.id >= nBuckets ? -uapi.E2BIG : stack === undefined ? -ENOENT : 0;

@@ -5,7 +5,7 @@ import { u32At } from "./bytes.js";
 import type { CreateSpec } from "./attr.js";
 import type { Build, Runtime, RuntimeOptions } from "./builds.js";
 
-export { u32At as u32Of, u32s as u32Bytes } from "./bytes.js";
+export { u32At, u32s } from "./bytes.js";
 
 export class Machine {
   readonly runtime: Runtime;

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { describeEachBuild } from "../support/builds.js";
-import { Machine, u32Bytes } from "../support/machine.js";
+import { Machine, u32s } from "../support/machine.js";
 
 const { BPF_F_NUMA_NODE, BPF_F_ZERO_SEED, BPF_MAP_TYPE_BLOOM_FILTER } = uapi;
 const { E2BIG, EFAULT, EINVAL, ENOENT, ENOTSUPP, EOPNOTSUPP } = uapi;
@@ -27,10 +27,10 @@ describeEachBuild("bloom filter", (build) => {
 
   it("64 bits and three hashes: the kernel's one false positive below 200", () => {
     const fd = create(4, 4, 3n, BPF_F_ZERO_SEED);
-    for (const n of [1, 2, 3]) expect(push(fd, u32Bytes(n))).toBe(0);
+    for (const n of [1, 2, 3]) expect(push(fd, u32s(n))).toBe(0);
     const found: number[] = [];
     for (let n = 0; n < 200; n++) {
-      const ret = m.client.test(fd, u32Bytes(n));
+      const ret = m.client.test(fd, u32s(n));
       expect([0, -ENOENT]).toContain(ret);
       if (ret === 0) found.push(n);
     }
@@ -108,16 +108,15 @@ describeEachBuild("bloom filter", (build) => {
 
   it("max_entries is a hint: additions never fail", () => {
     const fd = create(4, 10);
-    for (let n = 0; n < 1000; n++) expect(push(fd, u32Bytes(n))).toBe(0);
-    for (let n = 0; n < 1000; n++) expect(m.client.test(fd, u32Bytes(n))).toBe(0);
+    for (let n = 0; n < 1000; n++) expect(push(fd, u32s(n))).toBe(0);
+    for (let n = 0; n < 1000; n++) expect(m.client.test(fd, u32s(n))).toBe(0);
   });
 
   it("refuses what it does not have", () => {
     const fd = create(4, 10);
-    for (const flags of [1, 2, 3, 10000, 2 ** 32])
-      expect(push(fd, u32Bytes(1), flags)).toBe(-EINVAL);
-    expect(m.client.update(fd, null, u32Bytes(1), 4)).toBe(-EINVAL);
-    expect(m.client.update(fd, u32Bytes(0), u32Bytes(1))).toBe(-EINVAL);
+    for (const flags of [1, 2, 3, 10000, 2 ** 32]) expect(push(fd, u32s(1), flags)).toBe(-EINVAL);
+    expect(m.client.update(fd, null, u32s(1), 4)).toBe(-EINVAL);
+    expect(m.client.update(fd, u32s(0), u32s(1))).toBe(-EINVAL);
     expect(m.client.test(fd, null)).toBe(-EFAULT);
     expect(m.client.delete(fd, null)).toBe(-EOPNOTSUPP);
     expect(m.client.nextKey(fd, null, 4).ret).toBe(-EOPNOTSUPP);

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { describeEachBuild } from "../support/builds.js";
-import { Machine, u32Bytes } from "../support/machine.js";
+import { Machine, u32s } from "../support/machine.js";
 
 const { E2BIG, EFAULT, EINVAL } = uapi;
 
@@ -23,11 +23,11 @@ describeEachBuild("dynptr", (build) => {
   afterEach(() => m.dispose());
 
   it("of memory: reads, writes and slices within its size", () => {
-    const data = m.put(m.area(16), u32Bytes(1, 2, 3, 4));
+    const data = m.put(m.area(16), u32s(1, 2, 3, 4));
     const other = m.area(16);
     expect(core.bpf_dynptr_from_mem(data, 16, 0n, dynptr)).toBe(0);
     expect(core.bpf_dynptr_read(other, 8, dynptr, 4, 0n)).toBe(0);
-    expect(m.bytes(other, 8)).toEqual(u32Bytes(2, 3));
+    expect(m.bytes(other, 8)).toEqual(u32s(2, 3));
     expect(core.bpf_dynptr_write(dynptr, 12, other, 4, 0n)).toBe(0);
     expect(m.u32(data + 12)).toBe(2);
     expect(core.bpf_dynptr_data(dynptr, 8, 8) >>> 0).toBe(data + 8);

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { type CreateSpec, writeCreateAttr } from "../support/attr.js";
 import { describeEachBuild } from "../support/builds.js";
-import { Machine, u32Bytes, u32Of } from "../support/machine.js";
+import { Machine, u32s, u32At } from "../support/machine.js";
 import { walk } from "../support/walk.js";
 
 const { BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH } = uapi;
@@ -23,7 +23,7 @@ const outerSpec = (type: number, innerMapFd: number, maxEntries = 4, flags = 0):
   innerMapFd,
   flags,
 });
-const key = (n: number): Uint8Array => u32Bytes(n);
+const key = (n: number): Uint8Array => u32s(n);
 
 describeEachBuild("maps of maps", (build) => {
   let m: Machine;
@@ -34,11 +34,11 @@ describeEachBuild("maps of maps", (build) => {
   afterEach(() => m.dispose());
 
   const put = (outer: number, n: number, fd: number, flags = 0): number =>
-    m.client.update(outer, key(n), u32Bytes(fd), flags);
+    m.client.update(outer, key(n), u32s(fd), flags);
   const idOf = (fd: number): number => m.client.info(fd).info?.id ?? -1;
   const get = (outer: number, n: number): number => {
     const { ret, out } = m.client.lookup(outer, key(n), 4);
-    return ret < 0 ? ret : u32Of(out);
+    return ret < 0 ? ret : u32At(out);
   };
   /** The id still names a map. */
   const lives = (id: number): boolean => {
@@ -111,8 +111,8 @@ describeEachBuild("maps of maps", (build) => {
       for (const keySize of [1, 3, 8, 16, 33]) {
         const outer = m.create({ ...hash, keySize });
         const longKey = new Uint8Array(keySize).fill(7);
-        expect(m.client.update(outer, longKey, u32Bytes(inner))).toBe(0);
-        expect(u32Of(m.client.lookup(outer, longKey, 4).out)).toBe(idOf(inner));
+        expect(m.client.update(outer, longKey, u32s(inner))).toBe(0);
+        expect(u32At(m.client.lookup(outer, longKey, 4).out)).toBe(idOf(inner));
       }
     });
 
@@ -264,7 +264,7 @@ describeEachBuild("maps of maps", (build) => {
       const inner = m.create(ARRAY);
       const outer = m.create(outerSpec(type, inner));
       put(outer, 3, inner);
-      m.client.update(inner, key(1), u32Bytes(5, 6));
+      m.client.update(inner, key(1), u32s(5, 6));
       const keyPtr = m.put(m.area(4), key(3));
       const map = m.handle(outer);
       const handle = core.bpf_map_lookup_elem(map, keyPtr) >>> 0;
@@ -312,23 +312,23 @@ describeEachBuild("maps of maps", (build) => {
   it("array batches skip empty slots", () => {
     const inner = m.create(ARRAY);
     const outer = m.create(outerSpec(BPF_MAP_TYPE_ARRAY_OF_MAPS, inner, 6));
-    const fds = u32Bytes(inner, inner, inner);
-    const keys = u32Bytes(1, 2, 5);
+    const fds = u32s(inner, inner, inner);
+    const keys = u32s(1, 2, 5);
     expect(m.client.updateBatch({ fd: outer, keys, values: fds, count: 3 }).ret).toBe(0);
     const batch = { fd: outer, keySize: 4, valueSize: 4, tokenSize: 4, token: null };
     const first = m.client.lookupBatch({ ...batch, count: 2 });
-    expect([first.ret, first.count, ...first.keys]).toEqual([0, 2, ...u32Bytes(1, 2)]);
-    expect([...first.values]).toEqual([...u32Bytes(idOf(inner), idOf(inner))]);
+    expect([first.ret, first.count, ...first.keys]).toEqual([0, 2, ...u32s(1, 2)]);
+    expect([...first.values]).toEqual([...u32s(idOf(inner), idOf(inner))]);
     const rest = m.client.lookupBatch({ ...batch, token: first.token, count: 9 });
-    expect([rest.ret, rest.count, ...rest.keys]).toEqual([-ENOENT, 1, ...u32Bytes(5)]);
+    expect([rest.ret, rest.count, ...rest.keys]).toEqual([-ENOENT, 1, ...u32s(5)]);
     expect(m.client.lookupAndDeleteBatch({ ...batch, count: 1 }).ret).toBe(-ENOTSUPP);
     expect(m.client.deleteBatch({ fd: outer, keys, values: null, count: 3 }).ret).toBe(-ENOTSUPP);
     // The cursor is what was walked over, shown or not.
-    expect([...(rest.token ?? [])]).toEqual([...u32Bytes(5)]);
+    expect([...(rest.token ?? [])]).toEqual([...u32s(5)]);
     expect(m.client.delete(outer, key(5))).toBe(0);
     const all = m.client.lookupBatch({ ...batch, count: 4 });
-    expect([all.ret, all.count, ...(all.token ?? [])]).toEqual([-ENOENT, 2, ...u32Bytes(5)]);
-    const bad = m.client.updateBatch({ fd: outer, keys, values: u32Bytes(inner, 1), count: 2 });
+    expect([all.ret, all.count, ...(all.token ?? [])]).toEqual([-ENOENT, 2, ...u32s(5)]);
+    const bad = m.client.updateBatch({ fd: outer, keys, values: u32s(inner, 1), count: 2 });
     expect([bad.ret, bad.count]).toEqual([-EINVAL, 1]);
   });
 
@@ -337,8 +337,8 @@ describeEachBuild("maps of maps", (build) => {
     const outer = m.create(outerSpec(BPF_MAP_TYPE_HASH_OF_MAPS, template, 8));
     const fds = Array.from({ length: 8 }, () => m.create(ARRAY));
     const ids = fds.map(idOf);
-    const keys = u32Bytes(...ids);
-    const values = u32Bytes(...fds);
+    const keys = u32s(...ids);
+    const values = u32s(...fds);
     expect(m.client.updateBatch({ fd: outer, keys, values, count: 8 }).ret).toBe(0);
     for (const fd of fds) m.client.close(fd);
     const batch = { fd: outer, keySize: 4, valueSize: 4, tokenSize: 4, token: null, count: 8 };
@@ -346,7 +346,7 @@ describeEachBuild("maps of maps", (build) => {
     expect([all.ret, all.count]).toEqual([-ENOENT, 8]);
     // Keys are the ids, so keys and values read the same.
     expect(all.values).toEqual(all.keys);
-    const gone = u32Bytes(ids[0] as number);
+    const gone = u32s(ids[0] as number);
     expect(m.client.deleteBatch({ fd: outer, keys: gone, values: null, count: 1 }).ret).toBe(0);
     expect(ids.map(lives)).toEqual([false, ...ids.slice(1).map(() => true)]);
     const drained = m.client.lookupAndDeleteBatch(batch);

@@ -237,8 +237,8 @@ describe("createRuntime", () => {
 
   it("shares no runtime whose memory comes from the host's malloc", async () => {
     const given = memory(2, 20, true);
-    const malloc = (): number => given.grow(1) * PAGE;
-    using rt = await createRuntime({ memory: given, shared: true, malloc, free: () => {} });
+    const take = (): number => given.grow(1) * PAGE;
+    using rt = await createRuntime({ memory: given, shared: true, malloc: take, free: () => {} });
     expect(() => rt.share()).toThrow(/^share: the host's malloc/);
   });
 

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { describeEachBuild } from "../support/builds.js";
 import { codeOf } from "../support/errors.js";
-import { Machine, u32Bytes } from "../support/machine.js";
+import { Machine, u32s } from "../support/machine.js";
 
 const { BPF_F_CURRENT_CPU, BPF_MAP_TYPE_PERF_EVENT_ARRAY } = uapi;
 const { E2BIG, EBADF, EFAULT, EINVAL, ENOENT, ENOSPC, ENOTSUPP, EOPNOTSUPP } = uapi;
@@ -24,7 +24,7 @@ describeEachBuild("perf event array", (build) => {
     return m.client.create({ type, keySize: 4, valueSize: 4, maxEntries, flags });
   };
   const put = (map: number, index: number, fd: number, flags = 0): number =>
-    m.client.update(map, u32Bytes(index), u32Bytes(fd), flags);
+    m.client.update(map, u32s(index), u32s(fd), flags);
 
   it("checks flags, index and fd in this order; nothing can be looked up", () => {
     for (const flags of [1, 2, 0x80, 0x400]) expect(create(2, flags)).toBe(-EINVAL);
@@ -35,10 +35,10 @@ describeEachBuild("perf event array", (build) => {
     expect(put(fd, 9, -1)).toBe(-E2BIG);
     expect([put(fd, 1, -1), put(fd, 1, fd)]).toEqual([-EBADF, -EBADF]);
     expect(put(fd, 1, event)).toBe(0);
-    const key = u32Bytes(1);
+    const key = u32s(1);
     expect(m.client.lookup(fd, key, 4).ret).toBe(-ENOTSUPP);
     expect([m.client.delete(fd, key), m.client.delete(fd, key)]).toEqual([0, -ENOENT]);
-    expect(m.client.delete(fd, u32Bytes(2))).toBe(-E2BIG);
+    expect(m.client.delete(fd, u32s(2))).toBe(-E2BIG);
     expect(m.client.nextKey(fd, key, 4).ret).toBe(-ENOENT);
     expect(m.runtime.close(event)).toBe(0);
   });
@@ -100,7 +100,7 @@ describeEachBuild("perf event array", (build) => {
       4052,
     ]);
     // The reader is through; the next records come round the end and pad with what lay there.
-    m.put(pages + 1032, u32Bytes(m.u32(pages + 1024)));
+    m.put(pages + 1032, u32s(m.u32(pages + 1024)));
     m.bytes(data, 8192).fill(0);
     for (let n = 0; n < 3; n++) expect(output(1)).toBe(0);
     expect([...m.bytes(first + 24 + 8, 8)]).toEqual([4, 0, 0, 0, 0, 0xa5, 0xa5, 0xa5]);

@@ -4,12 +4,12 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import type { BytesResult } from "../support/bpf.js";
 import { describeEachBuild } from "../support/builds.js";
-import { Machine, u32Bytes, u32Of } from "../support/machine.js";
+import { Machine, u32s, u32At } from "../support/machine.js";
 
 const { BPF_EXIST, BPF_NOEXIST, BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK } = uapi;
 const { E2BIG, EFAULT, EINVAL, ENOENT, ENOTSUPP, EPERM } = uapi;
 
-const read = ({ ret, out }: BytesResult): number => (ret < 0 ? ret : u32Of(out));
+const read = ({ ret, out }: BytesResult): number => (ret < 0 ? ret : u32At(out));
 
 describeEachBuild("queue and stack", (build) => {
   let m: Machine;
@@ -22,7 +22,7 @@ describeEachBuild("queue and stack", (build) => {
   const create = (type: number, maxEntries = 3, valueSize = 4, flags = 0): number =>
     m.client.create({ type, keySize: 0, valueSize, maxEntries, flags });
   const push = (fd: number, value: number, flags = 0): number =>
-    m.client.update(fd, null, u32Bytes(value), flags);
+    m.client.update(fd, null, u32s(value), flags);
   const peek = (fd: number): number => read(m.client.lookup(fd, null, 4));
   const pop = (fd: number): number => read(m.client.lookupAndDelete(fd, null, 4));
 
@@ -76,8 +76,8 @@ describeEachBuild("queue and stack", (build) => {
     const fd = create(BPF_MAP_TYPE_QUEUE);
     for (const flags of [BPF_NOEXIST, 3, 8, 2 ** 32]) expect(push(fd, 1, flags)).toBe(-EINVAL);
     expect(push(fd, 1)).toBe(0);
-    const key = u32Bytes(0);
-    expect(m.client.update(fd, key, u32Bytes(1))).toBe(-EINVAL);
+    const key = u32s(0);
+    expect(m.client.update(fd, key, u32s(1))).toBe(-EINVAL);
     expect(m.client.lookup(fd, key, 4).ret).toBe(-EINVAL);
     expect(m.client.lookupAndDelete(fd, null, 4, 4).ret).toBe(-EINVAL);
     expect(m.client.delete(fd, null)).toBe(-EINVAL);
@@ -118,7 +118,7 @@ describeEachBuild("queue and stack", (build) => {
     const core = m.runtime.exports;
     const fd = create(BPF_MAP_TYPE_STACK, 1, 8);
     const map = m.handle(fd);
-    const value = m.put(m.area(8), u32Bytes(0x11111111, 0x22222222));
+    const value = m.put(m.area(8), u32s(0x11111111, 0x22222222));
     expect(core.bpf_map_push_elem(map, value, 0n)).toBe(0);
     expect(core.bpf_map_push_elem(map, value, 0n)).toBe(-E2BIG);
     expect(core.bpf_map_push_elem(map, value, 1n)).toBe(-EINVAL);
@@ -137,7 +137,7 @@ describeEachBuild("queue and stack", (build) => {
   it("bpf_helper_call knows 87, 88 and 89, and the element helpers refuse the type", () => {
     const core = m.runtime.exports;
     const map = m.handle(create(BPF_MAP_TYPE_QUEUE));
-    const value = m.put(m.area(4), u32Bytes(9));
+    const value = m.put(m.area(4), u32s(9));
     const args = [BigInt(map), BigInt(value), 0n, 0n, 0n] as const;
     expect(core.bpf_helper_call(87, ...args)).toBe(0n);
     expect(core.bpf_helper_call(89, ...args)).toBe(0n);

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { describeEachBuild } from "../support/builds.js";
-import { Machine, u32Bytes } from "../support/machine.js";
+import { Machine, u32s } from "../support/machine.js";
 
 const { BPF_MAP_TYPE_RINGBUF, BPF_RB_AVAIL_DATA, BPF_RB_CONS_POS, BPF_RB_PROD_POS } = uapi;
 const { BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE } = uapi;
@@ -37,7 +37,7 @@ describeEachBuild("ring buffer", (build) => {
   const query = (map: number, what: number): number =>
     Number(core().bpf_ringbuf_query(map, BigInt(what)));
   const setConsumer = (base: number, pos: number): void => {
-    m.put(base, u32Bytes(pos, 0));
+    m.put(base, u32s(pos, 0));
   };
 
   describe("bpf(2)", () => {
@@ -65,7 +65,7 @@ describeEachBuild("ring buffer", (build) => {
       expect(m.client.delete(fd, null)).toBe(-ENOTSUPP);
       expect(m.client.nextKey(fd, null, 4).ret).toBe(-ENOTSUPP);
       expect(m.client.lookupAndDelete(fd, null, 4).ret).toBe(-ENOTSUPP);
-      expect(m.client.lookup(fd, u32Bytes(0), 4).ret).toBe(-EINVAL);
+      expect(m.client.lookup(fd, u32s(0), 4).ret).toBe(-EINVAL);
     });
 
     it("maps what the kernel maps", () => {
@@ -214,11 +214,11 @@ describeEachBuild("ring buffer", (build) => {
       setConsumer(base, PAGE - 24);
       const record = reserve(map, 40);
       expect(record).toBe(data + PAGE - 16);
-      m.put(record, u32Bytes(1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
+      m.put(record, u32s(1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
       expect(m.u32(data)).toBe(((PAGE - 32) | DISCARD) >>> 0);
       core().bpf_ringbuf_submit(record, 0n);
-      expect(m.bytes(data, 24)).toEqual(u32Bytes(5, 6, 7, 8, 9, 10));
-      expect(m.bytes(record, 40)).toEqual(u32Bytes(1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
+      expect(m.bytes(data, 24)).toEqual(u32s(5, 6, 7, 8, 9, 10));
+      expect(m.bytes(record, 40)).toEqual(u32s(1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
     });
 
     it("what a program leaves alone in a record that wraps is what the ring held there", () => {
@@ -232,7 +232,7 @@ describeEachBuild("ring buffer", (build) => {
       const record = reserve(map, 40);
       const before = [...m.bytes(base + 2 * PAGE, 24)];
       expect([...m.bytes(record + 16, 24)]).toEqual(before);
-      m.put(record + 24, u32Bytes(1));
+      m.put(record + 24, u32s(1));
       core().bpf_ringbuf_submit(record, 0n);
       expect(before.slice(8)).toEqual(Array.from({ length: 16 }, () => 7));
       const after = [...before.slice(0, 8), 1, 0, 0, 0, ...before.slice(12)];
@@ -246,7 +246,7 @@ describeEachBuild("ring buffer", (build) => {
       const base = pages(fd);
       const [one, two] = [base + 2 * PAGE, base + 3 * PAGE];
       const early = reserve(map, 8);
-      m.put(early, u32Bytes(1, 2));
+      m.put(early, u32s(1, 2));
       core().bpf_ringbuf_submit(early, 0n);
       mmap(fd, PAGE, 3 * PAGE);
       const same = (): void => expect(m.bytes(one, PAGE)).toEqual(m.bytes(two, PAGE));
@@ -271,10 +271,10 @@ describeEachBuild("ring buffer", (build) => {
       core().bpf_ringbuf_discard(reserve(map, PAGE - 32), 0n);
       setConsumer(base, PAGE - 24);
       const record = reserve(map, 40);
-      m.put(record, u32Bytes(1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
+      m.put(record, u32s(1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
       mmap(fd, 0, 4 * PAGE);
       core().bpf_ringbuf_submit(record, 0n);
-      expect(m.bytes(record, 40)).toEqual(u32Bytes(1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
+      expect(m.bytes(record, 40)).toEqual(u32s(1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
       expect(m.bytes(base + 2 * PAGE, PAGE)).toEqual(m.bytes(base + 3 * PAGE, PAGE));
     });
   });
@@ -283,9 +283,9 @@ describeEachBuild("ring buffer", (build) => {
     const fd = create();
     const map = m.handle(fd);
     const base = pages(fd);
-    const data = m.put(m.area(16), u32Bytes(7, 8, 9));
+    const data = m.put(m.area(16), u32s(7, 8, 9));
     expect(core().bpf_ringbuf_output(map, data, 12, 0n)).toBe(0);
-    expect(m.bytes(base + 2 * PAGE, 20)).toEqual(u32Bytes(12, 3, 7, 8, 9));
+    expect(m.bytes(base + 2 * PAGE, 20)).toEqual(u32s(12, 3, 7, 8, 9));
     expect(core().bpf_ringbuf_output(map, data, 12, 4n)).toBe(-EINVAL);
     expect(core().bpf_ringbuf_output(map, data, 12, 1n << 32n)).toBe(-EINVAL);
     expect(core().bpf_ringbuf_output(0, data, 12, 0n)).toBe(-EINVAL);

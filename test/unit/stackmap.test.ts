@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { describeEachBuild } from "../support/builds.js";
 import { jhash } from "../support/jhash.js";
-import { Machine, u32Bytes, u32Of } from "../support/machine.js";
+import { Machine, u32s, u32At } from "../support/machine.js";
 import { walk } from "../support/walk.js";
 
 const { BPF_F_FAST_STACK_CMP, BPF_F_REUSE_STACKID, BPF_F_STACK_BUILD_ID } = uapi;
@@ -12,7 +12,7 @@ const { BPF_MAP_TYPE_STACK_TRACE, E2BIG, EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM 
 
 /** Addresses as the u32 words of their u64s. */
 function ipBytes(...ips: number[]): Uint8Array {
-  return u32Bytes(...ips.flatMap((ip) => [ip, 0]));
+  return u32s(...ips.flatMap((ip) => [ip, 0]));
 }
 
 describeEachBuild("stack trace map", (build) => {
@@ -30,7 +30,7 @@ describeEachBuild("stack trace map", (build) => {
     return m.client.create({ type, keySize: 4, valueSize, maxEntries, flags });
   };
   const idOf = (fd: number, ips: number[], flags = 0): number => {
-    m.put(chain, u32Bytes(ips.length, 0));
+    m.put(chain, u32s(ips.length, 0));
     m.put(chain + 8, ipBytes(...ips));
     return Number(m.runtime.exports.bpf_get_stackid(chain, m.handle(fd), BigInt(flags)));
   };
@@ -63,7 +63,7 @@ describeEachBuild("stack trace map", (build) => {
     const id = idOf(fd, ips);
     expect(id).toBe(jhash(ipBytes(...ips), 0) & 3);
     expect(idOf(fd, ips)).toBe(id);
-    const { ret, out } = m.client.lookup(fd, u32Bytes(id), 64);
+    const { ret, out } = m.client.lookup(fd, u32s(id), 64);
     expect([ret, out]).toEqual([0, new Uint8Array([...ipBytes(...ips), ...new Uint8Array(40)])]);
     expect(idOf(fd, [99, 98, ...ips], 2)).toBe(id);
   });
@@ -75,7 +75,7 @@ describeEachBuild("stack trace map", (build) => {
     expect(idOf(fd, b)).toBe(-EEXIST);
     expect(idOf(fd, b, BPF_F_FAST_STACK_CMP)).toBe(-EEXIST);
     expect(idOf(fd, b, BPF_F_REUSE_STACKID)).toBe(id);
-    expect(u32Of(m.client.lookup(fd, u32Bytes(id), 64).out)).toBe(b[0]);
+    expect(u32At(m.client.lookup(fd, u32s(id), 64).out)).toBe(b[0]);
     expect(idOf(fd, a)).toBe(-EEXIST);
   });
 
@@ -91,7 +91,7 @@ describeEachBuild("stack trace map", (build) => {
     }
     expect(stored).toBe(5);
     expect(refused).toBeGreaterThan(0);
-    expect(m.client.delete(fd, u32Bytes(8))).toBe(-E2BIG);
+    expect(m.client.delete(fd, u32s(8))).toBe(-E2BIG);
     const first = m.client.nextKey(fd, null, 4).out;
     expect(m.client.delete(fd, first)).toBe(0);
     expect(m.client.delete(fd, first)).toBe(-ENOENT);
@@ -118,26 +118,26 @@ describeEachBuild("stack trace map", (build) => {
     }
     const walked = walk(m.client, fd);
     expect(walked).toEqual([...ids].toSorted((a, b) => a - b));
-    expect(u32Of(m.client.nextKey(fd, u32Bytes(1000), 4).out)).toBe(walked[0]);
+    expect(u32At(m.client.nextKey(fd, u32s(1000), 4).out)).toBe(walked[0]);
   });
 
   it("lookup and delete takes a stack out; updates are refused", () => {
     const fd = create(4);
-    const key = u32Bytes(idOf(fd, [7]));
+    const key = u32s(idOf(fd, [7]));
     for (const flags of [0, 1, 2])
       expect(m.client.update(fd, key, ipBytes(1, 2, 3, 4, 5, 6, 7, 8), flags)).toBe(-EINVAL);
     expect(m.client.lookupAndDelete(fd, key, 64, 4).ret).toBe(-EINVAL);
-    expect(u32Of(m.client.lookupAndDelete(fd, key, 64).out)).toBe(7);
+    expect(u32At(m.client.lookupAndDelete(fd, key, 64).out)).toBe(7);
     expect(m.client.lookup(fd, key, 64).ret).toBe(-ENOENT);
-    expect(m.client.lookup(fd, u32Bytes(4), 64).ret).toBe(-ENOENT);
+    expect(m.client.lookup(fd, u32s(4), 64).ret).toBe(-ENOENT);
   });
 
   it("deep stacks are cut, skipped frames left out, empty ones refused", () => {
     const fd = create(4, 16);
     const id = idOf(fd, [1, 2, 3, 4]);
-    expect(m.client.lookup(fd, u32Bytes(id), 16).out).toEqual(ipBytes(1, 2));
+    expect(m.client.lookup(fd, u32s(id), 16).out).toEqual(ipBytes(1, 2));
     const skipped = idOf(fd, [1, 2, 3, 4], 2 | BPF_F_REUSE_STACKID);
-    expect(m.client.lookup(fd, u32Bytes(skipped), 16).out).toEqual(ipBytes(3, 4));
+    expect(m.client.lookup(fd, u32s(skipped), 16).out).toEqual(ipBytes(3, 4));
     expect(idOf(fd, [1, 2], 2)).toBe(-EFAULT);
     expect(idOf(fd, [])).toBe(-EFAULT);
     expect(idOf(fd, [1], 0x800)).toBe(-EINVAL);
@@ -150,8 +150,8 @@ describeEachBuild("stack trace map", (build) => {
     const fd = create(4, 64, BPF_F_STACK_BUILD_ID);
     const id = idOf(fd, [0x1234]);
     expect(idOf(fd, [0x1234])).toBe(id);
-    const { out } = m.client.lookup(fd, u32Bytes(id), 64);
-    expect([u32Of(out), u32Of(out, 24), out.length]).toEqual([2, 0x1234, 64]);
+    const { out } = m.client.lookup(fd, u32s(id), 64);
+    expect([u32At(out), u32At(out, 24), out.length]).toEqual([2, 0x1234, 64]);
   });
 
   it("bpf_helper_call knows 27, and no other helper takes the map", () => {
@@ -161,7 +161,7 @@ describeEachBuild("stack trace map", (build) => {
     const map = m.handle(fd);
     const id = core.bpf_helper_call(27, BigInt(chain), BigInt(map), 0n, 0n, 0n);
     expect(Number(id)).toBe(jhash(ipBytes(3), 0) & 3);
-    const key = m.put(m.area(4), u32Bytes(Number(id)));
+    const key = m.put(m.area(4), u32s(Number(id)));
     expect(core.bpf_map_lookup_elem(map, key)).toBe(0);
     expect(core.bpf_map_delete_elem(map, key)).toBe(-EINVAL);
   });

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import * as uapi from "../../ts/uapi.js";
 import { describeEachBuild } from "../support/builds.js";
-import { Machine, u32Bytes } from "../support/machine.js";
+import { Machine, u32s } from "../support/machine.js";
 
 const { BPF_MAP_TYPE_USER_RINGBUF, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP } = uapi;
 const { E2BIG, EBUSY, EINVAL, ENOTSUPP, EPERM } = uapi;
@@ -37,12 +37,12 @@ describeEachBuild("user ring buffer", (build) => {
   const core = (): Machine["runtime"]["exports"] => m.runtime.exports;
   const setProducer = (pos: number): void => {
     produced = pos;
-    m.put(base + PAGE, u32Bytes(pos, 0));
+    m.put(base + PAGE, u32s(pos, 0));
   };
   /** Writes a record as one piece and publishes it. */
   const produce = (bytes: Uint8Array, bits = 0): void => {
     const at = base + 2 * PAGE + (produced & (PAGE - 1));
-    m.put(at, u32Bytes((bytes.length | bits) >>> 0, 0));
+    m.put(at, u32s((bytes.length | bits) >>> 0, 0));
     m.put(at + 8, bytes);
     setProducer(produced + ((bytes.length + 15) & ~7));
   };
@@ -85,7 +85,7 @@ describeEachBuild("user ring buffer", (build) => {
     expect(drain()).toBe(0);
     expect(samples).toEqual([[1], [2], [3]]);
     // The producer finishes.
-    m.put(base + 2 * PAGE + 48, u32Bytes(1));
+    m.put(base + 2 * PAGE + 48, u32s(1));
     expect(drain()).toBe(1);
     expect(samples.at(-1)).toEqual([9]);
   });
@@ -106,15 +106,15 @@ describeEachBuild("user ring buffer", (build) => {
     setProducer(7);
     expect(drain()).toBe(-EINVAL);
     setProducer(8);
-    m.put(base + 2 * PAGE, u32Bytes(8, 0));
+    m.put(base + 2 * PAGE, u32s(8, 0));
     expect(drain()).toBe(-EINVAL);
     setProducer(0);
     produce(new Uint8Array([1]));
-    m.put(base + 2 * PAGE + 16, u32Bytes(PAGE, 0));
+    m.put(base + 2 * PAGE + 16, u32s(PAGE, 0));
     setProducer(16 + PAGE + 8);
     expect(drain()).toBe(-E2BIG);
     expect(consumed()).toBe(16);
-    m.put(base + PAGE, u32Bytes(0xfffffff8, 0xffffffff));
+    m.put(base + PAGE, u32s(0xfffffff8, 0xffffffff));
     expect(drain()).toBe(-E2BIG);
   });
 
@@ -154,7 +154,7 @@ describeEachBuild("user ring buffer", (build) => {
   });
 
   it("the callback may touch its sample, and may close the map", () => {
-    produce(u32Bytes(1, 2));
+    produce(u32s(1, 2));
     let at = 0;
     m.runtime.setCallback((_fn, dynptr) => {
       at = core().bpf_dynptr_data(Number(dynptr), 0, 8) >>> 0;
@@ -170,8 +170,8 @@ describeEachBuild("user ring buffer", (build) => {
   });
 
   it("a trap in a machine in Wasm ends the drain when the host says so", () => {
-    produce(u32Bytes(1));
-    produce(u32Bytes(2));
+    produce(u32s(1));
+    produce(u32s(2));
     const machine = new WebAssembly.Instance(new WebAssembly.Module(TRAPPING_DISPATCHER));
     m.runtime.setCallback(machine.exports["d"] as () => bigint);
     expect(() => drain()).toThrow(WebAssembly.RuntimeError);
@@ -185,9 +185,9 @@ describeEachBuild("user ring buffer", (build) => {
   it("what a callback throws ends the drain, and with it nothing else", () => {
     const other = m.handle(create(PAGE));
     const otherBase = core().ringbuf_pages(other) >>> 0;
-    m.put(otherBase + 2 * PAGE, u32Bytes(8, 0));
-    m.put(otherBase + PAGE, u32Bytes(16, 0));
-    for (let n = 0; n < 3; n++) produce(u32Bytes(n, n));
+    m.put(otherBase + 2 * PAGE, u32s(8, 0));
+    m.put(otherBase + PAGE, u32s(16, 0));
+    for (let n = 0; n < 3; n++) produce(u32s(n, n));
     let isCaught = false;
     m.runtime.setCallback((fn) => {
       if (fn === 6n) throw new Error("inner");
