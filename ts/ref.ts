@@ -6,6 +6,7 @@ import { fieldsView } from "./cursor.js";
 import { BpfError } from "./errors.js";
 import { FMODE_WRITE } from "./holdings.js";
 import type { Holdings } from "./holdings.js";
+import type { Staging } from "./staging.js";
 import { EBADF, EPERM } from "./uapi.js";
 import type { LiveViews } from "./views.js";
 
@@ -50,6 +51,8 @@ export class ValueRef<V, VI = V> {
   readonly #places: ReadonlyMap<string, Place>;
   readonly #isShared: boolean;
   #fields: Aimable | undefined;
+  /** Since the first assignment: to ask for it each time would be a search. */
+  #staging: Staging<VI> | undefined;
   /** Address of the value. */
   ptr = 0;
 
@@ -83,7 +86,7 @@ export class ValueRef<V, VI = V> {
     const { ptr } = this;
     const mem = this.#mem;
     this.#mustBeWritable();
-    const staging = this.#holdings.stagingOf(this.#codec);
+    const staging = (this.#staging ??= this.#holdings.stagingOf(this.#codec));
     if (!staging.isLive) {
       mem.reach(ptr, staging.size);
       staging.write(value, mem, ptr);
