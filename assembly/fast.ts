@@ -17,7 +17,8 @@ import { copyBytes, isUserRange, zeroBytes } from "./lib/bytes";
 import { SHARED, lock, unlock } from "./lib/lock";
 import { BpfMap, NO_LOCK, isErr, lockMissing, mapByHandle } from "./map";
 
-function key64(low: u32, high: u32): u64 {
+/** Two words, of a key or a value. */
+export function words64(low: u32, high: u32): u64 {
   return ((<u64>high) << 32) | low;
 }
 
@@ -68,7 +69,7 @@ export function map_is_inline(handle: u32): bool {
 export function map_at16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): usize {
   const h = changetype<BpfHtab>(map);
   return h.inlineHandle == handle
-    ? InlineTable.lookupFirst(h, key64(k0, k1), key64(k2, k3))
+    ? InlineTable.lookupFirst(h, words64(k0, k1), words64(k2, k3))
     : ASK_AT;
 }
 
@@ -80,11 +81,11 @@ export function map_lookup4(map: usize, handle: u32, k0: u32): usize {
 }
 
 export function map_lookup8(map: usize, handle: u32, k0: u32, k1: u32): usize {
-  return lookup<u64>(map, handle, key64(k0, k1), 0);
+  return lookup<u64>(map, handle, words64(k0, k1), 0);
 }
 
 export function map_lookup16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): usize {
-  return lookup<v128>(map, handle, key64(k0, k1), key64(k2, k3));
+  return lookup<v128>(map, handle, words64(k0, k1), words64(k2, k3));
 }
 
 /** Hash maps with 4-byte keys; `value` is an address the caller owns. */
@@ -100,7 +101,7 @@ export function map_update8(
   value: usize,
   flags: u32,
 ): i32 {
-  return update(map, handle, key64(k0, k1), 0, value, flags);
+  return update(map, handle, words64(k0, k1), 0, value, flags);
 }
 
 export function map_update16(
@@ -113,15 +114,15 @@ export function map_update16(
   value: usize,
   flags: u32,
 ): i32 {
-  return update(map, handle, key64(k0, k1), key64(k2, k3), value, flags);
+  return update(map, handle, words64(k0, k1), words64(k2, k3), value, flags);
 }
 
 export function map_delete8(map: usize, handle: u32, k0: u32, k1: u32): i32 {
-  return remove(map, handle, key64(k0, k1), 0);
+  return remove(map, handle, words64(k0, k1), 0);
 }
 
 export function map_delete16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3: u32): i32 {
-  return remove(map, handle, key64(k0, k1), key64(k2, k3));
+  return remove(map, handle, words64(k0, k1), words64(k2, k3));
 }
 
 /** Hash maps with 8-byte keys, as one i64. */
@@ -221,8 +222,8 @@ export function map_count(handle: u32): f64 {
 
 /** `__sync_fetch_and_add` on the 64 bits at an 8-aligned address, the amount in two halves; atomic in the shared build. */
 export function value_add64(ptr: usize, low: u32, high: u32): void {
-  if (SHARED) atomic.add<u64>(ptr, key64(low, high));
-  else store<u64>(ptr, load<u64>(ptr) + key64(low, high));
+  if (SHARED) atomic.add<u64>(ptr, words64(low, high));
+  else store<u64>(ptr, load<u64>(ptr) + words64(low, high));
 }
 
 /** Address of the map behind a handle, for the sized doors; 0 when there is none. */

@@ -5,7 +5,7 @@
 
 import { ABSENT, ASK } from "../ts/abi";
 import { BPF_ANY, E2BIG, ENOENT } from "../ts/uapi";
-import { isOpen, map_lookup4, map_lookup_u64, remove, update } from "./fast";
+import { isOpen, map_lookup4, map_lookup_u64, remove, update, words64 } from "./fast";
 import { BpfHtab, lockOf } from "./hashtab";
 import { Chunks, NO_CANDIDATE } from "./htab_chunk";
 import { InlineTable, inlinePublish, inlineTake } from "./htab_inline";
@@ -47,8 +47,8 @@ function numberAt(map: usize, handle: u32, at: usize): u32 {
   return Chunks.number(load<u64>(at));
 }
 
-/** BPF_ANY with a value of 32 bits, stored with the zeros behind it, for which there is room. */
-function put<K>(map: usize, handle: u32, key: u64, value: u32): i32 {
+/** BPF_ANY with a value of up to 8 bytes, stored with the zeros behind it, for which there is room. */
+function put<K>(map: usize, handle: u32, key: u64, value: u64): i32 {
   const h = changetype<BpfHtab>(map);
   if (h.storeHandle != handle) return putOther(map, handle, key, value);
   const hash = InlineTable.hash<K>(h, key, 0);
@@ -69,7 +69,7 @@ function put<K>(map: usize, handle: u32, key: u64, value: u32): i32 {
 }
 
 /** put for a key that is not in its home, and may be behind it, or has no room there. The lock is held, and given back. */
-function putBehind<K>(h: BpfHtab, home: u32, key: u64, value: u32, hash: u32): i32 {
+function putBehind<K>(h: BpfHtab, home: u32, key: u64, value: u64, hash: u32): i32 {
   let to = InlineTable.behind<K>(h, home, key, hash);
   const isNew = to == 0;
   const ret = isNew && h.count >= h.maxEntries ? -E2BIG : 0;
@@ -86,16 +86,17 @@ function putBehind<K>(h: BpfHtab, home: u32, key: u64, value: u32, hash: u32): i
   return ret;
 }
 
-export function map_put4(map: usize, handle: u32, k0: u32, value: u32): i32 {
-  return put<u32>(map, handle, k0, value);
+/** The value's words; the second one is 0 where it has no more than 4 bytes. */
+export function map_put4(map: usize, handle: u32, k0: u32, v0: u32, v1: u32): i32 {
+  return put<u32>(map, handle, k0, words64(v0, v1));
 }
 
-export function map_put_u64(map: usize, handle: u32, key: u64, value: u32): i32 {
-  return put<u64>(map, handle, key, value);
+export function map_put_u64(map: usize, handle: u32, key: u64, v0: u32, v1: u32): i32 {
+  return put<u64>(map, handle, key, words64(v0, v1));
 }
 
 /** put for maps that are not inline tables, or may not be written. */
-function putOther(map: usize, handle: u32, key: u64, value: u32): i32 {
+function putOther(map: usize, handle: u32, key: u64, value: u64): i32 {
   const window = scratchPtr() + SCRATCH_NUMBER;
   // One store: a wide load of what narrow stores have just written would wait for them.
   store<u64>(window, value);

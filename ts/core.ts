@@ -151,8 +151,8 @@ export interface CoreExports {
   map_get4_any(map: number, handle: number, k0: number): number;
   map_get_u64(map: number, handle: number, key: bigint): number;
   map_get_u64_any(map: number, handle: number, key: bigint): number;
-  map_put4(map: number, handle: number, k0: number, value: number): number;
-  map_put_u64(map: number, handle: number, key: bigint, value: number): number;
+  map_put4(map: number, handle: number, k0: number, v0: number, v1: number): number;
+  map_put_u64(map: number, handle: number, key: bigint, v0: number, v1: number): number;
   map_lookup4(map: number, handle: number, k0: number): number;
   map_lookup8(map: number, handle: number, k0: number, k1: number): number;
   map_lookup16(map: number, handle: number, k0: number, k1: number, k2: number, k3: number): number;

@@ -4,7 +4,6 @@ import { REMOVALS_AT, STEP_BYTES, STEP_POS_AT, STEP_VALUE_AT } from "./abi.js";
 import { KIND } from "./codec.js";
 import type { Aimable, Codec } from "./codec.js";
 import type { CoreExports } from "./core.js";
-import { SHORTCUT } from "./door.js";
 import type { MapDoor } from "./door.js";
 import { BpfError } from "./errors.js";
 import { unwatch, watch } from "./holdings.js";
@@ -23,7 +22,6 @@ const AHEAD = 64;
 const STEP = STEP_BYTES;
 const STEP_VALUE = STEP_VALUE_AT >>> 2;
 const STEP_POS = STEP_POS_AT >>> 2;
-const NUMBERS = SHORTCUT.U32;
 
 /** A struct codec, as far as views are concerned. */
 interface Viewable {
@@ -162,7 +160,7 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
   }
 
   /**
-   * @internal forEach for an inline table whose keys and values are numbers (SHORTCUT.U32). What was fetched at once is shown
+   * @internal forEach for an inline table whose keys and values are numbers. What was fetched at once is shown
    * in a loop that asks only whether it is still true.
    */
   eachNumber<M>(callback: (value: V, key: K, map: M) => void, map: M): void {
@@ -179,7 +177,7 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
         if (value === undefined || (!isWord && u32[(ptr >>> 2) + 1] !== 0)) value = door.read(ptr);
         callback(value as V, u32[at >>> 2] as K, map);
         at += STEP;
-      } while (at < end && door.reads === NUMBERS && u32[removalsAt] === removals);
+      } while (at < end && door.mayRead && u32[removalsAt] === removals);
       this.at = at - STEP;
     }
   }

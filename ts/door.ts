@@ -35,6 +35,8 @@ const BY = {
   /** An index of an ARRAY. */
   INDEX: 10,
 } as const;
+/** The same for others: here V8 must know its values, as below. */
+export const KEY_PATH = BY;
 
 // V8 knows the values of a module's own constants. What is imported or exported it looks up at every use, and so it does
 // with function declarations, which could be assigned to. Hence these constants, and the arrow functions below.
@@ -63,10 +65,6 @@ function keyPath(kind: CodecKind, size: number, isHash: boolean, isArray: boolea
   return BY.ADDRESS;
 }
 
-/** What shortcuts are for: keys of this kind with values that are numbers, or 16 bytes as well; IPv4 prefixes. */
-export const SHORTCUT = { NONE: 0, U32: 32, U64: 64, BYTES16: 128, PREFIX: 1 } as const;
-export type Shortcut = (typeof SHORTCUT)[keyof typeof SHORTCUT];
-
 /** A 32-bit unsigned number. */
 const isU32 = (key: unknown): key is number => typeof key === "number" && key >>> 0 === key;
 
@@ -87,7 +85,6 @@ export interface DoorOptions<K, KI, V, VI> {
   readonly isHash: boolean;
   /** ARRAY. */
   readonly isArray: boolean;
-  readonly isLpmTrie: boolean;
   /** LRU types: reading through `find` marks the entry. */
   readonly marks: boolean;
   /** `value` is of all CPUs: a copy's layout, not that of the memory behind a value's address. */
@@ -105,16 +102,19 @@ export class MapDoor<K, KI, V, VI> {
   readonly handle: number;
   /** The elements are in the table itself. */
   readonly isInline: boolean;
-  /** Which shortcuts may be taken (shortcuts.ts); NONE: not with this map, or not with this fd. */
-  reads: Shortcut;
-  writes: Shortcut;
+  /** May the fd be read, and written to? Otherwise lookups find nothing, and updates and deletions are refused. */
+  mayRead: boolean;
+  mayWrite: boolean;
   readonly key: Codec<K, KI>;
   readonly value: Codec<V, VI>;
   keyPtr: number;
   valuePtr: number;
   readonly marks: boolean;
   readonly isPerCpu: boolean;
-  private readonly path: number;
+  /** One of KEY_PATH. */
+  readonly path: number;
+  /** Values are numbers of 32 bits, or of 64 that are mostly small, at one address. */
+  readonly isNumeric: boolean;
   /** The words of the encoded key are arguments. */
   private readonly isByWords: boolean;
   private readonly valueKind: CodecKind;
@@ -175,8 +175,9 @@ export class MapDoor<K, KI, V, VI> {
     this.valueWords = new ByteWords(this.shortSize);
     this.newWords = new ByteWords(this.shortSize);
     this.isInline = exports.map_is_inline(options.handle) !== 0;
-    this.reads = this.shortcut(options.isPerCpu, options.isLpmTrie);
-    this.writes = this.reads;
+    this.isNumeric = !options.isPerCpu && (this.valueKind === U32 || this.valueKind === U64_NUMBER);
+    this.mayRead = true;
+    this.mayWrite = true;
     this.lookup4 = exports.map_lookup4;
     this.lookup8 = exports.map_lookup8;
     this.lookup16 = exports.map_lookup16;
@@ -196,22 +197,9 @@ export class MapDoor<K, KI, V, VI> {
     this.deleteAt = exports.map_delete;
   }
 
-  /** The shortcut for keys and values of these kinds. */
-  private shortcut(isPerCpu: boolean, isLpmTrie: boolean): Shortcut {
-    const { path, valueKind } = this;
-    // A value is read after the core gave the trie's lock back: other threads could have put another there.
-    if (isLpmTrie)
-      return this.key.size === 8 && !this.mem.isShared ? SHORTCUT.PREFIX : SHORTCUT.NONE;
-    const isBytes16 = path === BY.BYTES16 && valueKind === BYTES && this.value.size === 16;
-    if (isBytes16 && this.isInline) return SHORTCUT.BYTES16;
-    if (isPerCpu || (valueKind !== U32 && valueKind !== U64_NUMBER)) return SHORTCUT.NONE;
-    if (path === BY.U32) return SHORTCUT.U32;
-    return path === BY.U64 ? SHORTCUT.U64 : SHORTCUT.NONE;
-  }
-
   /** From now on lookups find nothing: an fd that is not open for reading. Costs the others nothing. */
   denyReads(): void {
-    this.reads = SHORTCUT.NONE;
+    this.mayRead = false;
     this.lookup4 = findNothing;
     this.lookup8 = findNothing;
     this.lookup16 = findNothing;
@@ -223,7 +211,7 @@ export class MapDoor<K, KI, V, VI> {
 
   /** From now on updates and deletions are refused: an fd that is not open for writing. */
   denyWrites(): void {
-    this.writes = SHORTCUT.NONE;
+    this.mayWrite = false;
     this.update4 = refuse;
     this.update8 = refuse;
     this.update16 = refuse;

@@ -9,7 +9,7 @@ import type { MapBatch } from "./batch.js";
 import type { Codec } from "./codec.js";
 import type { CoreExports } from "./core.js";
 import { MapCursor } from "./cursor.js";
-import { MapDoor, SHORTCUT } from "./door.js";
+import { KEY_PATH, MapDoor } from "./door.js";
 import { BpfError } from "./errors.js";
 import { FMODE_READ, FMODE_WRITE, Holdings } from "./holdings.js";
 import { isFlags, NO_FLAGS, round8 } from "./numbers.js";
@@ -258,7 +258,6 @@ export abstract class ElementMap<K, KI, V, VI> extends TypedMap {
       value,
       isHash: HASH_TYPES.includes(info.type),
       isArray: info.type === uapi.BPF_MAP_TYPE_ARRAY,
-      isLpmTrie: info.type === uapi.BPF_MAP_TYPE_LPM_TRIE,
       marks: PEEKED_TYPES.includes(info.type),
       isPerCpu: PER_CPU_TYPES.includes(info.type),
       keyPtr: this.window,
@@ -432,7 +431,7 @@ export abstract class KeyedMap<K, KI, V, VI>
   /** @internal */
   constructor(runtime: BpfRuntime, identity: MapIdentity, key: Codec<K, KI>, value: Codec<V, VI>) {
     super(runtime, identity, key, value);
-    takeShortcuts(this, this.door, runtime.exports);
+    takeShortcuts(this, KeyedMap.prototype, this.door, runtime.exports);
   }
 
   // ---- as Map ----
@@ -530,7 +529,8 @@ export abstract class KeyedMap<K, KI, V, VI>
     const element = this.cursor();
     const { door } = this;
     try {
-      if (door.isInline && door.reads === SHORTCUT.U32) element.eachNumber(callback, this);
+      if (door.isInline && door.isNumeric && door.path === KEY_PATH.U32)
+        element.eachNumber(callback, this);
       while (element.step()) {
         // As element.value and element.key, which ask again what step() has just seen.
         const value = door.isPerCpu ? element.value : door.read(element.valuePtr);

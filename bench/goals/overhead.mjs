@@ -57,7 +57,7 @@ function typedSetBytes(map, words, key, keyWords, value) {
 /** @param {any} put @param {number} map @param {number} handle @param {ArrayLike<unknown>} keys @returns {number} 0, unless one failed */
 function rawSet(put, map, handle, keys) {
   let failed = 0;
-  for (let i = 0; i < keys.length; i++) failed |= put(map, handle, keys[i], i);
+  for (let i = 0; i < keys.length; i++) failed |= put(map, handle, keys[i], i, 0);
   return failed;
 }
 

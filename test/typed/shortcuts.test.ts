@@ -1,7 +1,25 @@
 // What takes the place of the methods in maps with small keys and values (ts/shortcuts.ts) does the same as they do.
 
 import { describe, expect, it } from "vitest";
-import { BpfError, HashMap, KeyedMap, bytes, u32, u64 } from "../../ts/index.js";
+import {
+  BpfError,
+  HashMap,
+  KeyedMap,
+  bool,
+  bytes,
+  f32,
+  f64,
+  i16,
+  i32,
+  i64,
+  i8,
+  struct,
+  u16,
+  u32,
+  u32be,
+  u64,
+  u8,
+} from "../../ts/index.js";
 import type { BpfRuntime, Codec } from "../../ts/index.js";
 import { BPF_F_RDONLY, BPF_F_WRONLY } from "../../ts/uapi.js";
 import { describeEachBuild } from "../support/builds.js";
@@ -18,6 +36,7 @@ interface Shortened {
   readonly fd: number;
   get(key: unknown): unknown;
   getInto(key: unknown, out: unknown): unknown;
+  has(key: unknown): boolean;
   set(key: unknown, value: unknown): unknown;
   delete(key: unknown): boolean;
   freeze(): void;
@@ -60,18 +79,62 @@ const U64: [string, unknown, Kind["key"]] = [
   (i) => BigInt.asUintN(64, BigInt(i) * 0x9e3779b97f4a7c15n),
 ];
 const NUMBER: [string, unknown, Kind["value"]] = ["u64 as number", u64.asNumber, (i) => i * 3e6];
+const I32: [string, unknown, Kind["key"]] = ["i32", i32, (i) => Math.imul(i, 0x9e3779b1)];
+const U53: [string, unknown, Kind["key"]] = [
+  "u64 as number",
+  u64.asNumber,
+  (i) => i * 0x1_0000_0001,
+];
+const BYTES16: [string, unknown, Kind["key"]] = ["16 bytes", bytes(16), (i) => filled(keyBytes, i)];
+const BIG: [string, unknown, Kind["value"]] = ["u64", u64, (i) => BigInt(i) << 50n];
 const KINDS: Kind[] = [
+  kindOf("hash", U32, BIG),
+  kindOf("lru_hash", U32, ["f64", f64, (i) => i / 3]),
+  kindOf("hash", I32, ["i32", i32, (i) => 7 - i]),
+  kindOf("hash", U53, ["u16", u16, (i) => i]),
+  kindOf("hash", U64, ["i64", i64, (i) => BigInt(-i)]),
+  kindOf("hash", BYTES16, BIG),
+  kindOf("lru_hash", BYTES16, ["16 bytes", bytes(16), (i) => filled(valueBytes, i)]),
+  kindOf(
+    "hash",
+    ["struct", struct({ a: u32, b: u32 }), (i) => ({ a: i, b: -i >>> 0 })],
+    ["u8", u8, (i) => i & 255],
+  ),
   kindOf("hash", U32, ["u32", u32, (i) => i]),
   kindOf("hash", U32, NUMBER),
   kindOf("lru_hash", U32, NUMBER),
   kindOf("hash", U64, NUMBER),
   kindOf("lru_hash", U64, NUMBER),
-  kindOf(
-    "hash",
-    ["16 bytes", bytes(16), (i) => filled(keyBytes, i)],
-    ["16 bytes", bytes(16), (i) => filled(valueBytes, i)],
-  ),
+  kindOf("hash", BYTES16, ["16 bytes", bytes(16), (i) => filled(valueBytes, i)]),
 ];
+
+// Values of every kind, at the bounds of those that fit, and some that fit nowhere.
+const SMALL = [0, -0, 1, -1, 127, 128, -128, -129, 255, 256, 32767, 65535, 65536];
+const LARGE = [2 ** 31 - 1, 2 ** 31, -(2 ** 31), 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1, 2 ** 53];
+const BROKEN = [1.5, 3.5e38, 1e300, 1 - 2 ** 53, NaN, Infinity, -Infinity];
+const BIGINTS = [0n, 1n, -1n, 2n ** 63n - 1n, 2n ** 63n, -(2n ** 63n), 2n ** 64n - 1n, 2n ** 64n];
+const OTHERS: readonly unknown[] = [
+  true,
+  false,
+  "1",
+  "",
+  null,
+  undefined,
+  [],
+  [1],
+  {},
+  { valueOf: () => 1 },
+];
+const ANYTHING: readonly unknown[] = [...SMALL, ...LARGE, ...BROKEN, ...BIGINTS, ...OTHERS];
+
+/** What a function returns, or how its error is called and what it says. */
+function outcome(run: () => unknown): unknown {
+  try {
+    return run();
+  } catch (error) {
+    return error instanceof Error ? [error.name, error.message.replace(/fd \d+/g, "fd")] : error;
+  }
+}
 
 /** What the methods of the class say. */
 const methods = KeyedMap.prototype as unknown as Shortened;
@@ -175,6 +238,86 @@ describeEachBuild("shortcuts", (build) => {
       map.set(kind.key(last), kind.value(1));
       expect(read(map, kind.key(last))).toEqual(kept(kind.value(1)));
     });
+  });
+
+  const scalars = { bool, f32, f64, i16, i32, i64, i8, u16, u32, u32be, u64, u8 };
+  const numbers = { "u64.asNumber": u64.asNumber, "i64.asNumber": i64.asNumber };
+
+  describe.each(Object.entries({ ...scalars, ...numbers }))("%s", (_, codec) => {
+    const any = codec as AnyCodec;
+
+    it("as a value: takes what the method takes, and says what the method says", async () => {
+      using rt = await build.createRuntime();
+      const types = ["hash", "lru_hash", "array"] as const;
+      for (const type of types) {
+        const [map, other] = [0, 1].map(() =>
+          type === "array"
+            ? rt.createMap({ type, value: any, maxEntries: 4 })
+            : rt.createMap({ type, key: u32 as AnyCodec, value: any, maxEntries: 4 }),
+        ) as unknown as [Shortened, Shortened];
+        for (const value of ANYTHING) {
+          const said = outcome(() => map.set(1, value) === map);
+          expect(said, String(value)).toEqual(
+            outcome(() => methods.set.call(other, 1, value) === other),
+          );
+          expect(map.get(1), String(value)).toEqual(methods.get.call(other, 1));
+        }
+      }
+    });
+
+    it("as a key: takes what the method takes, and says what the method says", async () => {
+      using rt = await build.createRuntime();
+      const [map, other] = [0, 1].map(() =>
+        rt.createMap({ type: "hash", key: any, value: u32, maxEntries: 64 }),
+      ) as unknown as [Shortened, Shortened];
+      for (const key of ANYTHING) {
+        for (const verb of [
+          "get",
+          "set",
+          "has",
+          "get",
+          "delete",
+          "set",
+          "delete",
+          "has",
+        ] as const) {
+          const said = outcome(() => map[verb](key, 7));
+          const from = verb === "delete" ? HashMap.prototype : methods;
+          const expected = outcome(() => (from as unknown as Shortened)[verb].call(other, key, 7));
+          expect(said === map, `${verb} ${String(key)}`).toBe(expected === other);
+          if (said !== map) expect(said, `${verb} ${String(key)}`).toEqual(expected);
+        }
+      }
+    });
+  });
+
+  it("indices of arrays", async () => {
+    using rt = await build.createRuntime();
+    const map = rt.createMap({ type: "array", value: u64, maxEntries: 4 });
+    for (let i = 0; i < 4; i++) expect(map.set(i, BigInt(i) << 40n)).toBe(map);
+    for (let i = 0; i < 4; i++) expect([map.get(i), map.has(i)]).toEqual([BigInt(i) << 40n, true]);
+    for (const beyond of [4, 0xffff_ffff]) {
+      expect([map.get(beyond), map.has(beyond)]).toEqual([undefined, false]);
+      expect(() => map.set(beyond, 1n)).toThrow("index outside");
+    }
+    for (const wrong of [-1, 0x1_0000_0000, 0.5, NaN]) {
+      for (const verb of ["get", "has", "set"] as const)
+        expect(() => map[verb](wrong, 1n)).toThrow(RangeError);
+    }
+    expect(() => (map as unknown as Shortened).delete(1)).toThrow("cannot be deleted");
+    map.freeze();
+    expect(() => map.set(1, 1n)).toThrow("is frozen");
+    map.close();
+    for (const verb of ["get", "has", "set"] as const)
+      expect(() => map[verb](1, 1n)).toThrow("is closed");
+  });
+
+  it("a class's own methods are left alone", async () => {
+    using rt = await build.createRuntime();
+    const perCpu = rt.createMap({ type: "percpu_hash", key: u32, value: u64, maxEntries: 4 });
+    perCpu.set(1, rt.cpus === 1 ? [5n] : Array.from({ length: rt.cpus }, () => 5n));
+    expect(perCpu.get(1)?.[0]).toBe(5n);
+    expect([perCpu.has(1), perCpu.delete(1), perCpu.has(1)]).toEqual([true, true, false]);
   });
 
   it("a key beyond 64 bits, or no bigint, is not the key it would be cut or turned to", async () => {
