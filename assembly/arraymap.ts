@@ -226,6 +226,11 @@ export abstract class BpfFdArray extends BpfMap {
   /** Drops the reference of a slot. */
   abstract fdPutPtr(ptr: usize): void;
 
+  override init(attr: MapCreateAttr): i32 {
+    this.slots = <u32>allocZeroed(<u64>this.maxEntries * 4);
+    return this.slots == 0 ? -ENOMEM : 0;
+  }
+
   slotAt(index: u32): usize {
     assert(index < this.maxEntries);
     return this.slots + index * 4;

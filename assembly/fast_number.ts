@@ -135,5 +135,5 @@ export function map_delete4(map: usize, handle: u32, k0: u32): i32 {
 }
 
 export function map_delete_u64(map: usize, handle: u32, key: u64): i32 {
-  return removeKey<u64>(map, handle, key);
+  return remove(map, handle, key, 0);
 }

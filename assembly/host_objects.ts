@@ -108,7 +108,7 @@ function putParent(object: HostObject): void {
 }
 
 /** Takes a reference to the object behind an fd; 0 when it is not of this kind (any more). */
-function hold(fd: i32, kind: u32): usize {
+export function hold(fd: i32, kind: u32): usize {
   lock(hostLockWord());
   const object = fdObjectOf(fd, kind);
   if (object != 0) changetype<HostObject>(object).refcnt++;

@@ -25,6 +25,8 @@ import {
   BPF_MAP_TYPE_CGROUP_STORAGE,
   BPF_MAP_TYPE_HASH_OF_MAPS,
   BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+  BPF_MAP_TYPE_PROG_ARRAY,
+  BPF_MAP_TYPE_XSKMAP,
   EINVAL,
   ENOENT,
   ENOMEM,
@@ -33,7 +35,7 @@ import {
 import { BpfFdArray } from "./arraymap";
 import { FD_MAP, fdTake } from "./fd";
 import { BpfHtab, ITER_FREE, lockOf } from "./hashtab";
-import { SCRATCH_INNER, allocGrow, allocZeroed, free, kernelLockWord, scratchPtr } from "./kernel";
+import { SCRATCH_INNER, allocGrow, free, kernelLockWord, scratchPtr } from "./kernel";
 import { lock, unlock } from "./lib/lock";
 import { DEAD } from "./lib/region";
 import { BATCH_LOOKUP, BATCH_UPDATE, BpfMap, MapCreateAttr } from "./map";
@@ -53,6 +55,7 @@ function checkTemplate(map: BpfMap): i32 {
       return -EINVAL;
     case BPF_MAP_TYPE_CGROUP_STORAGE:
     case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
+    case BPF_MAP_TYPE_PROG_ARRAY:
       return -ENOTSUPP;
     default:
       return map.isExclusive ? -ENOTSUPP : 0;
@@ -81,12 +84,13 @@ function copyTemplate(map: BpfMap): usize {
   return meta;
 }
 
-/** May a map take the place of the template? Only an ARRAY without BPF_F_INNER_MAP must be as long. */
+/** May a map take the place of the template? Only an ARRAY without BPF_F_INNER_MAP and an XSKMAP must be as long. */
 function matches(inner: BpfMap, meta: BpfMap): bool {
   if (inner.mapType != meta.mapType || inner.mapFlags != meta.mapFlags) return false;
   if (inner.keySize != meta.keySize || inner.valueSize != meta.valueSize) return false;
   if (inner.lockOffset != meta.lockOffset) return false;
-  const isFixed = inner.mapType == BPF_MAP_TYPE_ARRAY && (inner.mapFlags & BPF_F_INNER_MAP) == 0;
+  const isArray = inner.mapType == BPF_MAP_TYPE_ARRAY && (inner.mapFlags & BPF_F_INNER_MAP) == 0;
+  const isFixed = isArray || inner.mapType == BPF_MAP_TYPE_XSKMAP;
   return !isFixed || inner.maxEntries == meta.maxEntries;
 }
 
@@ -144,8 +148,7 @@ export class BpfArrayOfMaps extends BpfFdArray {
     const meta = makeTemplate(attr.innerMapFd);
     if (isErr(meta)) return <i32>meta;
     this.meta = <u32>meta;
-    this.slots = <u32>allocZeroed(<u64>this.maxEntries * 4);
-    return this.slots == 0 ? -ENOMEM : 0;
+    return super.init(attr);
   }
 
   override fdGetPtr(fd: i32): usize {

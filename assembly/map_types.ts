@@ -8,6 +8,15 @@ import {
   BPF_MAP_TYPE_ARRAY,
   BPF_MAP_TYPE_ARRAY_OF_MAPS,
   BPF_MAP_TYPE_BLOOM_FILTER,
+  BPF_MAP_TYPE_XSKMAP,
+  BPF_MAP_TYPE_SOCKMAP,
+  BPF_MAP_TYPE_SOCKHASH,
+  BPF_MAP_TYPE_REUSEPORT_SOCKARRAY,
+  BPF_MAP_TYPE_PROG_ARRAY,
+  BPF_MAP_TYPE_DEVMAP_HASH,
+  BPF_MAP_TYPE_DEVMAP,
+  BPF_MAP_TYPE_CPUMAP,
+  BPF_MAP_TYPE_CGROUP_ARRAY,
   BPF_MAP_TYPE_CGROUP_STORAGE,
   BPF_MAP_TYPE_CGRP_STORAGE,
   BPF_MAP_TYPE_HASH,
@@ -40,6 +49,7 @@ import { BpfLpmTrie } from "./lpm_trie";
 import { CgroupStorage } from "./local_storage";
 import { MapCreateAttr, placeObject } from "./map";
 import { BpfArrayOfMaps, BpfHashOfMaps } from "./map_in_map";
+import { BpfObjectMap, objectAllocCheck } from "./object_maps";
 import { BpfPerfEventArray } from "./perf_event";
 import { BpfQueueStack } from "./queue_stack_maps";
 import { BpfRingbuf } from "./ringbuf";
@@ -97,6 +107,16 @@ function mapType(attr: MapCreateAttr, isCheck: bool): usize {
       return isCheck ? 0 : placeObject<BpfStackMap>();
     case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
       return isCheck ? BpfPerfEventArray.allocCheck(attr) : placeObject<BpfPerfEventArray>();
+    case BPF_MAP_TYPE_PROG_ARRAY:
+    case BPF_MAP_TYPE_CGROUP_ARRAY:
+    case BPF_MAP_TYPE_DEVMAP:
+    case BPF_MAP_TYPE_DEVMAP_HASH:
+    case BPF_MAP_TYPE_CPUMAP:
+    case BPF_MAP_TYPE_XSKMAP:
+    case BPF_MAP_TYPE_SOCKMAP:
+    case BPF_MAP_TYPE_SOCKHASH:
+    case BPF_MAP_TYPE_REUSEPORT_SOCKARRAY:
+      return isCheck ? objectAllocCheck(attr) : placeObject<BpfObjectMap>();
     default:
       return NO_TYPE;
   }

@@ -116,11 +116,6 @@ export class BpfPerfEventArray extends BpfFdArray {
     return attr.valueSize == 4 && attrLegal(attr, 4, PERF_FLAGS) ? 0 : -EINVAL;
   }
 
-  override init(attr: MapCreateAttr): i32 {
-    this.slots = <u32>allocZeroed(<u64>this.maxEntries * 4);
-    return this.slots == 0 ? -ENOMEM : 0;
-  }
-
   override fdGetPtr(fd: i32): usize {
     const event = fdTake(fd, FD_PERF_EVENT);
     return isErr(event) ? <usize>-EBADF : event;

@@ -26,6 +26,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   ENOSPC: "no space left",
   ENAMETOOLONG: "name too long",
   ENOTEMPTY: "directory not empty",
+  EOVERFLOW: "value too large",
   ENOTSOCK: "not a socket",
   EOPNOTSUPP: "operation not supported",
   ENOTSUPP: "operation not supported by this map type",

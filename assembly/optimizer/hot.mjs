@@ -25,9 +25,8 @@ export const HOT = [
   "arraymap/BpfArray#(get:|valueAt|lookupUser|updateElem|lookupElem)",
   "queue_stack_maps/BpfQueueStack#(get:|set:|slotAt|after|before|take|takeValue|pushElem)",
   "lpm_match/(?!map_lpm_match_many|map_lpm_match$)",
-  "lpm_dir/",
   "lpm_node/(nodeAt|dataOf|runOf|entryAt|prefixlenOf|parentOf|nextRun|runsBefore|runCount|commonBits)$",
-  "lpm_trie/BpfLpmTrie#(lookupElem|lookupUser|descend|findExact)$",
+  "lpm_trie/BpfLpmTrie#(lookupElem|lookupUser)$",
   "ringbuf/(?!BpfRingbuf#(init|mmap|release|isLive)|ringbuf_|bpf_ringbuf_query|startMirror)",
   "bpf_(local|sk|task|inode|cgrp)_storage/(findElem|storageGet|elemValue|cacheWord|bpf_[a-z]+_storage_get)$",
 ].map((name) => new RegExp(`^(assembly/${name}|~lib/)`));
@@ -36,9 +35,12 @@ export const HOT = [
 export const RARE = [
   "lib/region/findRegion",
   "helpers/lookupAny",
+  "bpf_lru_list/enterFree",
+  "bpf_lru_list/leave",
+  "htab_table/chunkAfter",
+  "lib/bytes/isUserRange",
   "fast_number/putOther",
   "fast_number/putBehind<u32>",
   "fast_number/putBehind<u64>",
   "fast_number/removeBehind<u32>",
-  "fast_number/removeBehind<u64>",
 ].map((name) => `assembly/${name}`);

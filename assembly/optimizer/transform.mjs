@@ -82,6 +82,6 @@ export default class Optimize extends Transform {
     module.runPasses(["merge-similar-functions"]);
     module.optimize();
     module.optimize();
-    module.runPasses(["reorder-functions"]);
+    module.runPasses(["const-hoisting", "reorder-functions"]);
   }
 }

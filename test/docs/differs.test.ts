@@ -24,6 +24,7 @@ const MARKS: Readonly<Record<string, readonly string[]>> = {
   bpffs: ["bpffs.ts"],
   bpf_ktime_get_ns: ["kernel.ts"],
   "PERF_EVENT_ARRAY, STACK_TRACE": ["perf_event.ts", "stackmap.ts"],
+  "maps of programs, devices, sockets": ["object_maps.ts"],
   "maps without references": ["map.ts"],
   memory: ["lib/heap.ts"],
 };

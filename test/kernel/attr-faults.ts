@@ -153,6 +153,7 @@ export class Faults {
     if (
       choice === 1 &&
       buffer &&
+      !draft.keepsApart &&
       !draft.buffers.some((b) => b.kind === 0) &&
       draft.buffers.every(({ length }) => length <= REGISTER_SIZE)
     ) {

@@ -193,7 +193,12 @@ export class AttrSession {
 
   /** Adds `count` values to be written. */
   #values(draft: Draft, at: number, count: number): void {
-    draft.input(at, this.#random.bytes(count * this.#shape.userValueSize));
+    const values = this.#random.bytes(count * this.#shape.userValueSize);
+    const { words } = this.#row;
+    if (words && values.length > 0)
+      new DataView(values.buffer).setUint32(0, this.#random.pick(words), true);
+    draft.keepsApart = words !== undefined;
+    draft.input(at, values);
     if (this.#row.inner)
       draft.words(count, PATCH.FD, () => INNER_SLOT + this.#random.below(INNER_MAPS));
   }

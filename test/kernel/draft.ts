@@ -30,6 +30,8 @@ export class Draft {
   changed = ROOM;
   buffers: Buffer[] = [];
   patches: Patch[] = [];
+  /** No buffer shares another's memory: a key's bytes as a value would be lo, or the process's own descriptors. */
+  keepsApart = false;
 
   constructor(cmd: number) {
     this.cmd = cmd;

@@ -4,10 +4,13 @@ import { ATTR_END, CMD, TYPE } from "./abi.js";
 import { lockBtf, plainBtf } from "../support/btf.js";
 import type { Random } from "./random.js";
 import { INNER_MAPS, INNER_SLOT, OWNERS, OWNER_SLOT, type Shape, type TypeRow } from "./types.js";
-import { BUF, FLAG, PATCH, type OpStream } from "./wire.js";
+import { BUF, FLAG, OBJECT, PATCH, type OpStream } from "./wire.js";
 
 export const MAP_SLOT = 0;
 export const BTF_SLOT = 5;
+
+/** Kinds of objects. */
+const KINDS = Object.keys(OBJECT).length;
 
 /** Begins the MAP_CREATE of a shape; patches and the record's end are the caller's. */
 function beginCreate(ops: OpStream, type: number, shape: Shape, slot: number): void {
@@ -24,8 +27,8 @@ function beginCreate(ops: OpStream, type: number, shape: Shape, slot: number): v
 }
 
 /** Maps to put into a map of maps; the first is its template, the last ones may not fit it. */
-function makeInnerMaps(random: Random, ops: OpStream): void {
-  const type = random.pick([TYPE.ARRAY, TYPE.HASH]);
+function makeInnerMaps(random: Random, ops: OpStream, types: readonly number[]): void {
+  const type = random.pick(types);
   for (let i = 0; i < INNER_MAPS; i++) {
     const odd = i >= INNER_MAPS - 2 ? random.pick([1, 2, 3]) : 0;
     const inner: Shape = {
@@ -57,8 +60,9 @@ function loadBtf(ops: OpStream, shape: Shape): [keyTypeId: number, valueTypeId: 
 
 /** Appends the making of a map in MAP_SLOT. */
 export function makeMap(random: Random, ops: OpStream, row: TypeRow, shape: Shape): void {
-  if (row.inner) makeInnerMaps(random, ops);
+  if (row.inner) makeInnerMaps(random, ops, row.inner);
   for (let i = 0; i < OWNERS && row.owner !== undefined; i++) ops.object(OWNER_SLOT + i, row.owner);
+  for (let i = 0; i < OWNERS && row.takesObjects; i++) ops.object(OWNER_SLOT + i, i % KINDS);
   const typeIds = shape.lockOffset === undefined ? null : loadBtf(ops, shape);
   beginCreate(ops, row.type, shape, MAP_SLOT);
   if (typeIds) {

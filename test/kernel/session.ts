@@ -39,6 +39,9 @@ const MARGIN = 8;
 /** Outside memory for the kernel and for the library; the last two have a small low word. */
 const BAD_POINTERS = [0n, 0n, 0xffff_ffff_0000_0000n, 0x1_0000_1000n, 0xffff_8000_0000_1000n];
 
+/** No descriptors of programs. */
+const NO_PROGRAMS = [0, 500, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
+
 const ILLEGAL_FLAGS = [3n, 4n, 5n, 6n, 7n, 8n, 16n, 24n, 1n << 32n, (5n << 32n) | 8n, 1n << 63n];
 
 export interface SessionOptions {
@@ -294,6 +297,7 @@ export class Session {
       if (this.#shape.keySize > 0) this.#ops.buffer(KEY_AT, BUF.IN, this.#key.length, this.#key);
     }
     if (this.#row.inner) this.#innerValue();
+    else if (this.#row.words) this.#objectValue(this.#row.words);
     else this.#input(VALUE_AT, this.#randomValue(this.#shape.userValueSize));
     this.#patchFd(this.#fd());
   }
@@ -562,6 +566,19 @@ export class Session {
     if (this.#wrong() && this.#random.chance(0.25)) return this.#badPointer(VALUE_AT);
     this.#ops.buffer(VALUE_AT, BUF.IN, 4);
     this.#patchValues(1, PATCH.FD, () => this.#innerSlot());
+  }
+
+  /** A word, or an object's descriptor; of values of 8 bytes, now and then a program's descriptor that is none behind it. */
+  #objectValue(words: readonly number[]): void {
+    const random = this.#random;
+    if (this.#wrong() && random.chance(0.25)) return this.#badPointer(VALUE_AT);
+    const value = new Uint8Array(this.#shape.valueSize);
+    const view = new DataView(value.buffer);
+    view.setUint32(0, random.pick(words), true);
+    if (value.length === 8 && random.chance(0.3)) view.setUint32(4, random.pick(NO_PROGRAMS), true);
+    this.#ops.buffer(VALUE_AT, BUF.IN, value.length, value);
+    if (!this.#row.takesObjects || random.chance(0.5)) return;
+    this.#patchValues(1, PATCH.FD, () => OWNER_SLOT + random.below(OWNERS));
   }
 
   #innerSlot(): number {

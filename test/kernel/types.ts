@@ -67,10 +67,14 @@ export interface TypeRow {
   readonly recycledSlots?: boolean;
   /** The maps have BTF. */
   readonly btf?: boolean;
-  /** Descriptors in the slots from INNER_SLOT on are the values (maps of maps). */
-  readonly inner?: boolean;
+  /** Descriptors in the slots from INNER_SLOT on are the values: of maps of one of these types. */
+  readonly inner?: readonly number[];
   /** Descriptors of objects of this kind, in the slots from OWNER_SLOT on, are the keys. */
   readonly owner?: number;
+  /** Values are one of these words. */
+  readonly words?: readonly number[];
+  /** Or the descriptor of an object of any kind, in the slots from OWNER_SLOT on. */
+  readonly takesObjects?: boolean;
 }
 
 /** Slots of the inner maps that a map of maps is filled with. */
@@ -388,6 +392,51 @@ function ringRow(name: string, type: number): TypeRow {
   };
 }
 
+/** Numbers that are no descriptors. */
+const NO_FDS = [500, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
+/** 1 is lo, the others may be as well. */
+const NO_DEVICES = [0, 0, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
+const QUEUES = [0, 1, 64, 192, 16384, 16385, 0xffff_ffff];
+
+/** Maps of objects: words are what is put in beside descriptors. */
+function objectRow(
+  name: string,
+  type: number,
+  valueSizes: readonly number[],
+  words: readonly number[],
+  keySizes: readonly number[] = [4],
+): TypeRow {
+  return {
+    name,
+    type,
+    weight: 0.2,
+    cursor: "key",
+    weights: {
+      update: 30,
+      lookup: 15,
+      delete: 10,
+      lookupAndDelete: 1,
+      nextKey: 6,
+      walk: 1,
+      lookupBatch: 0.5,
+      updateBatch: 0.5,
+      deleteBatch: 0.5,
+      info: 1,
+      object: 1,
+    },
+    createFlags: COMMON_FLAGS,
+    shape(random) {
+      const [keySize, valueSize] = [random.pick(keySizes), random.pick(valueSizes)];
+      const maxEntries = random.between(1, 9);
+      const shape = { keySize, valueSize, userValueSize: valueSize, maxEntries };
+      return { ...shape, mapFlags: 0, mapExtra: 0, universe: maxEntries + 3 };
+    },
+    key: keySizes.length > 1 ? hashKey : arrayKey,
+    words,
+    takesObjects: words === NO_FDS,
+  };
+}
+
 const HASH_ROW = hashRow("hash", TYPE.HASH, false, false);
 export const ARRAY_ROW = arrayRow("array", TYPE.ARRAY, false);
 
@@ -413,6 +462,50 @@ function bareRow(
     },
   };
 }
+
+const INNER_TYPES = [TYPE.ARRAY, TYPE.HASH];
+/** Maps of maps that programs cannot do anything with. */
+const OF_OBJECTS: Pick<TypeRow, "weight" | "weights" | "inner"> = {
+  // The kernel takes its time to end such maps.
+  weight: 0.05,
+  weights: { ...OUTER_WEIGHTS, script: 0 },
+  // Those that also take values of 8 bytes, which the template's are not.
+  inner: [
+    TYPE.DEVMAP,
+    TYPE.DEVMAP_HASH,
+    TYPE.CPUMAP,
+    TYPE.SOCKMAP,
+    TYPE.SOCKHASH,
+    TYPE.REUSEPORT_SOCKARRAY,
+  ],
+};
+
+const ARRAY_OF_MAPS_ROW: TypeRow = {
+  name: "array_of_maps",
+  type: TYPE.ARRAY_OF_MAPS,
+  weight: 0.3,
+  cursor: "key",
+  weights: OUTER_WEIGHTS,
+  createFlags: COMMON_FLAGS,
+  shape: (random) => outerShape(random, 4, 0),
+  key: arrayKey,
+  inner: INNER_TYPES,
+};
+
+const HASH_OF_MAPS_ROW: TypeRow = {
+  name: "hash_of_maps",
+  type: TYPE.HASH_OF_MAPS,
+  weight: 0.3,
+  cursor: "bucket",
+  weights: OUTER_WEIGHTS,
+  createFlags: HASH_FLAGS,
+  shape(random) {
+    const flags = F.ZERO_SEED | random.pick([0, F.NO_PREALLOC]);
+    return outerShape(random, random.pick(KEY_SIZES), flags);
+  },
+  key: hashKey,
+  inner: INNER_TYPES,
+};
 
 export const TYPES: readonly TypeRow[] = [
   HASH_ROW,
@@ -459,31 +552,10 @@ export const TYPES: readonly TypeRow[] = [
     },
     key: noKey,
   },
-  {
-    name: "array_of_maps",
-    type: TYPE.ARRAY_OF_MAPS,
-    weight: 0.3,
-    cursor: "key",
-    weights: OUTER_WEIGHTS,
-    createFlags: COMMON_FLAGS,
-    shape: (random) => outerShape(random, 4, 0),
-    key: arrayKey,
-    inner: true,
-  },
-  {
-    name: "hash_of_maps",
-    type: TYPE.HASH_OF_MAPS,
-    weight: 0.3,
-    cursor: "bucket",
-    weights: OUTER_WEIGHTS,
-    createFlags: HASH_FLAGS,
-    shape(random) {
-      const flags = F.ZERO_SEED | random.pick([0, F.NO_PREALLOC]);
-      return outerShape(random, random.pick(KEY_SIZES), flags);
-    },
-    key: hashKey,
-    inner: true,
-  },
+  ARRAY_OF_MAPS_ROW,
+  HASH_OF_MAPS_ROW,
+  { ...ARRAY_OF_MAPS_ROW, ...OF_OBJECTS, name: "array_of_maps of objects" },
+  { ...HASH_OF_MAPS_ROW, ...OF_OBJECTS, name: "hash_of_maps of objects" },
   lockRow(HASH_ROW),
   lockRow(ARRAY_ROW),
   storageRow("sk_storage", TYPE.SK_STORAGE, OBJECT.SOCKET),
@@ -492,6 +564,15 @@ export const TYPES: readonly TypeRow[] = [
   storageRow("inode_storage", TYPE.INODE_STORAGE, OBJECT.FILE),
   bareRow("stack_trace", TYPE.STACK_TRACE, 4, 4, [8, 64, 1016]),
   bareRow("perf_event_array", TYPE.PERF_EVENT_ARRAY, 4, 3, [4]),
+  objectRow("prog_array", TYPE.PROG_ARRAY, [4], NO_FDS),
+  objectRow("cgroup_array", TYPE.CGROUP_ARRAY, [4], NO_FDS),
+  objectRow("devmap", TYPE.DEVMAP, [4, 8], NO_DEVICES),
+  objectRow("devmap_hash", TYPE.DEVMAP_HASH, [4, 8], NO_DEVICES),
+  objectRow("cpumap", TYPE.CPUMAP, [4, 8], QUEUES),
+  objectRow("xskmap", TYPE.XSKMAP, [4], NO_FDS),
+  objectRow("sockmap", TYPE.SOCKMAP, [4, 8], NO_FDS),
+  objectRow("sockhash", TYPE.SOCKHASH, [4, 8], NO_FDS, KEY_SIZES),
+  objectRow("reuseport_sockarray", TYPE.REUSEPORT_SOCKARRAY, [4, 8], NO_FDS),
   bareRow("cgroup_storage", TYPE.CGROUP_STORAGE, 16, 0, [4, 13]),
   bareRow("percpu_cgroup_storage", TYPE.PERCPU_CGROUP_STORAGE, 8, 0, [8]),
 ];

@@ -217,6 +217,9 @@ export class RigMaker {
         return client.create({ ...base, keySize: 8, maxEntries: 0 });
       case uapi.BPF_MAP_TYPE_LPM_TRIE:
         return client.create({ ...base, keySize: 8, flags: uapi.BPF_F_NO_PREALLOC });
+      case uapi.BPF_MAP_TYPE_PROG_ARRAY:
+      case uapi.BPF_MAP_TYPE_CGROUP_ARRAY:
+      case uapi.BPF_MAP_TYPE_XSKMAP:
       case uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY:
         return client.create({ ...base, valueSize: 4 });
       case uapi.BPF_MAP_TYPE_QUEUE:
