@@ -146,6 +146,8 @@ export class BpfHtab extends BpfMap {
   removals: u32;
   /** The lock of the hash types: BpfMap#lockWord lies among what lookups read. */
   tableLock: u32;
+  /** Inline tables of the shared build: elements that came, modulo 2^32. */
+  insertions: u32;
 
   /** The order of the checks is the kernel's. */
   static allocCheck(attr: MapCreateAttr): i32 {

@@ -20,7 +20,8 @@
 //
 // In the shared build lookups take no lock. In its home the key is what makes an element visible, elsewhere `used`; so they
 // are written in this order, behind the value, and withdrawn in the other one. Elsewhere the key of an empty slot is one that
-// might be looked for: who has found it must have seen `used` both before and behind it. Walks take the lock.
+// might be looked for: who has found it must have seen `used` both before and behind it, and no element may have come
+// meanwhile: the slot could have been emptied and filled again. Walks take the lock.
 //
 // A key is (a, b), as in htab_table.ts; K says its size where that is known: u32, u64 or v128.
 
@@ -163,18 +164,39 @@ export class InlineTable {
     return ((load<u8>(meta, WENT_ON_AT) >> <u8>bitOf(hash)) & 1) != 0;
   }
 
-  /** The slots in use, before keys are compared; nobody asks in the plain build. */
+  /** The slots in use, before keys are compared, with insertions in the upper half; nobody asks in the plain build. */
   @inline
-  static usedBefore(meta: u32): u32 {
-    return SHARED ? atomic.load<u8>(meta, USED_AT) : 0;
+  static usedBefore(h: BpfHtab, meta: u32): u64 {
+    if (!SHARED) return 0;
+    const insertions: u64 = InlineTable.insertions(h);
+    const used: u32 = atomic.load<u8>(meta, USED_AT);
+    return (insertions << 32) | used;
   }
 
   /** Slots in use after keys were compared, and, in the shared build, before. */
   @inline
-  static usedSince(before: u32, meta: u32): u32 {
+  static usedSince(before: u64, meta: u32): u32 {
     if (!SHARED) return load<u8>(meta, USED_AT);
     const used: u32 = atomic.load<u8>(meta, USED_AT);
-    return before & used;
+    return <u32>before & used;
+  }
+
+  /** Has an element come meanwhile? Asked behind usedSince. */
+  @inline
+  static isStale(h: BpfHtab, before: u64): bool {
+    return SHARED && <u32>(before >> 32) != InlineTable.insertions(h);
+  }
+
+  @inline
+  static insertions(h: BpfHtab): u32 {
+    return atomic.load<u32>(changetype<usize>(h), offsetof<BpfHtab>("insertions"));
+  }
+
+  /** An element comes: in front of the store that makes it visible where it is not at home. The lock is held. */
+  @inline
+  static countInsertion(h: BpfHtab): void {
+    if (SHARED)
+      atomic.store<u32>(changetype<usize>(h), h.insertions + 1, offsetof<BpfHtab>("insertions"));
   }
 
   /**
@@ -191,10 +213,11 @@ export class InlineTable {
       chunk += h.chunkSize;
       if (chunk == h.chunksEnd) return ASK_AT;
       const meta = metaOf(h, chunk);
-      const before = InlineTable.usedBefore(meta);
+      const before = InlineTable.usedBefore(h, meta);
       found = InlineTable.candidates<v128>(chunk, a, b);
       const used = InlineTable.usedSince(before, meta);
-      if (((used >> InlineTable.slotOf<v128>(found)) & 1) == 0) return ASK_AT;
+      const isUsed = ((used >> InlineTable.slotOf<v128>(found)) & 1) != 0;
+      if (!isUsed || InlineTable.isStale(h, before)) return ASK_AT;
     }
     return InlineTable.valueOf<v128>(h, chunk, InlineTable.slotOf<v128>(found));
   }
@@ -226,10 +249,11 @@ export class InlineTable {
       chunk += 64;
       if (chunk == h.chunksEnd) return <u32>ASK;
       const meta = InlineTable.meta<K>(h, chunk);
-      const before = InlineTable.usedBefore(meta);
+      const before = InlineTable.usedBefore(h, meta);
       first = ctz(InlineTable.candidates<K>(chunk, key, 0));
       const used = InlineTable.usedSince(before, meta);
-      if (((used >> InlineTable.slotAt<K>(first)) & 1) == 0) return <u32>ASK;
+      const isUsed = ((used >> InlineTable.slotAt<K>(first)) & 1) != 0;
+      if (!isUsed || InlineTable.isStale(h, before)) return <u32>ASK;
     }
     const value = load<u64>(InlineTable.numberAt<K>(chunk, first));
     if (value >= <u64>ABSENT) return <u32>ASK;
@@ -250,6 +274,7 @@ export class InlineTable {
     const slot: u32 = ctz(~used);
     store<u64>(InlineTable.valueOf<K>(h, home, slot), value);
     store<K>(home + slot * sizeof<K>(), <K>key);
+    InlineTable.countInsertion(h);
     store<u8>(meta, used | (1 << slot), USED_AT);
   }
 
@@ -304,9 +329,10 @@ function lookupBehind<K>(h: BpfHtab, home: u32, a: u64, b: u64, hash: u32): u32 
   let chunk = chunkAfter(h, home);
   while (chunk != home) {
     const meta = metaOf(h, chunk);
-    const before = InlineTable.usedBefore(meta);
+    const before = InlineTable.usedBefore(h, meta);
     let found = InlineTable.candidates<K>(chunk, a, b);
     const used = InlineTable.usedSince(before, meta);
+    if (found != 0 && InlineTable.isStale(h, before)) continue;
     for (; found != 0; found &= found - 1) {
       const slot = InlineTable.slotOf<K>(found);
       if ((used >> slot) & 1) return InlineTable.valueOf<K>(h, chunk, slot);
@@ -336,6 +362,7 @@ export function inlineTake(h: BpfHtab, hash: u32): u32 {
 export function inlinePublish(h: BpfHtab, pos: u32, a: u64, b: u64): void {
   const chunk = pos & ~15;
   storeKey(h, chunk, pos & 15, a, b);
+  InlineTable.countInsertion(h);
   const meta = metaOf(h, chunk);
   const used: u32 = load<u8>(meta, USED_AT);
   store<u8>(meta, used | (1 << (pos & 15)), USED_AT);
