@@ -49,7 +49,7 @@ import { BpfLpmTrie } from "./lpm_trie";
 import { CgroupStorage } from "./local_storage";
 import { MapCreateAttr, placeObject } from "./map";
 import { BpfArrayOfMaps, BpfHashOfMaps } from "./map_in_map";
-import { BpfObjectMap, objectAllocCheck } from "./object_maps";
+import { BpfObjectMap, objectCheck } from "./object_maps";
 import { BpfPerfEventArray } from "./perf_event";
 import { BpfQueueStack } from "./queue_stack_maps";
 import { BpfRingbuf } from "./ringbuf";
@@ -111,12 +111,13 @@ function mapType(attr: MapCreateAttr, isCheck: bool): usize {
     case BPF_MAP_TYPE_CGROUP_ARRAY:
     case BPF_MAP_TYPE_DEVMAP:
     case BPF_MAP_TYPE_DEVMAP_HASH:
+    case BPF_MAP_TYPE_REUSEPORT_SOCKARRAY:
+      return isCheck ? objectCheck(attr) : placeObject<BpfObjectMap>();
     case BPF_MAP_TYPE_CPUMAP:
     case BPF_MAP_TYPE_XSKMAP:
     case BPF_MAP_TYPE_SOCKMAP:
     case BPF_MAP_TYPE_SOCKHASH:
-    case BPF_MAP_TYPE_REUSEPORT_SOCKARRAY:
-      return isCheck ? objectAllocCheck(attr) : placeObject<BpfObjectMap>();
+      return isCheck ? 0 : placeObject<BpfObjectMap>();
     default:
       return NO_TYPE;
   }

@@ -61,8 +61,11 @@ const SOCKHASH_KEY_MAX: u32 = 512;
 const CPUMAP_CPUS_MAX: u32 = 256;
 const CPUMAP_QUEUE_MAX: u32 = 16384;
 
-/** EINVAL: sizes, flags; E2BIG: a key of a SOCKHASH, a CPUMAP for more CPUs than a kernel can have. */
-export function objectAllocCheck(attr: MapCreateAttr): i32 {
+/**
+ * What the types ask of their attributes; some in init, as in the kernel.
+ * @returns 0, or -errno: EINVAL sizes, flags; E2BIG a key of a SOCKHASH, a CPUMAP for more CPUs than a kernel can have
+ */
+export function objectCheck(attr: MapCreateAttr): i32 {
   const type = attr.mapType;
   const bit: u64 = 1 << (<u64>type);
   let flags = OPEN_FLAGS;
@@ -82,7 +85,8 @@ export class BpfObjectMap extends BpfFdArray {
   override init(attr: MapCreateAttr): i32 {
     // Programs only look at devices.
     if (isOneOf(this, DEVICE_TYPES)) this.mapFlags |= BPF_F_RDONLY_PROG;
-    return super.init(attr);
+    const ret = objectCheck(attr);
+    return ret == 0 ? super.init(attr) : ret;
   }
 
   override fdGetPtr(fd: i32): usize {

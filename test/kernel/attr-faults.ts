@@ -160,7 +160,11 @@ export class Faults {
       // The same memory as another buffer's.
       const other = random.pick(draft.buffers);
       // Which of a batch's arrays is written first is not the same.
-      if (draft.cmd >= CMD.MAP_LOOKUP_BATCH && buffer.at >= 16 && other.at >= 16) return;
+      const sharing = draft.buffers.filter(
+        (b) => b === buffer || b === other || b.reg === SHARED_REGISTER,
+      );
+      const arrays = sharing.filter(({ at: place }) => place >= 16);
+      if (draft.cmd >= CMD.MAP_LOOKUP_BATCH && arrays.length > 1) return;
       // A short one's ids are not patched any more.
       if (((buffer.kind | other.kind) & BUF.TAIL) !== 0) return;
       const length = Math.max(buffer.length, other.length);

@@ -259,10 +259,23 @@ describeEachBuild("BPF_MAP_CREATE", (build) => {
       uapi.BPF_MAP_TYPE_CGROUP_STORAGE,
       uapi.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
       uapi.BPF_MAP_TYPE_LPM_TRIE,
+      uapi.BPF_MAP_TYPE_CPUMAP,
+      uapi.BPF_MAP_TYPE_XSKMAP,
+      uapi.BPF_MAP_TYPE_SOCKMAP,
+      uapi.BPF_MAP_TYPE_SOCKHASH,
     ];
     for (const type of late) expect(call({ type, valueSize: 0 }), `type ${type}`).toBe(-EBADF);
-    for (const type of [HASH, ARRAY, uapi.BPF_MAP_TYPE_QUEUE])
-      expect(call({ type, valueSize: 0 }), `type ${type}`).toBe(-EINVAL);
+    const early = [
+      HASH,
+      ARRAY,
+      uapi.BPF_MAP_TYPE_QUEUE,
+      uapi.BPF_MAP_TYPE_PROG_ARRAY,
+      uapi.BPF_MAP_TYPE_CGROUP_ARRAY,
+      uapi.BPF_MAP_TYPE_DEVMAP,
+      uapi.BPF_MAP_TYPE_DEVMAP_HASH,
+      uapi.BPF_MAP_TYPE_REUSEPORT_SOCKARRAY,
+    ];
+    for (const type of early) expect(call({ type, valueSize: 0 }), `type ${type}`).toBe(-EINVAL);
   });
 
   it("leaves nothing behind when it refuses", () => {
