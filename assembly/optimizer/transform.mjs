@@ -82,6 +82,7 @@ export default class Optimize extends Transform {
     module.runPasses(["merge-similar-functions"]);
     module.optimize();
     module.optimize();
+    // Constants of several bytes that a function has more than once go to a local; what is called most gets a short number.
     module.runPasses(["const-hoisting", "reorder-functions"]);
   }
 }
