@@ -4,6 +4,7 @@ import { REMOVALS_AT, STEP_BYTES, STEP_POS_AT, STEP_VALUE_AT } from "./abi.js";
 import { KIND } from "./codec.js";
 import type { Aimable, Codec } from "./codec.js";
 import type { CoreExports } from "./core.js";
+import { ACCESS } from "./door.js";
 import type { MapDoor } from "./door.js";
 import { BpfError } from "./errors.js";
 import { unwatch, watch } from "./holdings.js";
@@ -22,6 +23,7 @@ const AHEAD = 64;
 const STEP = STEP_BYTES;
 const STEP_VALUE = STEP_VALUE_AT >>> 2;
 const STEP_POS = STEP_POS_AT >>> 2;
+const { OPEN } = ACCESS;
 
 /** A struct codec, as far as views are concerned. */
 interface Viewable {
@@ -177,7 +179,7 @@ export class MapCursor<K, V> implements IterableIterator<MapCursor<K, V>> {
         if (value === undefined || (!isWord && u32[(ptr >>> 2) + 1] !== 0)) value = door.read(ptr);
         callback(value as V, u32[at >>> 2] as K, map);
         at += STEP;
-      } while (at < end && door.mayRead && u32[removalsAt] === removals);
+      } while (at < end && door.reads === OPEN && u32[removalsAt] === removals);
       this.at = at - STEP;
     }
   }

@@ -65,6 +65,10 @@ function keyPath(kind: CodecKind, size: number, isHash: boolean, isArray: boolea
   return BY.ADDRESS;
 }
 
+/** Numbers: of a field that changes V8 asks whether it is true in several steps, and whether it is a number in one. */
+export const ACCESS = { SHUT: 0, OPEN: 1 } as const;
+export type Access = (typeof ACCESS)[keyof typeof ACCESS];
+
 /** A 32-bit unsigned number. */
 const isU32 = (key: unknown): key is number => typeof key === "number" && key >>> 0 === key;
 
@@ -102,9 +106,9 @@ export class MapDoor<K, KI, V, VI> {
   readonly handle: number;
   /** The elements are in the table itself. */
   readonly isInline: boolean;
-  /** May the fd be read, and written to? Otherwise lookups find nothing, and updates and deletions are refused. */
-  mayRead: boolean;
-  mayWrite: boolean;
+  /** Is the fd open for reading, and for writing? Otherwise lookups find nothing, and updates and deletions are refused. */
+  reads: Access;
+  writes: Access;
   readonly key: Codec<K, KI>;
   readonly value: Codec<V, VI>;
   keyPtr: number;
@@ -176,8 +180,8 @@ export class MapDoor<K, KI, V, VI> {
     this.newWords = new ByteWords(this.shortSize);
     this.isInline = exports.map_is_inline(options.handle) !== 0;
     this.isNumeric = !options.isPerCpu && (this.valueKind === U32 || this.valueKind === U64_NUMBER);
-    this.mayRead = true;
-    this.mayWrite = true;
+    this.reads = ACCESS.OPEN;
+    this.writes = ACCESS.OPEN;
     this.lookup4 = exports.map_lookup4;
     this.lookup8 = exports.map_lookup8;
     this.lookup16 = exports.map_lookup16;
@@ -199,7 +203,7 @@ export class MapDoor<K, KI, V, VI> {
 
   /** From now on lookups find nothing: an fd that is not open for reading. Costs the others nothing. */
   denyReads(): void {
-    this.mayRead = false;
+    this.reads = ACCESS.SHUT;
     this.lookup4 = findNothing;
     this.lookup8 = findNothing;
     this.lookup16 = findNothing;
@@ -211,7 +215,7 @@ export class MapDoor<K, KI, V, VI> {
 
   /** From now on updates and deletions are refused: an fd that is not open for writing. */
   denyWrites(): void {
-    this.mayWrite = false;
+    this.writes = ACCESS.SHUT;
     this.update4 = refuse;
     this.update8 = refuse;
     this.update16 = refuse;

@@ -10,7 +10,7 @@
 import { ASK_AT } from "./abi.js";
 import { KIND } from "./codec.js";
 import type { CoreExports } from "./core.js";
-import { KEY_PATH } from "./door.js";
+import { ACCESS, KEY_PATH } from "./door.js";
 import { get16, getInto16, find16, set16 } from "./shortcuts/bytes16.js";
 import { finder, remover, updater } from "./shortcuts/keys.js";
 import { getU32, getU32Separate, getU64, setU32, setU64 } from "./shortcuts/numbers.js";
@@ -20,6 +20,7 @@ import { ENOENT } from "./uapi.js";
 
 // The module's own, as door.ts says.
 const NOWHERE = ASK_AT;
+const { OPEN } = ACCESS;
 const NO_ENTRY = -ENOENT;
 /** Bytes of a value that there is a writer for, at most; the window is no smaller. */
 const SCALAR_BYTES = 8;
@@ -68,7 +69,7 @@ const hasBy =
 function setBy(map: Shortened, door: Door, write: Write, update: ByKey, other: Set<Shortened>) {
   const { mem, valuePtr } = door;
   return (key: unknown, value: unknown): Shortened => {
-    if (door.mayWrite) {
+    if (door.writes === OPEN) {
       mem.reach(valuePtr, SCALAR_BYTES);
       if (write(value) && update(key) === 0) return map;
     }
@@ -108,7 +109,7 @@ function matchU32(door: Door, match: CoreExports["map_lpm_match_u32"], other: Ge
   const { map, handle } = door;
   const read = reader(door);
   return (address) => {
-    if (door.mayRead && isWord(address)) {
+    if (door.reads === OPEN && isWord(address)) {
       const ptr = match(map, handle, address) >>> 0;
       if (ptr !== 0) return read(ptr);
     }

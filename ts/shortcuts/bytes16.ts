@@ -3,10 +3,12 @@
 import { ASK_AT } from "../abi.js";
 import { isBytes, wordOf, write16 } from "../byte-words.js";
 import type { CoreExports } from "../core.js";
+import { ACCESS } from "../door.js";
 import type { Door, Find, Get, GetInto, Set } from "./types.js";
 
 // The module's own, as door.ts says.
 const NOWHERE = ASK_AT;
+const { OPEN } = ACCESS;
 
 /**
  * Keys are 16 bytes. Answers the address of the value, 0 for none, or NOWHERE where the method has to decide. Many programs use
@@ -18,14 +20,14 @@ export function find16(door: Door, lookup: CoreExports["map_at16"]): Find {
   let calls = 0;
   // A export function of its own, so that the one below stays small enough to be inlined.
   const findOther = (key: unknown): number => {
-    if (!door.mayRead || !isBytes(key, 16)) return NOWHERE;
+    if (door.reads !== OPEN || !isBytes(key, 16)) return NOWHERE;
     calls = (calls + 1) & 7;
     if (calls === 0) keyWords.view(key);
     const c = wordOf(key, 8);
     return lookup(map, handle, wordOf(key, 0), wordOf(key, 4), c, wordOf(key, 12)) >>> 0;
   };
   return (key) => {
-    if (door.mayRead && key === keyWords.bytes) {
+    if (door.reads === OPEN && key === keyWords.bytes) {
       const from = keyWords.words;
       // Undefined: there are no words, or their buffer was detached. Asking for the length takes longer.
       const d = from[3];
@@ -85,7 +87,7 @@ export function set16<M>(
 ): Set<M> {
   const { map, handle, mem, keyWords, newWords, valuePtr } = door;
   return (key, value) => {
-    if (door.mayWrite && key === keyWords.bytes && value === newWords.bytes) {
+    if (door.writes === OPEN && key === keyWords.bytes && value === newWords.bytes) {
       const from = keyWords.words;
       const words = newWords.words;
       if (from.length === 4 && words.length === 4) {

@@ -3,12 +3,13 @@
 
 import { ASK_AT } from "../abi.js";
 import type { CoreExports } from "../core.js";
-import { KEY_PATH } from "../door.js";
+import { ACCESS, KEY_PATH } from "../door.js";
 import { find16 } from "./bytes16.js";
 import type { ByKey, Door, Find } from "./types.js";
 
 // The module's own, as door.ts says.
 const NOWHERE = ASK_AT;
+const { OPEN } = ACCESS;
 const REFUSED = 1;
 const TWO_32 = 0x1_0000_0000;
 
@@ -23,27 +24,32 @@ export function finder(door: Door, core: CoreExports): Find {
   const { map_lookup4, map_lookup8, map_lookup_u64, array_lookup } = core;
   switch (door.path) {
     case KEY_PATH.U32:
-      return (key) => (door.mayRead && isU32(key) ? map_lookup4(map, handle, key) >>> 0 : NOWHERE);
+      return (key) =>
+        door.reads === OPEN && isU32(key) ? map_lookup4(map, handle, key) >>> 0 : NOWHERE;
     case KEY_PATH.I32:
-      return (key) => (door.mayRead && isI32(key) ? map_lookup4(map, handle, key) >>> 0 : NOWHERE);
+      return (key) =>
+        door.reads === OPEN && isI32(key) ? map_lookup4(map, handle, key) >>> 0 : NOWHERE;
     case KEY_PATH.U53:
       return (key) =>
-        door.mayRead && isU53(key) ? map_lookup8(map, handle, key, key / TWO_32) >>> 0 : NOWHERE;
+        door.reads === OPEN && isU53(key)
+          ? map_lookup8(map, handle, key, key / TWO_32) >>> 0
+          : NOWHERE;
     case KEY_PATH.U64:
       return (key) => {
-        if (!door.mayRead || typeof key !== "bigint") return NOWHERE;
+        if (door.reads !== OPEN || typeof key !== "bigint") return NOWHERE;
         const cut = BigInt.asUintN(64, key);
         return cut === key ? map_lookup_u64(map, handle, cut) >>> 0 : NOWHERE;
       };
     case KEY_PATH.INDEX:
-      return (key) => (door.mayRead && isU32(key) ? array_lookup(map, handle, key) >>> 0 : NOWHERE);
+      return (key) =>
+        door.reads === OPEN && isU32(key) ? array_lookup(map, handle, key) >>> 0 : NOWHERE;
     case KEY_PATH.BYTES16:
       return find16(door, door.isInline ? core.map_at16 : core.map_lookup16);
     default:
       return (key) => {
         const ptr = door.find(key);
         // Nothing was found, or the fd may not be read, which the caller's code in a key may have brought about just now.
-        return ptr === 0 && !door.mayRead ? NOWHERE : ptr;
+        return ptr === 0 && door.reads !== OPEN ? NOWHERE : ptr;
       };
   }
 }
@@ -89,15 +95,17 @@ export function remover(door: Door, core: CoreExports): ByKey | undefined {
   const { map_delete4, map_delete8, map_delete_u64 } = core;
   switch (door.path) {
     case KEY_PATH.U32:
-      return (key) => (door.mayWrite && isU32(key) ? map_delete4(map, handle, key) : REFUSED);
+      return (key) =>
+        door.writes === OPEN && isU32(key) ? map_delete4(map, handle, key) : REFUSED;
     case KEY_PATH.I32:
-      return (key) => (door.mayWrite && isI32(key) ? map_delete4(map, handle, key) : REFUSED);
+      return (key) =>
+        door.writes === OPEN && isI32(key) ? map_delete4(map, handle, key) : REFUSED;
     case KEY_PATH.U53:
       return (key) =>
-        door.mayWrite && isU53(key) ? map_delete8(map, handle, key, key / TWO_32) : REFUSED;
+        door.writes === OPEN && isU53(key) ? map_delete8(map, handle, key, key / TWO_32) : REFUSED;
     case KEY_PATH.U64:
       return (key) => {
-        if (!door.mayWrite || typeof key !== "bigint") return REFUSED;
+        if (door.writes !== OPEN || typeof key !== "bigint") return REFUSED;
         const cut = BigInt.asUintN(64, key);
         return cut === key ? map_delete_u64(map, handle, cut) : REFUSED;
       };

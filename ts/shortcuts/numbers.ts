@@ -2,11 +2,13 @@
 
 import { ABSENT, ASK } from "../abi.js";
 import type { CoreExports } from "../core.js";
+import { ACCESS } from "../door.js";
 import type { Door, Get, Set } from "./types.js";
 
 // The module's own, as door.ts says.
 const NOTHING = ABSENT | 0;
 const UNKNOWN = ASK | 0;
+const { OPEN } = ACCESS;
 
 // In this order: where a value is an i32 anyway, only its sign is left to be looked at. `>>> 0` would compare doubles.
 const isU32 = (value: unknown): value is number =>
@@ -20,7 +22,7 @@ export function getU32(door: Door, core: CoreExports, other: Get): Get {
   const { map, handle } = door;
   const { map_get4: lookup, map_get4_any: lookupMore } = core;
   return (key) => {
-    if (door.mayRead && isU32(key)) {
+    if (door.reads === OPEN && isU32(key)) {
       const word = lookup(map, handle, key);
       // The commonest case asks nothing but this of the value: each further question would wait for the memory, too.
       if (word >= 0) return word;
@@ -42,7 +44,7 @@ export function getU32Separate(door: Door, core: CoreExports, other: Get): Get {
   const { map, handle } = door;
   const { map_get4_separate: lookup, map_get4_any: lookupMore } = core;
   return (key) => {
-    if (door.mayRead && isU32(key)) {
+    if (door.reads === OPEN && isU32(key)) {
       const word = lookup(map, handle, key);
       if (word >= 0) return word;
       if (word === NOTHING) return undefined;
@@ -63,7 +65,7 @@ export function setU32<M>(
 ): Set<M> {
   const { map, handle } = door;
   return (key, value) => {
-    if (door.mayWrite && isU32(key) && isU32(value)) {
+    if (door.writes === OPEN && isU32(key) && isU32(value)) {
       if (put(map, handle, key, value, 0) === 0) return self;
     }
     return other(key, value);
@@ -78,7 +80,7 @@ export function getU64(door: Door, core: CoreExports, other: Get): Get {
   const { map, handle } = door;
   const { map_get_u64: lookup, map_get_u64_any: lookupMore } = core;
   return (key) => {
-    if (door.mayRead) {
+    if (door.reads === OPEN) {
       let cut: bigint;
       try {
         // Throws for anything but a bigint, so that there is no need to ask for the type.
@@ -109,7 +111,7 @@ export function setU64<M>(
 ): Set<M> {
   const { map, handle } = door;
   return (key, value) => {
-    if (door.mayWrite && isU32(value) && typeof key === "bigint") {
+    if (door.writes === OPEN && isU32(value) && typeof key === "bigint") {
       const cut = BigInt.asUintN(64, key);
       if (cut === key && put(map, handle, cut, value, 0) === 0) return self;
     }
