@@ -107,31 +107,27 @@ function putOther(map: usize, handle: u32, key: u64, value: u64): i32 {
 }
 
 /** Deletes a key; its value may have any size. */
-function removeKey<K>(map: usize, handle: u32, key: u64): i32 {
+export function map_delete4(map: usize, handle: u32, k0: u32): i32 {
   const h = changetype<BpfHtab>(map);
-  if (h.storeHandle != handle) return remove(map, handle, key, 0);
-  const hash = InlineTable.hash<K>(h, key, 0);
-  const home = InlineTable.home<K>(h, hash);
+  if (h.storeHandle != handle) return remove(map, handle, k0, 0);
+  const hash = InlineTable.hash4(h, k0);
+  const home = InlineTable.home<u32>(h, hash);
   lock(lockOf(h));
-  const first: u32 = ctz(InlineTable.candidates<K>(home, key, 0));
-  if (first & NO_CANDIDATE) return removeBehind<K>(h, home, key, hash);
+  const first: u32 = ctz(InlineTable.candidates4(home, k0));
+  if (first & NO_CANDIDATE) return removeBehind(h, home, k0, hash);
   h.count--;
   h.removals++;
-  InlineTable.removeHome<K>(h, home, first);
+  InlineTable.removeHome<u32>(h, home, first);
   unlock(lockOf(h));
   return 0;
 }
 
-/** removeKey for a key that is not in its home. The lock is held, and given back. */
-function removeBehind<K>(h: BpfHtab, home: u32, key: u64, hash: u32): i32 {
-  const value = InlineTable.behind<K>(h, home, key, hash);
+/** map_delete4 for a key that is not in its home. The lock is held, and given back. */
+function removeBehind(h: BpfHtab, home: u32, key: u32, hash: u32): i32 {
+  const value = InlineTable.behind<u32>(h, home, key, hash);
   if (value != 0) removeValue(h, value, hash);
   unlock(lockOf(h));
   return value == 0 ? -ENOENT : 0;
-}
-
-export function map_delete4(map: usize, handle: u32, k0: u32): i32 {
-  return removeKey<u32>(map, handle, k0);
 }
 
 export function map_delete_u64(map: usize, handle: u32, key: u64): i32 {

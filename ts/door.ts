@@ -7,7 +7,7 @@
 import { ByteWords, isBytes, wordOf, writeBytes } from "./byte-words.js";
 import { KIND } from "./codec.js";
 import type { Codec, CodecKind } from "./codec.js";
-import { roundUp } from "./codec/base.js";
+import { BaseCodec, roundUp } from "./codec/base.js";
 import type { CoreExports } from "./core.js";
 import { EPERM } from "./uapi.js";
 import { Staging } from "./staging.js";
@@ -50,6 +50,10 @@ const refuse = (): number => -EPERM;
 const SHORT_COPY = 32;
 const TWO_32 = 0x1_0000_0000;
 const SAFE_HIGH = 0x1f_ffff;
+
+/** What a codec of ours is; a caller's own reads and writes as it likes, whatever kind it says it is. */
+const kindOf = (codec: Codec<unknown, never>): CodecKind =>
+  codec instanceof BaseCodec ? codec.kind : KIND.OTHER;
 
 function keyPath(kind: CodecKind, size: number, isHash: boolean, isArray: boolean): number {
   if (isArray && kind === KIND.U32) return BY.INDEX;
@@ -121,7 +125,8 @@ export class MapDoor<K, KI, V, VI> {
   readonly isNumeric: boolean;
   /** The words of the encoded key are arguments. */
   private readonly isByWords: boolean;
-  private readonly valueKind: CodecKind;
+  /** Of values; OTHER of a codec of the caller's. */
+  readonly valueKind: CodecKind;
   private readonly keys: Staging<KI>;
   private readonly values: Staging<VI>;
   /** May encoding a key or a value run the caller's code? */
@@ -164,11 +169,11 @@ export class MapDoor<K, KI, V, VI> {
     this.valuePtr = options.valuePtr;
     this.marks = options.marks;
     this.isPerCpu = options.isPerCpu;
-    this.path = keyPath(options.key.kind, options.key.size, options.isHash, options.isArray);
+    this.path = keyPath(kindOf(options.key), options.key.size, options.isHash, options.isArray);
     const { path } = this;
     this.isByWords =
       path === BY.WORDS1 || path === BY.WORDS2 || path === BY.WORDS4 || path === BY.I64;
-    this.valueKind = options.value.kind;
+    this.valueKind = kindOf(options.value);
     this.keys = new Staging(options.key);
     this.values = new Staging(options.value);
     this.isLive = this.keys.isLive || this.values.isLive;

@@ -14,7 +14,7 @@ import { ACCESS, KEY_PATH } from "./door.js";
 import { get16, getInto16, find16, set16 } from "./shortcuts/bytes16.js";
 import { finder, remover, updater } from "./shortcuts/keys.js";
 import { getU32, getU32Separate, getU64, setU32, setU64 } from "./shortcuts/numbers.js";
-import type { ByKey, Door, Find, Get, GetInto, Read, Set, Test, Write } from "./shortcuts/types.js";
+import type { ByKey, Door, Find, Get, GetInto, Put, Read, Test, Write } from "./shortcuts/types.js";
 import { reader, writer } from "./shortcuts/values.js";
 import { ENOENT } from "./uapi.js";
 
@@ -33,7 +33,7 @@ interface Shortened {
   get: Get;
   getInto: GetInto;
   has: Test;
-  set: Set<Shortened>;
+  set: Put<Shortened>;
   delete: Test;
   /** Of LPM tries. */
   matchU32?: Get;
@@ -66,7 +66,7 @@ const hasBy =
   };
 
 /** Updates by parts; `other` also says what went wrong. */
-function setBy(map: Shortened, door: Door, write: Write, update: ByKey, other: Set<Shortened>) {
+function setBy(map: Shortened, door: Door, write: Write, update: ByKey, other: Put<Shortened>) {
   const { mem, valuePtr } = door;
   return (key: unknown, value: unknown): Shortened => {
     if (door.writes === OPEN) {
@@ -117,7 +117,8 @@ function matchU32(door: Door, match: CoreExports["map_lpm_match_u32"], other: Ge
   };
 }
 
-const isBytes16 = ({ value }: Door): boolean => value.kind === KIND.BYTES && value.size === 16;
+const isBytes16 = ({ value, valueKind }: Door): boolean =>
+  valueKind === KIND.BYTES && value.size === 16;
 
 /** What there is one closure for, keys and values together. */
 function methodsOfBoth(

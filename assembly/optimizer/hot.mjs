@@ -42,5 +42,5 @@ export const RARE = [
   "fast_number/putOther",
   "fast_number/putBehind<u32>",
   "fast_number/putBehind<u64>",
-  "fast_number/removeBehind<u32>",
+  "fast_number/removeBehind",
 ].map((name) => `assembly/${name}`);

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import {
   BpfError,
   HashMap,
+  KIND,
   KeyedMap,
   bool,
   bytes,
@@ -289,6 +290,31 @@ describeEachBuild("shortcuts", (build) => {
         }
       }
     });
+  });
+
+  it("a caller's own codec reads and writes itself, whatever kind it says it is", async () => {
+    using rt = await build.createRuntime();
+    for (const kind of [KIND.U16, KIND.U32, KIND.I32, KIND.U64_NUMBER, KIND.F64]) {
+      const tenths: Codec<number> = {
+        kind,
+        size: 4,
+        align: 4,
+        read: (mem, ptr) => mem.dv.getUint32(ptr, true) / 10,
+        write: (mem, ptr, value) => mem.dv.setUint32(ptr, value * 10, true),
+      };
+      const map = rt.createMap({ type: "hash", key: tenths, value: tenths, maxEntries: 4 });
+      const raw = rt.mapFromFd(map.fd, { key: u32, value: u32 });
+      for (const number of [2, 0.5, 2]) {
+        map.set(number, number);
+        expect([...raw.keys()], `kind ${kind}`).toEqual([number * 10]);
+        expect([map.get(number), raw.get(number * 10)]).toEqual([number, number * 10]);
+        expect([map.has(number), map.delete(number), raw.has(number * 10)]).toEqual([
+          true,
+          true,
+          false,
+        ]);
+      }
+    }
   });
 
   it("indices of arrays", async () => {

@@ -4,7 +4,7 @@ import { ASK_AT } from "../abi.js";
 import { isBytes, wordOf, write16 } from "../byte-words.js";
 import type { CoreExports } from "../core.js";
 import { ACCESS } from "../door.js";
-import type { Door, Find, Get, GetInto, Set } from "./types.js";
+import type { Door, Find, Get, GetInto, Put } from "./types.js";
 
 // The module's own, as door.ts says.
 const NOWHERE = ASK_AT;
@@ -18,7 +18,7 @@ const { OPEN } = ACCESS;
 export function find16(door: Door, lookup: CoreExports["map_at16"]): Find {
   const { map, handle, keyWords } = door;
   let calls = 0;
-  // A export function of its own, so that the one below stays small enough to be inlined.
+  // A function of its own, so that the one below stays small enough to be inlined.
   const findOther = (key: unknown): number => {
     if (door.reads !== OPEN || !isBytes(key, 16)) return NOWHERE;
     calls = (calls + 1) & 7;
@@ -83,8 +83,8 @@ export function set16<M>(
   self: M,
   door: Door,
   update: CoreExports["map_update16"],
-  other: Set<M>,
-): Set<M> {
+  other: Put<M>,
+): Put<M> {
   const { map, handle, mem, keyWords, newWords, valuePtr } = door;
   return (key, value) => {
     if (door.writes === OPEN && key === keyWords.bytes && value === newWords.bytes) {

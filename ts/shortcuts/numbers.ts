@@ -3,7 +3,7 @@
 import { ABSENT, ASK } from "../abi.js";
 import type { CoreExports } from "../core.js";
 import { ACCESS } from "../door.js";
-import type { Door, Get, Set } from "./types.js";
+import type { Door, Get, Put } from "./types.js";
 
 // The module's own, as door.ts says.
 const NOTHING = ABSENT | 0;
@@ -61,8 +61,8 @@ export function setU32<M>(
   self: M,
   door: Door,
   put: CoreExports["map_put4"],
-  other: Set<M>,
-): Set<M> {
+  other: Put<M>,
+): Put<M> {
   const { map, handle } = door;
   return (key, value) => {
     if (door.writes === OPEN && isU32(key) && isU32(value)) {
@@ -107,8 +107,8 @@ export function setU64<M>(
   self: M,
   door: Door,
   put: CoreExports["map_put_u64"],
-  other: Set<M>,
-): Set<M> {
+  other: Put<M>,
+): Put<M> {
   const { map, handle } = door;
   return (key, value) => {
     if (door.writes === OPEN && isU32(value) && typeof key === "bigint") {

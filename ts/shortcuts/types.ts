@@ -6,7 +6,7 @@ export type Door = MapDoor<unknown, unknown, unknown, unknown>;
 
 export type Get = (key: unknown) => unknown;
 export type GetInto = (key: unknown, out: unknown) => unknown;
-export type Set<M> = (key: unknown, value: unknown) => M;
+export type Put<M> = (key: unknown, value: unknown) => M;
 /** `has` and `delete`. */
 export type Test = (key: unknown) => boolean;
 

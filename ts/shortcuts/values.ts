@@ -9,7 +9,7 @@ const SAFE_HIGH = 0x1f_ffff;
 /** Reads values. Beyond views that are stale there is undefined: then the door does it. */
 export function reader(door: Door): Read {
   const { mem } = door;
-  switch (door.value.kind) {
+  switch (door.valueKind) {
     case KIND.U8:
       return (ptr) => mem.u8[ptr] ?? door.read(ptr);
     case KIND.U16:
@@ -43,7 +43,7 @@ export function writer(door: Door): Write | undefined {
   const { mem } = door;
   const word = door.valuePtr >>> 2;
   const long = door.valuePtr >>> 3;
-  switch (door.value.kind) {
+  switch (door.valueKind) {
     case KIND.U8:
       return (value) => {
         if (typeof value !== "number" || (value & 0xff) !== value) return false;
