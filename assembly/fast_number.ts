@@ -8,8 +8,8 @@ import { BPF_ANY, E2BIG, ENOENT } from "../ts/uapi";
 import { isOpen, map_lookup4, map_lookup_u64, remove, update, words64 } from "./fast";
 import { BpfHtab, lockOf } from "./hashtab";
 import { Chunks, NO_CANDIDATE } from "./htab_chunk";
-import { InlineTable, inlinePublish, inlineTake } from "./htab_inline";
-import { SeparateTable } from "./htab_table";
+import { InlineTable, inlineBehind, inlinePublish, inlineTake } from "./htab_inline";
+import { SeparateTable, valueAt } from "./htab_table";
 import { htabUpdatePlain, removeValue } from "./htab_update";
 import { SCRATCH_NUMBER, scratchPtr } from "./kernel";
 import { lock, unlock } from "./lib/lock";
@@ -57,10 +57,14 @@ function put<K>(map: usize, handle: u32, key: u64, value: u64): i32 {
   const first: u32 = ctz(InlineTable.candidates<K>(home, key, 0));
   if (first & NO_CANDIDATE) {
     const meta = InlineTable.meta<K>(h, home);
-    if (InlineTable.wentOn(meta, hash) || h.count >= h.maxEntries || InlineTable.isFull<K>(meta))
-      return putBehind<K>(h, home, key, value, hash);
+    const used = InlineTable.used<K>(meta);
+    // One after the other: V8 would put the result of `||` in a register, and ask again.
+    if (InlineTable.wentOn<K>(meta, hash)) return putBehind(h, home, key, value, hash);
+    if (h.count >= h.maxEntries) return putBehind(h, home, key, value, hash);
+    if (InlineTable.nextSlot(used) == InlineTable.slotCount<K>())
+      return putBehind(h, home, key, value, hash);
     h.count++;
-    InlineTable.insertHome<K>(h, home, meta, key, value);
+    InlineTable.insertHome<K>(h, home, meta, used, key, value);
   } else {
     store<u64>(InlineTable.numberAt<K>(home, first), value);
   }
@@ -69,13 +73,13 @@ function put<K>(map: usize, handle: u32, key: u64, value: u64): i32 {
 }
 
 /** put for a key that is not in its home, and may be behind it, or has no room there. The lock is held, and given back. */
-function putBehind<K>(h: BpfHtab, home: u32, key: u64, value: u64, hash: u32): i32 {
-  let to = InlineTable.behind<K>(h, home, key, hash);
+function putBehind(h: BpfHtab, home: u32, key: u64, value: u64, hash: u32): i32 {
+  let to = inlineBehind(h, home, key, 0, hash);
   const isNew = to == 0;
   const ret = isNew && h.count >= h.maxEntries ? -E2BIG : 0;
   if (ret == 0) {
     const pos = isNew ? inlineTake(h, hash) : 0;
-    if (isNew) to = InlineTable.valueOf<K>(h, pos & ~15, pos & 15);
+    if (isNew) to = <u32>valueAt(h, pos);
     store<u64>(to, value);
     if (isNew) {
       inlinePublish(h, pos, key, 0);

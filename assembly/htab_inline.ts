@@ -1,7 +1,7 @@
 // Tables whose elements live in the table itself: preallocated HASH maps of small elements, without BPF_F_ZERO_SEED.
 // A chunk has as many keys as can be compared at once, without a branch:
 //
-//   keys of 4 bytes, values up to 8     | key * 5 | meta | value * 5, 8 bytes each |     64 bytes
+//   keys of 4 bytes, values up to 8     | key * 5 | meta | value * 5, 8 bytes each |     64 bytes; the last slot's key comes first
 //   keys of 8 bytes, values up to 24    | key * 4 | value * 4, 8 or 24 bytes each |      64 or 128
 //   keys of 16 bytes, values up to 16   | key, value, key, value, ... 4 of each |        128
 //
@@ -101,13 +101,16 @@ export class InlineTable {
     return first >> (sizeof<K>() == 4 ? 1 : 2);
   }
 
-  /** candidates for keys of 4 bytes: two bits a slot. The fifth slot's repeat for slots 5 to 7, which there are not. */
+  /**
+   * candidates for keys of 4 bytes: two bits a slot. The last slot's repeat for slots 5 to 7, which there are not. Its key is
+   * at the chunk's address because V8 computes addresses of such loads with an offset in an instruction of its own.
+   */
   @inline
   static candidates4(chunk: u32, key: u32): u32 {
     const keys = i32x4.splat(key);
-    const low = i32x4.eq(v128.load(chunk), keys);
-    // Not 16 bytes: values would be among them, and a wide load waits for what narrow stores have just written.
-    const high = i32x4.eq(v128.load_splat<u32>(chunk, 16), keys);
+    const low = i32x4.eq(v128.load(chunk, 4), keys);
+    // Not 16 bytes: a wide load waits for what narrow stores have just written.
+    const high = i32x4.eq(v128.load_splat<u32>(chunk), keys);
     return i8x16.bitmask(i16x8.narrow_i32x4_s(low, high));
   }
 
@@ -115,6 +118,20 @@ export class InlineTable {
   @inline
   static value4(chunk: u32, first: u32): u32 {
     return chunk + (first << 2) + SMALL_VALUES;
+  }
+
+  /** Address of a slot's key. */
+  @inline
+  static keyAt<K>(chunk: u32, slot: u32): u32 {
+    if (sizeof<K>() == 4) return select(chunk, chunk + 4 + (slot << 2), slot == SMALL_SLOTS - 1);
+    return chunk + slot * sizeof<K>();
+  }
+
+  /** keyAt by the distance of keys, which says which layout it is. No other than the small one has a key at SMALL_META. */
+  @inline
+  static keyOffset(slot: u32, stride: u32): u32 {
+    const at = slot * stride + (stride == 4 ? 4 : 0);
+    return at == SMALL_META ? 0 : at;
   }
 
   /** Compares the keys of two 32-byte slots. */
@@ -139,7 +156,8 @@ export class InlineTable {
     if (sizeof<K>() == 4) return InlineTable.lookup4(h, hash, <u32>a);
     const found = InlineTable.candidates<K>(home, a, b);
     if (found != 0) return InlineTable.valueOf<K>(h, home, InlineTable.slotOf<K>(found));
-    return InlineTable.wentOn(metaOf(h, home), hash) ? lookupBehind<K>(h, home, a, b, hash) : 0;
+    const meta = InlineTable.meta<K>(h, home);
+    return InlineTable.wentOn<K>(meta, hash) ? inlineBehind(h, home, a, b, hash) : 0;
   }
 
   @inline
@@ -155,30 +173,49 @@ export class InlineTable {
   @inline
   static behind<K>(h: BpfHtab, home: u32, key: u64, hash: u32): u32 {
     const meta = InlineTable.meta<K>(h, home);
-    return InlineTable.wentOn(meta, hash) ? lookupBehind<K>(h, home, key, 0, hash) : 0;
+    return InlineTable.wentOn<K>(meta, hash) ? inlineBehind(h, home, key, 0, hash) : 0;
+  }
+
+  /**
+   * Where the meta of a chunk is; of 4-byte keys the chunk itself: loads and stores add SMALL_META without an instruction.
+   */
+  @inline
+  static meta<K>(h: BpfHtab, chunk: u32): u32 {
+    return sizeof<K>() == 4 ? chunk : metaOf(h, chunk);
   }
 
   /** May an element with this hash have gone on from a chunk? */
   @inline
-  static wentOn(meta: u32, hash: u32): bool {
-    return ((load<u8>(meta, WENT_ON_AT) >> <u8>bitOf(hash)) & 1) != 0;
+  static wentOn<K>(meta: u32, hash: u32): bool {
+    const bits = load<u8>(meta, sizeof<K>() == 4 ? SMALL_META + WENT_ON_AT : WENT_ON_AT);
+    return ((bits >> <u8>bitOf(hash)) & 1) != 0;
+  }
+
+  /** Slots in use. */
+  @inline
+  static used<K>(meta: u32): u32 {
+    if (SHARED) return atomic.load<u8>(meta, sizeof<K>() == 4 ? SMALL_META + USED_AT : USED_AT);
+    return load<u8>(meta, sizeof<K>() == 4 ? SMALL_META + USED_AT : USED_AT);
+  }
+
+  @inline
+  static setUsed<K>(meta: u32, used: u32): void {
+    store<u8>(meta, used, sizeof<K>() == 4 ? SMALL_META + USED_AT : USED_AT);
   }
 
   /** The slots in use, before keys are compared, with insertions in the upper half; nobody asks in the plain build. */
   @inline
-  static usedBefore(h: BpfHtab, meta: u32): u64 {
+  static usedBefore<K>(h: BpfHtab, meta: u32): u64 {
     if (!SHARED) return 0;
     const insertions: u64 = InlineTable.insertions(h);
-    const used: u32 = atomic.load<u8>(meta, USED_AT);
-    return (insertions << 32) | used;
+    return (insertions << 32) | InlineTable.used<K>(meta);
   }
 
   /** Slots in use after keys were compared, and, in the shared build, before. */
   @inline
-  static usedSince(before: u64, meta: u32): u32 {
-    if (!SHARED) return load<u8>(meta, USED_AT);
-    const used: u32 = atomic.load<u8>(meta, USED_AT);
-    return <u32>before & used;
+  static usedSince<K>(before: u64, meta: u32): u32 {
+    const used = InlineTable.used<K>(meta);
+    return SHARED ? <u32>before & used : used;
   }
 
   /** Has an element come meanwhile? Asked behind usedSince. */
@@ -200,24 +237,40 @@ export class InlineTable {
   }
 
   /**
-   * lookup of a 16-byte key that looks at two chunks at most; ASK_AT when that does not settle it. It calls nothing, so that
-   * a function of this alone needs neither a frame nor a stack check, which were a fifth of its instructions.
+   * Can a match behind its home be believed? Without asking `used`: only the key of empty slots may mislead. In the shared
+   * build `used` must have been set before and since, and no element may have come.
+   */
+  @inline
+  static isSure<K>(h: BpfHtab, before: u64, meta: u32, slot: u32, a: u64, b: u64): bool {
+    if (!SHARED) return b != 0 || a > h.emptyKey;
+    const used = InlineTable.usedSince<K>(before, meta);
+    return ((used >> slot) & 1) != 0 && !InlineTable.isStale(h, before);
+  }
+
+  /**
+   * lookup of a 16-byte key; ASK_AT when that does not settle it. It calls nothing, so that a function of this alone needs
+   * neither a frame nor a stack check, which were a fifth of its instructions.
    */
   @inline
   static lookupFirst(h: BpfHtab, a: u64, b: u64): u32 {
     const hash = InlineTable.hash<v128>(h, a, b);
-    let chunk = InlineTable.home<v128>(h, hash);
+    const home = InlineTable.home<v128>(h, hash);
+    let chunk = home;
     let found = InlineTable.candidates<v128>(chunk, a, b);
     if (found == 0) {
-      if (!InlineTable.wentOn(metaOf(h, chunk), hash)) return 0;
-      chunk += h.chunkSize;
-      if (chunk == h.chunksEnd) return ASK_AT;
-      const meta = metaOf(h, chunk);
-      const before = InlineTable.usedBefore(h, meta);
-      found = InlineTable.candidates<v128>(chunk, a, b);
-      const used = InlineTable.usedSince(before, meta);
-      const isUsed = ((used >> InlineTable.slotOf<v128>(found)) & 1) != 0;
-      if (!isUsed || InlineTable.isStale(h, before)) return ASK_AT;
+      let meta = metaOf(h, chunk);
+      let before: u64 = 0;
+      do {
+        if (!InlineTable.wentOn<v128>(meta, hash)) return 0;
+        chunk += 128;
+        if (chunk == h.chunksEnd) chunk = h.chunks;
+        if (chunk == home) return 0;
+        meta = metaOf(h, chunk);
+        before = InlineTable.usedBefore<v128>(h, meta);
+        found = InlineTable.candidates<v128>(chunk, a, b);
+      } while (found == 0);
+      const slot = InlineTable.slotOf<v128>(found);
+      if (!InlineTable.isSure<v128>(h, before, meta, slot, a, b)) return ASK_AT;
     }
     return InlineTable.valueOf<v128>(h, chunk, InlineTable.slotOf<v128>(found));
   }
@@ -236,46 +289,56 @@ export class InlineTable {
   }
 
   /**
-   * The value as map_get4 answers it: lookupFirst with other answers. V8 turns comparisons with zero around; so where the rare
+   * The value as map_get4 answers it. V8 turns comparisons with zero around; so where the rare
    * case is the one to be jumped to, the condition is a bit or an order instead (ARCHITECTURE.md).
    */
   @inline
   static number<K>(h: BpfHtab, key: u64): u32 {
     const hash = InlineTable.hash<K>(h, key, 0);
-    let chunk = InlineTable.numberHome(h, hash);
+    const home = InlineTable.numberHome(h, hash);
+    let chunk = home;
     let first: u32 = ctz(InlineTable.candidates<K>(chunk, key, 0));
     if (first & NO_CANDIDATE) {
-      if (!InlineTable.wentOn(InlineTable.meta<K>(h, chunk), hash)) return <u32>ABSENT;
-      chunk += 64;
-      if (chunk == h.chunksEnd) return <u32>ASK;
-      const meta = InlineTable.meta<K>(h, chunk);
-      const before = InlineTable.usedBefore(h, meta);
-      first = ctz(InlineTable.candidates<K>(chunk, key, 0));
-      const used = InlineTable.usedSince(before, meta);
-      const isUsed = ((used >> InlineTable.slotAt<K>(first)) & 1) != 0;
-      if (!isUsed || InlineTable.isStale(h, before)) return <u32>ASK;
+      let meta = InlineTable.meta<K>(h, chunk);
+      let before: u64 = 0;
+      do {
+        if (!InlineTable.wentOn<K>(meta, hash)) return <u32>ABSENT;
+        chunk += 64;
+        if (chunk == h.chunksEnd) chunk = h.chunks;
+        if (chunk == home) return <u32>ABSENT;
+        meta = InlineTable.meta<K>(h, chunk);
+        before = InlineTable.usedBefore<K>(h, meta);
+        first = ctz(InlineTable.candidates<K>(chunk, key, 0));
+      } while (first & NO_CANDIDATE);
+      const slot = InlineTable.slotAt<K>(first);
+      if (!InlineTable.isSure<K>(h, before, meta, slot, key, 0)) return <u32>ASK;
     }
     const value = load<u64>(InlineTable.numberAt<K>(chunk, first));
-    if (value >= <u64>ABSENT) return <u32>ASK;
-    return <u32>value;
+    // Most values are small, and V8 compares with constants of 31 bits in one instruction.
+    if (value <= 0x7fffffff) return <u32>value;
+    return Chunks.number(value);
+  }
+
+  /** The slot that a chunk with these slots in use would fill next; the number of its slots when it is full. */
+  @inline
+  static nextSlot(used: u32): u32 {
+    return ctz(~used);
   }
 
   @inline
-  static isFull<K>(meta: u32): bool {
-    const used: u32 = load<u8>(meta, USED_AT);
-    const slots: u32 = sizeof<K>() == 4 ? SMALL_SLOTS : WIDE_SLOTS;
-    return used == (1 << slots) - 1;
+  static slotCount<K>(): u32 {
+    return sizeof<K>() == 4 ? SMALL_SLOTS : WIDE_SLOTS;
   }
 
-  /** inlineTake and inlinePublish in a home that is not full. */
+  /** inlineTake and inlinePublish for the next slot of its home. */
   @inline
-  static insertHome<K>(h: BpfHtab, home: u32, meta: u32, key: u64, value: u64): void {
-    const used: u32 = load<u8>(meta, USED_AT);
-    const slot: u32 = ctz(~used);
+  static insertHome<K>(h: BpfHtab, home: u32, meta: u32, used: u32, key: u64, value: u64): void {
+    const slot = InlineTable.nextSlot(used);
     store<u64>(InlineTable.valueOf<K>(h, home, slot), value);
-    store<K>(home + slot * sizeof<K>(), <K>key);
+    store<K>(InlineTable.keyAt<K>(home, slot), <K>key);
     InlineTable.countInsertion(h);
-    store<u8>(meta, used | (1 << slot), USED_AT);
+    // The lowest bit that is not set.
+    InlineTable.setUsed<K>(meta, used | (used + 1));
   }
 
   /** inlineRemove for the first candidate in its home; values of any size. */
@@ -283,14 +346,8 @@ export class InlineTable {
   static removeHome<K>(h: BpfHtab, home: u32, first: u32): void {
     const meta = InlineTable.meta<K>(h, home);
     const slot = InlineTable.slotAt<K>(first);
-    const used: u32 = load<u8>(meta, USED_AT);
-    store<u8>(meta, used & ~(1 << slot), USED_AT);
-    store<K>(home + slot * sizeof<K>(), <K>(home == h.emptyHome ? h.emptyKey : 0));
-  }
-
-  @inline
-  static meta<K>(h: BpfHtab, chunk: u32): u32 {
-    return sizeof<K>() == 4 ? chunk + SMALL_META : metaOf(h, chunk);
+    InlineTable.setUsed<K>(meta, InlineTable.used<K>(meta) & ~(1 << slot));
+    store<K>(InlineTable.keyAt<K>(home, slot), <K>(home == h.emptyHome ? h.emptyKey : 0));
   }
 }
 
@@ -324,21 +381,37 @@ export function inlineFind(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
   return h.keySize == 8 ? inlineLookup<u64>(h, hash, a, b) : inlineLookup<v128>(h, hash, a, b);
 }
 
-/** InlineTable.lookup behind a home with overflow: after long churn that is where 13 % of the elements are. */
-function lookupBehind<K>(h: BpfHtab, home: u32, a: u64, b: u64, hash: u32): u32 {
-  let chunk = chunkAfter(h, home);
-  while (chunk != home) {
-    const meta = metaOf(h, chunk);
-    const before = InlineTable.usedBefore(h, meta);
-    let found = InlineTable.candidates<K>(chunk, a, b);
-    const used = InlineTable.usedSince(before, meta);
-    if (found != 0 && InlineTable.isStale(h, before)) continue;
-    for (; found != 0; found &= found - 1) {
-      const slot = InlineTable.slotOf<K>(found);
-      if ((used >> slot) & 1) return InlineTable.valueOf<K>(h, chunk, slot);
-    }
-    if (!InlineTable.wentOn(meta, hash)) return 0;
+/** Slots of a chunk that hold a key, as InlineTable.candidates. */
+function candidatesOf(h: BpfHtab, chunk: u32, a: u64, b: u64): u32 {
+  if (h.keySize == 4) return InlineTable.candidates<u32>(chunk, a, b);
+  return h.keySize == 8
+    ? InlineTable.candidates<u64>(chunk, a, b)
+    : InlineTable.candidates<v128>(chunk, a, b);
+}
+
+/**
+ * Address of the value of a key that is not in its home, 0 when absent: after long churn 13 % of the elements are elsewhere. One
+ * for all sizes of keys: it waits for memory anyway.
+ */
+export function inlineBehind(h: BpfHtab, home: u32, a: u64, b: u64, hash: u32): u32 {
+  let chunk = home;
+  let meta = metaOf(h, home);
+  while (InlineTable.wentOn<u64>(meta, hash)) {
     chunk = chunkAfter(h, chunk);
+    if (chunk == home) break;
+    meta = metaOf(h, chunk);
+    let before: u64 = 0;
+    let found: u32 = 0;
+    let used: u32 = 0;
+    do {
+      before = InlineTable.usedBefore<u64>(h, meta);
+      found = candidatesOf(h, chunk, a, b);
+      used = InlineTable.usedSince<u64>(before, meta);
+    } while (SHARED && found != 0 && InlineTable.isStale(h, before));
+    for (; found != 0; found &= found - 1) {
+      const slot = h.keySize == 4 ? ctz(found) >> 1 : ctz(found) >> 2;
+      if ((used >> slot) & 1) return chunk + h.valueOff + slot * h.valueStride;
+    }
   }
   return 0;
 }
@@ -355,7 +428,7 @@ export function inlineTake(h: BpfHtab, hash: u32): u32 {
     chunk = chunkAfter(h, chunk);
     used = inlineUsed(h, chunk);
   }
-  return chunk | ctz(~used);
+  return chunk | InlineTable.nextSlot(used);
 }
 
 /** Makes a position visible. */
@@ -364,13 +437,17 @@ export function inlinePublish(h: BpfHtab, pos: u32, a: u64, b: u64): void {
   storeKey(h, chunk, pos & 15, a, b);
   InlineTable.countInsertion(h);
   const meta = metaOf(h, chunk);
-  const used: u32 = load<u8>(meta, USED_AT);
-  store<u8>(meta, used | (1 << (pos & 15)), USED_AT);
+  InlineTable.setUsed<u64>(meta, InlineTable.used<u64>(meta) | (1 << (pos & 15)));
+}
+
+/** Address of a slot's key. */
+export function inlineKeyAt(h: BpfHtab, chunk: u32, slot: u32): u32 {
+  return chunk + InlineTable.keyOffset(slot, h.keyStride);
 }
 
 /** Stores a key with one instruction: it is what makes an element visible. */
 function storeKey(h: BpfHtab, chunk: u32, slot: u32, a: u64, b: u64): void {
-  const at = chunk + slot * h.keyStride;
+  const at = inlineKeyAt(h, chunk, slot);
   if (h.keySize == 4) store<u32>(at, <u32>a);
   else if (h.keySize == 8) store<u64>(at, a);
   else v128.store(at, i64x2.replace_lane(i64x2.splat(a), 1, b));
@@ -393,8 +470,7 @@ export function inlineRemove(h: BpfHtab, hash: u32, value: u32): void {
   const pos = inlinePosition(h, value);
   const chunk = pos & ~15;
   const meta = metaOf(h, chunk);
-  const used: u32 = load<u8>(meta, USED_AT);
-  store<u8>(meta, used & ~(1 << (pos & 15)), USED_AT);
+  InlineTable.setUsed<u64>(meta, InlineTable.used<u64>(meta) & ~(1 << (pos & 15)));
   storeEmptyKey(h, chunk, pos & 15);
   let home = homeOf(h, hash);
   while (home != chunk) {
@@ -412,7 +488,7 @@ function storeEmptyKey(h: BpfHtab, chunk: u32, slot: u32): void {
 
 /** Slots of a chunk in use, a bit each. */
 export function inlineUsed(h: BpfHtab, chunk: u32): u32 {
-  return load<u8>(metaOf(h, chunk), USED_AT);
+  return InlineTable.used<u64>(metaOf(h, chunk));
 }
 
 export function inlineOverflow(h: BpfHtab, chunk: u32): u32 {
@@ -426,7 +502,7 @@ export function inlineForgot(h: BpfHtab, chunk: u32): bool {
 
 /** Debug: has an element with this hash left its bit? */
 export function inlineWentOn(h: BpfHtab, chunk: u32, hash: u32): bool {
-  return InlineTable.wentOn(metaOf(h, chunk), hash);
+  return InlineTable.wentOn<u64>(metaOf(h, chunk), hash);
 }
 
 /**
@@ -456,7 +532,7 @@ export function inlineSteps(h: BpfHtab, chunk: u32, slot: u32, out: usize, max: 
       const bit = <u32>ctz(used);
       const from = first + ((bit >> 3) << chunkShift);
       const at = bit & 7;
-      v128.store(out, v128.load(from + at * keyStride));
+      v128.store(out, v128.load(from + InlineTable.keyOffset(at, keyStride)));
       store<u32>(out, from + valueOff + at * valueStride, STEP_VALUE_AT);
       store<u32>(out, from | at, STEP_POS_AT);
       out += STEP_BYTES;

@@ -24,7 +24,14 @@
 import { ABSENT, ASK } from "../ts/abi";
 import { BpfHtab, markUsed } from "./hashtab";
 import { Chunks, NO_CANDIDATE, addOverflow, tagOf } from "./htab_chunk";
-import { inlineFind, inlineHash, inlineOverflow, inlinePosition, inlineUsed } from "./htab_inline";
+import {
+  inlineFind,
+  inlineHash,
+  inlineKeyAt,
+  inlineOverflow,
+  inlinePosition,
+  inlineUsed,
+} from "./htab_inline";
 import { SCRATCH_KEY, scratchPtr } from "./kernel";
 import { hash16, hash8, hashBytes } from "./lib/hash";
 import { jhash } from "./lib/jhash";
@@ -157,7 +164,7 @@ export function elemAt(pos: u32): u32 {
 }
 
 export function keyAt(h: BpfHtab, pos: u32): usize {
-  if (h.isInline) return (pos & ~15) + (pos & 15) * h.keyStride;
+  if (h.isInline) return inlineKeyAt(h, pos & ~15, pos & 15);
   return elemAt(pos) + h.keyOff;
 }
 

@@ -11,7 +11,7 @@ export const HOT = [
   "hashtab/(lockOf|markUsed|htabUse|valueOn|isHtab|BpfHtab#(get:|set:))",
   "htab_table/(keyLow|keyHigh|hashKey|jhashKey|keyEquals|storeKey|homeIndex|chunkAt|chunkAfter|elemAt|find|findKey|findSeparate|takeSlot|publishSlot|removeElem|homeOf|elemBehind|slotFrom)$",
   "htab_chunk/(?!chunkCount)",
-  "htab_inline/(?!inline(Layout|Init|Fits|Steps|Lookup|Take|Publish)|lookupBehind)",
+  "htab_inline/(?!inline(Layout|Init|Fits|Steps|Lookup|Behind|Take|Publish))",
   "htab_update/(?!dropAllValues|writePercpu)",
   "bpf_lru_list/(?!lruInit|lruRelease|steal)",
   "lib/(hash|lock|atomic)/",
@@ -40,7 +40,6 @@ export const RARE = [
   "htab_table/chunkAfter",
   "lib/bytes/isUserRange",
   "fast_number/putOther",
-  "fast_number/putBehind<u32>",
-  "fast_number/putBehind<u64>",
+  "fast_number/putBehind",
   "fast_number/removeBehind",
 ].map((name) => `assembly/${name}`);
