@@ -407,7 +407,7 @@ export function inlineBehind(h: BpfHtab, home: u32, a: u64, b: u64, hash: u32): 
       before = InlineTable.usedBefore<u64>(h, meta);
       found = candidatesOf(h, chunk, a, b);
       used = InlineTable.usedSince<u64>(before, meta);
-    } while (SHARED && found != 0 && InlineTable.isStale(h, before));
+    } while (found != 0 && InlineTable.isStale(h, before));
     for (; found != 0; found &= found - 1) {
       const slot = h.keySize == 4 ? ctz(found) >> 1 : ctz(found) >> 2;
       if ((used >> slot) & 1) return chunk + h.valueOff + slot * h.valueStride;
