@@ -107,7 +107,12 @@ export class InlineTable {
    */
   @inline
   static candidates4(chunk: u32, key: u32): u32 {
-    const keys = i32x4.splat(key);
+    return InlineTable.equals4(chunk, i32x4.splat(key));
+  }
+
+  /** candidates4 with four times the key. */
+  @inline
+  static equals4(chunk: u32, keys: v128): u32 {
     const low = i32x4.eq(v128.load(chunk, 4), keys);
     // Not 16 bytes: a wide load waits for what narrow stores have just written.
     const high = i32x4.eq(v128.load_splat<u32>(chunk), keys);

@@ -99,10 +99,16 @@ export function rawGetLoop(get, more, map, handle, keys) {
   return sum;
 }
 
-/** Adds every `step`th word. @param {Uint32Array} words @param {number} step */
+/**
+ * Adds every `step`th word, of a multiple of four. Four at a time: one by one the loop takes longer than the adding, and that is
+ * nothing a getMany does.
+ * @param {Uint32Array} words @param {number} step
+ */
 export function sumLoop(words, step) {
   const n = words.length;
   let sum = 0;
-  for (let i = 0; i < n; i += step) sum = (sum + words[i]) | 0;
+  for (let i = 0; i < n; i += 4 * step) {
+    sum = (sum + words[i] + words[i + step] + words[i + 2 * step] + words[i + 3 * step]) | 0;
+  }
   return sum;
 }
