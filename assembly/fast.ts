@@ -77,7 +77,7 @@ export function map_at16(map: usize, handle: u32, k0: u32, k1: u32, k2: u32, k3:
 export function map_lookup4(map: usize, handle: u32, k0: u32): usize {
   const h = changetype<BpfHtab>(map);
   if (h.inlineHandle != handle) return lookupOther(map, handle, k0, 0);
-  return InlineTable.lookup4(h, InlineTable.hash4(h, k0), k0);
+  return InlineTable.lookup4(h, InlineTable.hash4(h, k0), k0, i32x4.splat(k0));
 }
 
 export function map_lookup8(map: usize, handle: u32, k0: u32, k1: u32): usize {

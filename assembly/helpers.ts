@@ -107,16 +107,16 @@ function forProgram(ret: i32): i32 {
 /** Address of the value on the current CPU, or 0. LRU types: the entry is now referenced. */
 export function bpf_map_lookup_elem(handle: u32, key: u32): usize {
   const entry = Handles.entry(handle);
-  // NULL - 1 is the largest number.
-  if (!Handles.isSmall(entry, handle) || key - 1 >= kernel().wordsEnd)
-    return lookupAny(handle, key);
+  // Not `||`: its result would go to a register, and be asked for there. NULL - 1 is the largest number.
+  if (!Handles.isSmall(entry, handle)) return lookupAny(handle, key);
+  if (key - 1 >= kernel().wordsEnd) return lookupAny(handle, key);
   // lookupAny for the commonest maps, without a call.
   const map = Handles.mapAt(entry);
   // Another thread may just have ended it.
   if (SHARED && map == 0) return 0;
   const h = changetype<BpfHtab>(map);
   const a = load<u32>(key);
-  return InlineTable.lookup4(h, InlineTable.hash4(h, a), a);
+  return InlineTable.lookup4(h, InlineTable.hash4(h, a), a, v128.load_splat<u32>(key));
 }
 
 function lookupAny(handle: u32, key: u32): usize {

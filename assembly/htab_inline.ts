@@ -158,17 +158,18 @@ export class InlineTable {
   @inline
   static lookup<K>(h: BpfHtab, hash: u32, a: u64, b: u64): u32 {
     const home = InlineTable.home<K>(h, hash);
-    if (sizeof<K>() == 4) return InlineTable.lookup4(h, hash, <u32>a);
+    if (sizeof<K>() == 4) return InlineTable.lookup4(h, hash, <u32>a, i32x4.splat(<u32>a));
     const found = InlineTable.candidates<K>(home, a, b);
     if (found != 0) return InlineTable.valueOf<K>(h, home, InlineTable.slotOf<K>(found));
     const meta = InlineTable.meta<K>(h, home);
     return InlineTable.wentOn<K>(meta, hash) ? inlineBehind(h, home, a, b, hash) : 0;
   }
 
+  /** lookup for a key of 4 bytes. @param keys four times the key: from memory that is one instruction, otherwise two */
   @inline
-  static lookup4(h: BpfHtab, hash: u32, key: u32): u32 {
+  static lookup4(h: BpfHtab, hash: u32, key: u32, keys: v128): u32 {
     const home = InlineTable.home<u32>(h, hash);
-    const first: u32 = ctz(InlineTable.candidates4(home, key));
+    const first: u32 = ctz(InlineTable.equals4(home, keys));
     // Not `candidates == 0`: see number.
     if (first & NO_CANDIDATE) return InlineTable.behind<u32>(h, home, key, hash);
     return InlineTable.value4(home, first);
