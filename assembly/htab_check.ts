@@ -84,7 +84,7 @@ export function displacedElems(h: BpfHtab): u32 {
 
 function checkElem(h: BpfHtab, pos: u32): i32 {
   const hash = hashAt(h, pos);
-  if (!h.isInline && load<u8>((pos & ~15) + (pos & 15)) != tagOf(hash)) return 3;
+  if (!h.isInline && load<u8>((pos & ~15) + (pos & 15)) != tagOf(hash, h.nChunks)) return 3;
   if (findKey(h, keyAt(h, pos)) != valueAt(h, pos)) return 4;
   if (positionOfValue(h, valueAt(h, pos)) != pos) return 4;
   if (h.isInline) return 0;

@@ -33,9 +33,12 @@ export class Chunks {
   }
 }
 
-/** 1..255, from the low bits of a hash. */
-export function tagOf(hash: u32): u32 {
-  const tag = hash & 0xff;
+/**
+ * 1..255, from the bits of a hash behind those that choose among `count` chunks: its upper bits are the good ones, and the
+ * product is there anyway.
+ */
+export function tagOf(hash: u32, count: u32): u32 {
+  const tag = <u32>((<u64>hash * count) >> 24) & 0xff;
   return tag + u32(tag == 0);
 }
 

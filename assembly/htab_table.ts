@@ -33,7 +33,7 @@ import {
   inlineUsed,
 } from "./htab_inline";
 import { SCRATCH_KEY, scratchPtr } from "./kernel";
-import { hash16, hash8, hashBytes } from "./lib/hash";
+import { hash16, hash8, hashBytes, upper4 } from "./lib/hash";
 import { jhash } from "./lib/jhash";
 import { copyBytes, equalBytes } from "./lib/bytes";
 
@@ -72,6 +72,7 @@ export function hashKey(h: BpfHtab, a: u64, b: u64): u32 {
   if (h.zeroSeed) return rotr<u32>(jhashKey(h, a, b), h.bucketShift);
   switch (h.keySize) {
     case 4:
+      return upper4(<u32>a, <u32>h.seed);
     case 8:
       return hash8(a, h.seed);
     case 16:
@@ -215,9 +216,9 @@ export class SeparateTable {
    */
   @inline
   static number(h: BpfHtab, key: u32): u32 {
-    const hash = hash8(key, h.seed);
+    const hash = upper4(key, <u32>h.seed);
     const chunk = h.chunks + (Chunks.index(hash, h.nChunks) << 6);
-    const candidates = SeparateTable.tagged(chunk, tagOf(hash));
+    const candidates = SeparateTable.tagged(chunk, tagOf(hash, h.nChunks));
     const first: u32 = ctz(candidates);
     if (first & NO_CANDIDATE) return load<u16>(chunk, OVERFLOW_AT) == 0 ? <u32>ABSENT : <u32>ASK;
     const elem = load<u32>(chunk + (first << 2), CHUNK_HDR);
@@ -242,7 +243,7 @@ export class SeparateTable {
 }
 
 function findSeparate(h: BpfHtab, hash: u32, a: u64, b: u64): usize {
-  const tag = tagOf(hash);
+  const tag = tagOf(hash, h.nChunks);
   const home = chunkAt(h, homeIndex(h, hash));
   let chunk = home;
   while (true) {
@@ -290,7 +291,7 @@ export function takeSlot(h: BpfHtab, elem: usize, hash: u32, a: u64, b: u64): u3
 /** Makes a slot visible, as the newest element of its bucket. */
 export function publishSlot(h: BpfHtab, pos: u32, elem: usize, hash: u32): void {
   SeparateTable.makeNewest(h, elem, hash);
-  store<u8>((pos & ~15) + (pos & 15), tagOf(hash));
+  store<u8>((pos & ~15) + (pos & 15), tagOf(hash, h.nChunks));
 }
 
 /** Empties the slot of a live elem. */
@@ -324,7 +325,7 @@ function homeOf(h: BpfHtab, elem: usize): u32 {
 }
 
 function positionBehind(h: BpfHtab, elem: usize, home: u32): u32 {
-  const tag = tagOf(load<u32>(elem));
+  const tag = tagOf(load<u32>(elem), h.nChunks);
   let chunk = chunkAfter(h, home);
   while (true) {
     let candidates = SeparateTable.tagged(chunk, tag);

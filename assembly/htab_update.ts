@@ -29,7 +29,7 @@ import {
 import { inlineFind, inlinePublish, inlineRemove, inlineTake } from "./htab_inline";
 import { cpu, kernel } from "./kernel";
 import { copyBytes, zeroBytes } from "./lib/bytes";
-import { hash8 } from "./lib/hash";
+import { hash8, upper4 } from "./lib/hash";
 import { lock, unlock } from "./lib/lock";
 import { Pool, poolAlloc, poolExtra, poolFree } from "./lib/pool";
 import { copyMapValue, copyMapValueLocked, updateFlagsLegal } from "./map";
@@ -135,8 +135,9 @@ export function htabUpdate(
 
 /** htabUpdate with BPF_ANY for a plain table (BpfMap#isPlain) with keys of 4 or 8 bytes. */
 export function htabUpdatePlain(h: BpfHtab, key: u64, value: usize): i32 {
+  const hash = h.keySize == 4 ? upper4(<u32>key, <u32>h.seed) : hash8(key, h.seed);
   lock(lockOf(h));
-  const ret = updateSeparate(h, hash8(key, h.seed), key, 0, value, BPF_ANY, true);
+  const ret = updateSeparate(h, hash, key, 0, value, BPF_ANY, true);
   unlock(lockOf(h));
   return ret;
 }

@@ -12,6 +12,9 @@ const ENTRIES = 20_000;
 const PATTERNS: Readonly<Record<string, (i: number) => bigint>> = {
   sequential: (i) => BigInt(i),
   "strided by 64": (i) => BigInt(i) * 64n,
+  "strided by 128": (i) => BigInt(i) * 128n,
+  "strided by 256": (i) => BigInt(i) * 256n,
+  "strided by 1000": (i) => BigInt(i) * 1000n,
   "strided by 4096": (i) => BigInt(i) * 4096n,
   "strided by 65537": (i) => BigInt(i) * 65537n,
   "pointer-like": (i) => 0x7fff_8000_0000n + BigInt(i) * 48n,
