@@ -33,6 +33,7 @@ import {
   BTF_KIND_DATASEC,
   BTF_KIND_INT,
   BTF_KIND_STRUCT,
+  BTF_KIND_VAR,
   EACCES,
   EINVAL,
   ENOMEM,
@@ -102,10 +103,16 @@ function hasSize(btf: Btf, id: u32, size: u32): bool {
   return id < btf.nrTypes && sizeOf(btf, id) == size;
 }
 
+/** The type of a key or value: behind modifiers, and behind a variable, which nothing else but a data section can name. */
+function resolved(btf: Btf, id: u32): u32 {
+  const type = kindAt(btf, id) == BTF_KIND_VAR ? btfType(btf, id).sizeOrType : id;
+  return skipModifiers(btf, type);
+}
+
 /** Finds the lock of a value. */
 function checkFields(map: BpfMap, btf: Btf): i32 {
   const fields = foundFields();
-  const ret = findFields(btf, skipModifiers(btf, map.btfValueTypeId), FIELDS_OF_MAPS);
+  const ret = findFields(btf, resolved(btf, map.btfValueTypeId), FIELDS_OF_MAPS);
   const kinds = fields.kinds;
   if (ret == -ENOMEM) return ret;
   if (ret != 0 || kinds == 0) return 0;
@@ -124,7 +131,7 @@ function checkTypes(map: BpfMap, btf: Btf): i32 {
 
 /** What the map's type asks of its key (and ARRAY of its value). */
 function fitsType(map: BpfMap, btf: Btf): bool {
-  const key = skipModifiers(btf, map.btfKeyTypeId);
+  const key = resolved(btf, map.btfKeyTypeId);
   if (isOneOf(map, LOCAL_STORAGES)) return isWholeInt(btf, key, 4);
   switch (map.mapType) {
     case BPF_MAP_TYPE_ARRAY:
@@ -144,7 +151,7 @@ function fitsType(map: BpfMap, btf: Btf): bool {
 
 /** The one element of a compiler's data section. */
 function isGlobalData(map: BpfMap, btf: Btf): bool {
-  const value = skipModifiers(btf, map.btfValueTypeId);
+  const value = resolved(btf, map.btfValueTypeId);
   const isSection = kindAt(btf, value) == BTF_KIND_DATASEC;
   return map.mapType == BPF_MAP_TYPE_ARRAY && map.maxEntries == 1 && isSection;
 }

@@ -87,7 +87,7 @@ export const PATHS = [
 /** BTF with some of everything. */
 export const MANY_TYPES = manyTypes();
 /** One more than it has. */
-export const TYPE_IDS = 27;
+export const TYPE_IDS = 30;
 
 function manyTypes(): Uint8Array {
   const btf = new BtfBuilder();
@@ -105,7 +105,7 @@ function manyTypes(): Uint8Array {
   btf.ptr(int);
   btf.ptr(0);
   btf.struct("pair", 8, [member("a", int, 0), member("b", int, 4)]);
-  btf.struct("locked", 8, [member("a", int, 0), member("lock", lock, 4)]);
+  const locked = btf.struct("locked", 8, [member("a", int, 0), member("lock", lock, 4)]);
   btf.struct("locked16", 16, [member("lock", lock, 0), member("b", u64, 8)]);
   btf.union("either", 8, [member("a", int, 0), member("b", u64, 0)]);
   btf.struct("cgroup_key", 16, [member("inode", u64, 0), member("type", u32, 8)]);
@@ -117,5 +117,7 @@ function manyTypes(): Uint8Array {
   btf.struct("empty", 0, []);
   btf.array(lock, int, 2);
   btf.typedef("bits7", bits);
+  btf.var("number", int);
+  btf.var("guarded", btf.const(locked));
   return btf.build();
 }

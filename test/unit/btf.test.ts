@@ -395,7 +395,8 @@ describe("the BTF of a map", () => {
       const word = btf.int("int", 4);
       const alias = btf.typedef("index", btf.const(word));
       const choice = btf.enum("choice", 4, { A: 1 });
-      const section = btf.datasec(".data", 4, [{ type: btf.var("x", word), offset: 0, size: 4 }]);
+      const variable = btf.var("x", word);
+      const section = btf.datasec(".data", 4, [{ type: variable, offset: 0, size: 4 }]);
       const create = (
         keyTypeId: number,
         valueTypeId = word,
@@ -408,6 +409,7 @@ describe("the BTF of a map", () => {
         );
       expect(create(word)).toBeGreaterThan(2);
       expect(create(alias)).toBeGreaterThan(2);
+      expect(create(variable)).toBeGreaterThan(2);
       expect(create(choice)).toBe(-EINVAL);
       expect(create(0)).toBe(-EINVAL);
       expect(create(0, section)).toBeGreaterThan(2);
@@ -436,6 +438,7 @@ describe("the BTF of a map", () => {
       };
       expect(hasLock((btf, lock) => value(btf, lock))).toBe(true);
       expect(hasLock((btf, lock) => btf.typedef("t", btf.const(value(btf, lock))))).toBe(true);
+      expect(hasLock((btf, lock) => btf.var("v", btf.const(value(btf, lock))))).toBe(true);
       expect(hasLock((btf, lock) => value(btf, inner(btf, lock)))).toBe(true);
       expect(hasLock((btf, lock, word) => value(btf, btf.array(lock, word, 1)))).toBe(true);
       expect(hasLock((btf, lock, word) => value(btf, btf.array(lock, word, 2)))).toBe(false);
