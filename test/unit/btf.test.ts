@@ -395,8 +395,8 @@ describe("the BTF of a map", () => {
       const word = btf.int("int", 4);
       const alias = btf.typedef("index", btf.const(word));
       const choice = btf.enum("choice", 4, { A: 1 });
-      const variable = btf.var("x", word);
-      const section = btf.datasec(".data", 4, [{ type: variable, offset: 0, size: 4 }]);
+      const ofWord = btf.var("x", word);
+      const section = btf.datasec(".data", 4, [{ type: ofWord, offset: 0, size: 4 }]);
       const create = (
         keyTypeId: number,
         valueTypeId = word,
@@ -409,7 +409,7 @@ describe("the BTF of a map", () => {
         );
       expect(create(word)).toBeGreaterThan(2);
       expect(create(alias)).toBeGreaterThan(2);
-      expect(create(variable)).toBeGreaterThan(2);
+      expect(create(ofWord)).toBeGreaterThan(2);
       expect(create(choice)).toBe(-EINVAL);
       expect(create(0)).toBe(-EINVAL);
       expect(create(0, section)).toBeGreaterThan(2);
