@@ -161,14 +161,14 @@ export function conditions({ machine, load, mode }) {
 /** For bench/README.md: everything. @param {Report} report */
 export function fullMarkdown(report) {
   const warning = busyWarning(report);
-  const all = report.results.map(({ goal, workload, unit, figures, remark, note }) => {
+  const all = report.results.map(({ goal, workload, unit, figures, remark, note, busy }) => {
     const list = figures.map(({ name, median, p25, p75 }) => {
       return p25 === p75
         ? `${name} ${number(median)}`
         : `${name} ${number(median)} (${number(p25)}..${number(p75)})`;
     });
     const remarks = [remark, note].filter((text) => text !== undefined);
-    return [goal, workload, list.join("; "), unit, remarks.join("; ")];
+    return [goal, workload + (busy ? BUSY_MARK : ""), list.join("; "), unit, remarks.join("; ")];
   });
   return [
     conditions(report),
@@ -183,7 +183,9 @@ export function fullMarkdown(report) {
 
 /** For README.md: the ratios, the charts. @param {Report} report @param {readonly string[]} charts paths */
 export function shortMarkdown(report, charts) {
-  const warning = busyWarning(report);
+  // The curves have no rows here.
+  const results = report.results.filter(({ at }) => at === undefined);
+  const warning = busyWarning({ ...report, results });
   const images = charts
     .map((path) => `![${path.replace(/^.*\/|\.svg$/g, "")}](${path})`)
     .join("\n");

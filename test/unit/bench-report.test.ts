@@ -73,3 +73,11 @@ it("the summary names the goals below must, and the disturbed ones", () => {
 it("bench/README.md has remarks and notes", () => {
   expect(fullMarkdown(report)).toContain("a remark; a note");
 });
+
+it("a disturbed curve is marked where it is listed, and no warning to README.md, which has no row of it", () => {
+  const [, , curve] = report.results;
+  const disturbed = { ...report, results: [{ ...curve, busy: true }] };
+  expect(fullMarkdown(disturbed)).toContain("a curve*");
+  expect(fullMarkdown(disturbed)).toContain("WARNING");
+  expect(shortMarkdown(disturbed, [])).not.toContain("WARNING");
+});
