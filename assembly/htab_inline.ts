@@ -12,8 +12,8 @@
 // absent key rarely leaves its home, and the branch that decides it is predicted.
 //
 // A slot that is not in use holds a key whose home is another chunk, so in a key's home a match needs no look at `used`:
-// nothing but the chunk is touched. That key is 0, and `h.emptyKey` in the home of 0. Further chunks of a search are
-// checked. Where the chunk is full of keys and values the metas stand behind all chunks.
+// nothing but the chunk is touched. That key is 0, and `h.emptyKey` in the home of 0: in further chunks a match with one of
+// these two says nothing. Where the chunk is full of keys and values the metas stand behind all chunks.
 //
 // Fuller tables lose by the elements that are not in their home: a branch that was predicted wrong waits for the memory it
 // depends on. Emptier ones lose by their size, unless they fit the caches anyway.
@@ -186,9 +186,7 @@ export class InlineTable {
     return InlineTable.wentOn<K>(meta, hash) ? inlineBehind(h, home, key, 0, hash) : 0;
   }
 
-  /**
-   * Where the meta of a chunk is; of 4-byte keys the chunk itself: loads and stores add SMALL_META without an instruction.
-   */
+  /** Where the meta of a chunk is; of 4-byte keys the chunk itself: loads and stores add SMALL_META without an instruction. */
   @inline
   static meta<K>(h: BpfHtab, chunk: u32): u32 {
     return sizeof<K>() == 4 ? chunk : metaOf(h, chunk);
@@ -258,8 +256,8 @@ export class InlineTable {
   }
 
   /**
-   * lookup of a 16-byte key; ASK_AT when that does not settle it. It calls nothing, so that a function of this alone needs
-   * neither a frame nor a stack check, which were a fifth of its instructions.
+   * lookup of a 16-byte key; ASK_AT when that does not settle it. It calls nothing, so a function of this alone checks its
+   * stack only where it goes on behind the home.
    */
   @inline
   static lookupFirst(h: BpfHtab, a: u64, b: u64): u32 {
