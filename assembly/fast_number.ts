@@ -128,7 +128,7 @@ export function map_delete4(map: usize, handle: u32, k0: u32): i32 {
 
 /** map_delete4 for a key that is not in its home. The lock is held, and given back. */
 function removeBehind(h: BpfHtab, home: u32, key: u32, hash: u32): i32 {
-  const value = InlineTable.behind<u32>(h, home, key, hash);
+  const value = InlineTable.behind<u32>(h, home, key, 0, hash);
   if (value != 0) removeValue(h, value, hash);
   unlock(lockOf(h));
   return value == 0 ? -ENOENT : 0;

@@ -165,8 +165,7 @@ export class InlineTable {
     if (sizeof<K>() == 4) return InlineTable.lookup4(h, hash, <u32>a, i32x4.splat(<u32>a));
     const found = InlineTable.candidates<K>(home, a, b);
     if (found != 0) return InlineTable.valueOf<K>(h, home, InlineTable.slotOf<K>(found));
-    const meta = InlineTable.meta<K>(h, home);
-    return InlineTable.wentOn<K>(meta, hash) ? inlineBehind(h, home, a, b, hash) : 0;
+    return InlineTable.behind<K>(h, home, a, b, hash);
   }
 
   /** lookup for a key of 4 bytes. @param keys four times the key: from memory that is one instruction, otherwise two */
@@ -175,15 +174,15 @@ export class InlineTable {
     const home = InlineTable.home<u32>(h, hash);
     const first: u32 = ctz(InlineTable.equals4(home, keys));
     // Not `candidates == 0`: see number.
-    if (first & NO_CANDIDATE) return InlineTable.behind<u32>(h, home, key, hash);
+    if (first & NO_CANDIDATE) return InlineTable.behind<u32>(h, home, key, 0, hash);
     return InlineTable.value4(home, first);
   }
 
-  /** lookup for a key of 4 or 8 bytes that is not in its home. */
+  /** lookup for a key that is not in its home. */
   @inline
-  static behind<K>(h: BpfHtab, home: u32, key: u64, hash: u32): u32 {
+  static behind<K>(h: BpfHtab, home: u32, a: u64, b: u64, hash: u32): u32 {
     const meta = InlineTable.meta<K>(h, home);
-    return InlineTable.wentOn<K>(meta, hash) ? inlineBehind(h, home, key, 0, hash) : 0;
+    return InlineTable.wentOn<K>(meta, hash) ? inlineBehind(h, home, a, b, hash) : 0;
   }
 
   /** Where the meta of a chunk is; of 4-byte keys the chunk itself: loads and stores add SMALL_META without an instruction. */

@@ -1,4 +1,4 @@
-// The hashes of tables whose order is nobody's business (no BPF_F_ZERO_SEED): multiply and xor-shift over 64 bits, seeded
+// The hashes of tables whose order is nobody's business (no BPF_F_ZERO_SEED): multiply and xor-shift, seeded
 // per map. jhash costs two to three times as much. test/unit/hash-spread.test.ts: sequential, strided, pointer-like and
 // high-word-only keys spread nearly like random ones.
 
@@ -9,9 +9,9 @@ const C3: u64 = 0xa0761d6478bd642f;
 // The functions called upper... are for callers that use the upper bits only: half the work.
 
 /**
- * The upper bits for a key of 4 bytes: multiplicative hashing. Of 260,000 multipliers tried this one spreads keys best that are
- * 1 to 64, or 1, 3 or 5 times a power of two, or 1000 apart: of 20 to 110,000 such keys at most a tenth is away from home. With
- * the golden ratio it is half of the keys 128 apart (at 65,536).
+ * The upper bits for a key of 4 bytes: multiplicative hashing. Of some 260,000 multipliers tried this one spreads keys best that
+ * are 1 to 64, or 1, 3 or 5 times a power of two, or 1000 apart: of 20 to 110,000 such keys a tenth is away from home at worst,
+ * with the seed it was tried with. With the golden ratio it is half of the keys 128 apart (at 65,536).
  */
 export function upper4(a: u32, seed: u32): u32 {
   return (a ^ seed) * 0xb9eb6fcf;

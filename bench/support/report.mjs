@@ -75,10 +75,11 @@ function cells(result, row) {
 
 /** Lines of a table. The curves have charts instead. @param {Report} report @param {typeof cells} [line] @returns {string[][]} */
 function ratioRows({ results }, line = cells) {
-  return results
-    .filter(({ at }) => at === undefined)
-    .flatMap((result) => result.rows.map((row) => line(result, row)));
+  return withoutCurves(results).flatMap((result) => result.rows.map((row) => line(result, row)));
 }
+
+/** @param {readonly Result[]} results */
+const withoutCurves = (results) => results.filter(({ at }) => at === undefined);
 
 /** For README.md. @param {Result} result @param {Row} row @returns {string[]} */
 function shortCells(result, row) {
@@ -183,9 +184,7 @@ export function fullMarkdown(report) {
 
 /** For README.md: the ratios, the charts. @param {Report} report @param {readonly string[]} charts paths */
 export function shortMarkdown(report, charts) {
-  // The curves have no rows here.
-  const results = report.results.filter(({ at }) => at === undefined);
-  const warning = busyWarning({ ...report, results });
+  const warning = busyWarning({ ...report, results: withoutCurves(report.results) });
   const images = charts
     .map((path) => `![${path.replace(/^.*\/|\.svg$/g, "")}](${path})`)
     .join("\n");
